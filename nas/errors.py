@@ -1,0 +1,50 @@
+"""The exceptions a caller may see. Each message is one line that names the field, its value and what is allowed.
+
+    NasError
+    ├── InvalidValue      a value in an architecture, a space, a recipe or an option is not allowed
+    ├── DataError         images cannot be found, read or split
+    ├── StudyError        a study cannot be opened, resumed or read
+    ├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
+    ├── ExportError       an export could not be written or did not verify
+    └── MissingExtra      an optional dependency is not installed
+"""
+
+__all__ = ["DataError", "ExportError", "InvalidValue", "MissingExtra", "NasError", "StudyError", "TrainingFailed"]
+
+
+class NasError(Exception):
+    """Base of every error that is the user's to mend; the terminal prints it as one line and exits 2."""
+
+
+class InvalidValue(NasError, ValueError):
+    """A value is not allowed where it stands."""
+
+
+class DataError(NasError):
+    """The images cannot be used as they are."""
+
+
+class StudyError(NasError):
+    """The study cannot be opened, resumed or read."""
+
+
+class TrainingFailed(NasError):
+    """A training that ended without a usable accuracy.
+
+    `reason` is a short code that is recorded with the trial, such as `not_finite`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ExportError(NasError):
+    """The export could not be written, or what was written does not give the recorded accuracy."""
+
+
+class MissingExtra(NasError):
+    """An optional dependency is missing; the message says which extra installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'nas[{extra}]'")

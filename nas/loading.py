@@ -1,0 +1,163 @@
+"""load_data: any source → ImageData. Files are decoded once; their arrays are cached and mapped into memory.
+
+The cache is `$XDG_CACHE_HOME/nas` (`~/.cache/nas`), a folder for each source, size and number of channels. It can be
+deleted at any time.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nas.architecture import Input
+from nas.data import ImageData, Images, RawImages, Split, arrays_as_images, check_input, split_images
+from nas.errors import DataError
+from nas.listing import Encoded, Listing, list_source
+
+__all__ = ["load_data"]
+
+CACHE_VERSION = 1
+DECODED_AT_ONCE = 1024
+NAMED_AT_MOST = 5
+
+
+def load_data(
+    source: Any, wanted: Input, *, seed: int = 0, max_images: int | None = None, skip_bad_images: bool = False
+) -> ImageData:
+    """Images as arrays of the wanted size and channels, split by `seed` (`nas.data.split_images`).
+
+    `source` is `digits`, a folder of images (`CLASS/*.jpg`, or `train/CLASS` and `test/CLASS`), a parquet file or a
+    folder of them, a name on the Hugging Face hub, or a pair of arrays (`nas.data.arrays_as_images`). Files are
+    cropped to a square and resized. Grey files are repeated over colour channels, as nothing is lost by it; colour
+    files for a grey input are refused, and so are arrays whose shape is not the input's.
+
+    Raises:
+        DataError: naming the source and what is wrong with it.
+        MissingExtra: parquet files and hub names need the extra `data`.
+    """
+    if not isinstance(source, str | Path):
+        raw = arrays_as_images(*source)
+    elif str(source) == "digits":
+        raw = _digits()
+    else:
+        raw = _files(str(source), wanted, skip_bad_images=skip_bad_images)
+    data = split_images(raw, seed=seed, max_images=max_images)
+    check_input(data, wanted)
+    return data
+
+
+def _digits() -> RawImages:
+    """1,797 handwritten digits of 8×8 pixels in 17 greys (Alpaydin and Kaynak, 1998), as scikit-learn ships them."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    return RawImages("digits", tuple(map(str, digits.target_names)), Split(images, digits.target.astype(np.int64)))
+
+
+def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
+    if wanted.channels not in (1, 3):
+        raise DataError(f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}")
+    listing = list_source(source)
+    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, skip_bad_images])
+    folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    try:
+        if not folder.is_dir():
+            _fill(folder, listing, source, wanted, skip_bad_images=skip_bad_images)
+        splits = {
+            name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
+            for name in listing.splits
+        }
+        skipped = tuple(json.loads((folder / "skipped.json").read_text()))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source}: the cache folder {folder} cannot be used ({error}); set XDG_CACHE_HOME") from None
+    return RawImages(
+        source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
+    )
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nas"
+
+
+def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_bad_images: bool) -> None:
+    """Decodes into a folder beside it, which is renamed once whole, so that a cache is never half-written."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        partial = Path(name) / "arrays"
+        partial.mkdir()
+        skipped: list[str] = []
+        for split, encoded in listing.splits.items():
+            decoded = np.lib.format.open_memmap(
+                partial / f"{split}.images.npy",
+                mode="w+",
+                dtype=np.uint8,
+                shape=(len(encoded.labels), wanted.size, wanted.size, wanted.channels),
+            )
+            good = np.ones(len(encoded.labels), dtype=bool)
+            for row, (image_name, image) in enumerate(_decode_all(encoded, source, wanted)):
+                if image is None:
+                    good[row] = False
+                    skipped.append(image_name)
+                else:
+                    decoded[row] = image
+            decoded.flush()
+            if not good.all():
+                np.save(partial / f"{split}.images.npy", np.array(decoded[good]))
+            np.save(partial / f"{split}.labels.npy", encoded.labels[good])
+        if skipped and not skip_bad_images:
+            raise DataError(
+                f"{source}: {len(skipped)} image{'s' * (len(skipped) > 1)} cannot be read: {names_of(skipped)}; "
+                "mend or remove, or pass --skip-bad-images"
+            )
+        (partial / "skipped.json").write_text(json.dumps(skipped))
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise
+
+
+def names_of(names: list[str] | tuple[str, ...]) -> str:
+    """The first few of many names, for a message."""
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[str, Images | None]]:
+    """(name, array) in order, None for what cannot be read; in threads, since decoders release the interpreter."""
+    images = encoded.images()
+    with ThreadPoolExecutor() as pool:
+        while batch := list(islice(images, DECODED_AT_ONCE)):
+            decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted), batch)
+            yield from zip((name for name, _ in batch), decoded, strict=True)
+
+
+def _decode(content: bytes | Path, name: str, wanted: Input) -> Images | None:
+    """One image as (size, size, channels) uint8, None if it is damaged or no image."""
+    side = wanted.size
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+            opened.draft(None, (2 * side, 2 * side))  # JPEG decoders shrink large photos for nothing
+            image: Image.Image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):
+                image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
+            grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
+            image = image.convert("L" if wanted.channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    if wanted.channels == 1 and not grey:
+        raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
+    fitted = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)
+    return np.asarray(fitted, dtype=np.uint8).reshape(side, side, wanted.channels)

@@ -1,0 +1,112 @@
+"""TrialRecord: what is known of one trial, as a frozen value; Outcome: how a training ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas import pareto
+from nas.architecture import Architecture
+from nas.cost import Cost, cost
+
+__all__ = ["COMPLETE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Outcome", "TrialRecord", "front_of"]
+
+COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: with an accuracy in [0, 1], or without one and with a `reason`, a short code.
+
+    `detail` is the message or the end of the traceback behind the reason.
+    """
+
+    accuracy: float | None
+    seconds: float
+    curve: tuple[float, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial. `state` is complete, failed, stopped, running or waiting.
+
+    `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A failed trial has a
+    `reason`; one that was interrupted is trained again as another trial.
+    """
+
+    trial: int
+    state: str
+    architecture: Architecture
+    accuracy: float | None = None
+    seconds: float | None = None
+    curve: tuple[float, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+    cost: Cost = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cost", cost(self.architecture))
+
+    @property
+    def name(self) -> str:
+        """The architecture's readable name."""
+        return self.architecture.name
+
+    @property
+    def flops(self) -> int:
+        """Multiply–adds of one image."""
+        return self.cost.flops
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return self.cost.params
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial counts towards a study's total: it ended by itself, well or badly."""
+        return self.state in (COMPLETE, STOPPED, FAILED) and self.reason != INTERRUPTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `--json` prints."""
+        return {
+            "trial": self.trial,
+            "state": self.state,
+            "name": self.name,
+            "accuracy": self.accuracy,
+            "flops": self.flops,
+            "params": self.params,
+            "activations": self.cost.activations,
+            "seconds": self.seconds,
+            "epochs": len(self.curve),
+            "curve": list(self.curve),
+            "reason": self.reason,
+            "detail": self.detail,
+            "key": self.architecture.key,
+            "architecture": self.architecture.to_dict(),
+        }
+
+    @classmethod
+    def from_attributes(
+        cls, trial: int, state: str, architecture: Architecture, accuracy: float | None, attrs: Mapping[str, Any]
+    ) -> "TrialRecord":
+        """Rebuilds a record from what `Study.tell` wrote; a trial that has not ended has none of it."""
+        return cls(
+            trial,
+            state,
+            architecture,
+            accuracy,
+            attrs.get("seconds"),
+            tuple(attrs.get("curve", ())),
+            attrs.get("reason"),
+            attrs.get("detail"),
+        )
+
+
+def front_of(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The complete trials that no other one beats on both accuracy and FLOPs, from the fewest FLOPs to the most."""
+    complete = [record for record in records if record.state == COMPLETE and record.accuracy is not None]
+    indices = pareto.front([record.accuracy or 0.0 for record in complete], [record.flops for record in complete])
+    return [complete[index] for index in indices]

@@ -1,0 +1,124 @@
+"""Optuna's samplers by name, and the wrapper that keeps whatever they propose valid, within budget and new."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.architecture import Architecture
+from nas.errors import NasError
+from nas.space import Params, SearchSpace
+from nas.study import distributions
+
+__all__ = ["SAMPLERS", "SpaceExhausted", "ValidSampler"]
+
+SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed),
+}
+"""Seed → sampler, by the name that `nas search --sampler` takes."""
+
+ATTEMPTS = 8
+ENUMERABLE = 20_000
+WALKED = 2_000
+
+
+class SpaceExhausted(NasError):
+    """Every architecture of the space that keeps its budgets has been trained."""
+
+
+class ValidSampler(BaseSampler):
+    """Wraps any sampler; what Optuna records is a valid architecture within the budgets that `is_taken` denies.
+
+    The inner sampler's joint proposal is completed, repaired (`SearchSpace.repair`) and looked up. If it cannot be
+    had, the inner sampler is asked again; after `ATTEMPTS` the nearest free point is taken, so that a sampler that
+    insists on what is known does not hold up the search.
+
+    Raises:
+        SpaceExhausted: from `sample_relative`, when there is no free point.
+    """
+
+    def __init__(
+        self, inner: BaseSampler, space: SearchSpace, is_taken: Callable[[Architecture], bool], *, seed: int
+    ) -> None:
+        self._inner, self._space, self._is_taken = inner, space, is_taken
+        self._distributions = distributions(space)
+        self._rng = np.random.default_rng(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters, whatever the inner sampler models jointly."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A free point; nothing for a trial whose parameters are fixed already (one that was interrupted)."""
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        proposal: Params = {}
+        for _ in range(ATTEMPTS):
+            proposal = self._space.repair(self._propose(study, trial))
+            if self._is_free(proposal):
+                return dict(proposal)
+        for point in self._points_near(proposal):
+            if self._is_free(point):
+                return dict(point)
+        raise SpaceExhausted("every architecture of the space within its budgets has been trained")
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Left to the inner sampler."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Left to the inner sampler."""
+        self._inner.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any
+    ) -> None:
+        """Left to the inner sampler."""
+        self._inner.after_trial(study, trial, state, values)
+
+    def _propose(self, study: optuna.Study, trial: FrozenTrial) -> Params:
+        joint = self._inner.infer_relative_search_space(study, trial)
+        params = self._inner.sample_relative(study, trial, joint)
+        for name, distribution in self._distributions.items():
+            if name not in params:
+                params[name] = self._inner.sample_independent(study, trial, name, distribution)
+        return params
+
+    def _is_free(self, params: Params) -> bool:
+        architecture = self._space.architecture(params)
+        return self._space.fits(architecture) and not self._is_taken(architecture)
+
+    def _points_near(self, start: Params) -> Iterator[Params]:
+        """Points by growing distance from `start`: all of a small space; of a large one those a walk reaches first."""
+        if self._space.valid <= ENUMERABLE:
+            yield from sorted(self._space.points(), key=lambda point: self._distance(point, start))
+        else:
+            yield from self._walk(start)
+            yield from self._walk(self._space.smallest())  # where tight budgets leave room
+
+    def _walk(self, start: Params) -> Iterator[Params]:
+        queue, seen = deque([start]), {tuple(start.values())}
+        while queue and len(seen) < WALKED:
+            point = queue.popleft()
+            yield point
+            neighbours = self._space.neighbours(point)
+            self._rng.shuffle(neighbours)  # type: ignore[arg-type]  # a list of dicts is shuffled in place
+            for neighbour in neighbours:
+                if tuple(neighbour.values()) not in seen:
+                    seen.add(tuple(neighbour.values()))
+                    queue.append(neighbour)
+
+    def _distance(self, point: Params, start: Params) -> int:
+        return sum(abs(values.index(point[name]) - values.index(start[name])) for name, values in self._space.parameters.items())

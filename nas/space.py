@@ -1,0 +1,245 @@
+"""SearchSpace: a YAML file → choices; which architectures are valid and within budget; sample, enumerate, repair.
+
+A point of a space is a plain dict of parameters, `{"stage1.groups": 8, ...}`, with the names that a study records.
+A field with one choice only is no parameter.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.architecture import DEFAULT_STEM, Architecture, Input, Stage, StemConv, input_from, stem_from
+from nas.choices import FIELDS, StageChoices
+from nas.cost import cost, stage_cost
+from nas.errors import InvalidValue
+from nas.recipe import Recipe
+from nas.resources import ready_spaces
+from nas.units import parse_count
+from nas.validation import integer, mapping, nearest_name, read_yaml, sequence
+
+__all__ = ["Params", "SearchSpace", "load_space"]
+
+Params = dict[str, int]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The architectures that a search may propose, with the budgets they must keep and the recipe that trains them.
+
+    `classes` is what the pre-flight assumes; a search puts the data's number there. Budgets are inclusive.
+
+    Raises:
+        InvalidValue: on construction, naming stage, field and what is allowed.
+    """
+
+    name: str
+    input: Input
+    stages: tuple[StageChoices, ...]
+    purpose: str = ""
+    stem: tuple[StemConv, ...] = DEFAULT_STEM
+    classes: int = 10
+    max_flops: int | None = None
+    max_params: int | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        self._architecture([next(choices.stages()) for choices in self.stages])  # checks the numbers and strides
+        if self.recipe.crop_padding >= self.input.size:
+            raise InvalidValue(
+                f"recipe.crop_padding={self.recipe.crop_padding}: must be below input.size={self.input.size}; "
+                f"nearest valid: {self.input.size - 1}"
+            )
+        for column, key in enumerate(("max_flops", "max_params")):
+            budget = getattr(self, key)
+            if budget is not None:
+                amounts = cost(self.architecture(self.smallest(column)))
+                least = (amounts.flops, amounts.params)[column]
+                if budget < least:
+                    raise InvalidValue(f"{key}={budget}: no architecture is that small; nearest valid: {least}")
+
+    @classmethod
+    def from_dict(cls, data: object) -> "SearchSpace":
+        """Reads the content of a space's YAML file; unknown keys and wrong types are errors that name the key."""
+        top = mapping(
+            data,
+            "space",
+            required=("name", "input", "stages"),
+            optional=("purpose", "stem", "classes", "max_flops", "max_params", "recipe"),
+        )
+        for key in ("name", "purpose"):
+            if not isinstance(top.get(key, ""), str) or not top.get(key, "-").strip():
+                raise InvalidValue(f"{key}={top[key]!r}: must be a text")
+        stages = [
+            StageChoices.from_dict(stage, f"stage{number}")
+            for number, stage in enumerate(sequence(top["stages"], "stages"), start=1)
+        ]
+        budgets = {
+            key: parse_count(top[key], key)
+            for key in ("max_flops", "max_params")
+            if top.get(key) is not None
+        }
+        return cls(
+            name=top["name"],
+            purpose=top.get("purpose", "").strip(),
+            input=input_from(top["input"]),
+            stem=stem_from(top.get("stem")),
+            stages=tuple(stages),
+            classes=integer(top.get("classes", 10), "classes", minimum=2),
+            recipe=Recipe.from_dict(top.get("recipe", {})),
+            **budgets,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `from_dict` takes, with every list written out and every default filled in."""
+        return {
+            "name": self.name,
+            "purpose": self.purpose,
+            "input": dict(vars(self.input)),
+            "classes": self.classes,
+            "stem": [dict(vars(conv)) for conv in self.stem],
+            "stages": [stage.to_dict() for stage in self.stages],
+            "max_flops": self.max_flops,
+            "max_params": self.max_params,
+            "recipe": self.recipe.to_dict(),
+        }
+
+    @cached_property
+    def parameters(self) -> Mapping[str, tuple[int, ...]]:
+        """The fields that a search chooses, `stage1.depth` and so on, with their values ascending."""
+        named = {
+            f"stage{number}.{name}": getattr(stage, name)
+            for number, stage in enumerate(self.stages, start=1)
+            for name in FIELDS
+        }
+        return {name: values for name, values in named.items() if values is not None and len(values) > 1}
+
+    @property
+    def combinations(self) -> int:
+        """How many combinations of values there are, valid or not."""
+        return math.prod(len(values) for values in self.parameters.values())
+
+    @cached_property
+    def valid(self) -> int:
+        """How many of them are valid architectures, whatever the budgets."""
+        return math.prod(stage.count for stage in self.stages)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The side of the map that enters each stage, in pixels."""
+        strides = [conv.stride for conv in self.stem] + [stage.stride for stage in self.stages]
+        sides = list(itertools.accumulate(strides, lambda side, stride: -(-side // stride), initial=self.input.size))
+        return tuple(sides[len(self.stem) : -1])
+
+    def architecture(self, params: Mapping[str, int]) -> Architecture:
+        """The architecture of a point.
+
+        Raises:
+            InvalidValue: groups does not divide mid somewhere.
+        """
+        stages = []
+        for number, choices in enumerate(self.stages, start=1):
+            depth, mid, groups = (
+                params.get(f"stage{number}.{name}", getattr(choices, name)[0]) for name in ("depth", "mid", "groups")
+            )
+            out = mid if choices.out is None else params.get(f"stage{number}.out", choices.out[0])
+            stages.append(Stage(depth, mid, groups, out, choices.stride))
+        return self._architecture(stages)
+
+    def fits(self, architecture: Architecture) -> bool:
+        """Whether it keeps both budgets."""
+        amounts = cost(architecture)
+        return (self.max_flops is None or amounts.flops <= self.max_flops) and (
+            self.max_params is None or amounts.params <= self.max_params
+        )
+
+    def repair(self, params: Mapping[str, int]) -> Params:
+        """The valid point nearest to a proposal, stage by stage (`StageChoices.repair`); valid ones stay as they are."""
+        repaired = dict(params)
+        for number, choices in enumerate(self.stages, start=1):
+            names = (f"stage{number}.mid", f"stage{number}.groups")
+            pair = choices.repair(params.get(names[0], choices.mid[0]), params.get(names[1], choices.groups[0]))
+            repaired.update({name: value for name, value in zip(names, pair, strict=True) if name in params})
+        return repaired
+
+    def points(self) -> Iterator[Params]:
+        """All valid points, whatever the budgets, in a fixed order."""
+        return (
+            self._point(stages) for stages in itertools.product(*(list(choices.stages()) for choices in self.stages))
+        )
+
+    def sample(self, rng: np.random.Generator) -> Params:
+        """A valid point, each with the same probability, whatever the budgets."""
+        stages = []
+        for choices in self.stages:
+            mid, groups = choices.pairs[rng.integers(len(choices.pairs))]
+            depth = choices.depth[rng.integers(len(choices.depth))]
+            out = mid if choices.out is None else choices.out[rng.integers(len(choices.out))]
+            stages.append(Stage(depth, mid, groups, out, choices.stride))
+        return self._point(stages)
+
+    def smallest(self, by: int = 0) -> Params:
+        """The valid point of the fewest FLOPs (`by` 0) or parameters (`by` 1).
+
+        A stage's cost depends on the others through its input's width alone: the best way to each width is kept.
+        """
+        ways: dict[int, tuple[int, tuple[Stage, ...]]] = {self.stem[-1].width: (0, ())}
+        for choices, size in zip(self.stages, self.sizes, strict=True):
+            longer: dict[int, tuple[int, tuple[Stage, ...]]] = {}
+            for cin, (total, stages) in ways.items():
+                for stage in choices.leanest():
+                    way = (total + stage_cost(stage, cin, size)[by], (*stages, stage))
+                    longer[stage.out] = min(longer.get(stage.out, way), way, key=lambda entry: entry[0])
+            ways = longer
+        _, stages = min(ways.values(), key=lambda way: way[0] + way[1][-1].out * self.classes)
+        return self._point(stages)
+
+    def neighbours(self, params: Mapping[str, int]) -> list[Params]:
+        """The valid points one step away: one parameter moved to its next lower or higher value, then repaired."""
+        found = []
+        for name, values in self.parameters.items():
+            at = values.index(params[name])
+            for step in (at - 1, at + 1):
+                if 0 <= step < len(values):
+                    found.append(self.repair({**params, name: values[step]}))
+        return [point for point in found if point != params]
+
+    def with_changes(self, **changes: Any) -> "SearchSpace":
+        """A copy with some fields replaced, checked anew; a change to None leaves the field as it is."""
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})
+
+    def _architecture(self, stages: list[Stage]) -> Architecture:
+        return Architecture(self.input, self.classes, self.stem, tuple(stages))
+
+    def _point(self, stages: list[Stage] | tuple[Stage, ...]) -> Params:
+        named = {
+            f"stage{number}.{name}": getattr(stage, name)
+            for number, stage in enumerate(stages, start=1)
+            for name in FIELDS
+        }
+        return {name: named[name] for name in self.parameters}
+
+
+def load_space(source: str | Path) -> SearchSpace:
+    """Reads a space from a YAML file, or a ready one by its name.
+
+    Raises:
+        InvalidValue: there is no such file or name, or its content is not a valid space; the line names the file.
+    """
+    ready = ready_spaces()
+    path = ready.get(str(source), Path(source))
+    if not path.is_file():
+        raise InvalidValue(
+            f"space {str(source)!r}: no such file, and no ready space of that name"
+            f"{nearest_name(str(source), ready)}; ready: {', '.join(ready)}"
+        )
+    data = read_yaml(path)
+    try:
+        return SearchSpace.from_dict(data)
+    except InvalidValue as error:
+        raise InvalidValue(f"{path}: {error}") from None

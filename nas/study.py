@@ -1,0 +1,320 @@
+"""Study: one search's folder, and the only door to Optuna's storage.
+
+    runs/NAME/study.yaml      space with recipe, data, seed, versions: for people, and to find the storage by
+    runs/NAME/journal.log     Optuna's journal, unless the study was given another storage
+    runs/NAME/artifacts/      trial-00012.safetensors: the trained weights of each complete trial
+    runs/NAME/search.lock     locked by the search that is running
+
+The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
+"""
+
+import fcntl
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.errors import InvalidValue, StudyError
+from nas.records import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, Outcome, TrialRecord, front_of
+from nas.space import SearchSpace
+from nas.validation import nearest_name, read_yaml
+
+__all__ = ["Study", "StudyConfig", "distributions", "list_studies"]
+
+CONFIG_FILE, JOURNAL_FILE, LOCK_FILE, ARTIFACTS = "study.yaml", "journal.log", "search.lock", "artifacts"
+STATES = {
+    TrialState.COMPLETE: COMPLETE,
+    TrialState.FAIL: FAILED,
+    TrialState.PRUNED: STOPPED,
+    TrialState.RUNNING: RUNNING,
+    TrialState.WAITING: WAITING,
+}
+NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What makes the trials of a study comparable: space and recipe, the data's description, the seed."""
+
+    space: SearchSpace
+    data: Mapping[str, Any]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the versions of what trains and searches."""
+        versions = {name: version(name) for name in ("nas", "torch", "lightning", "optuna")}
+        return {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed, "versions": versions}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "StudyConfig":
+        """The inverse of `to_dict`."""
+        return cls(SearchSpace.from_dict(data["space"]), data["data"], data["seed"])
+
+
+class Study:
+    """A search's configuration and trials. Make one with `Study.create` or `Study.open`.
+
+    Reading takes no lock and disturbs no search that is running.
+    """
+
+    def __init__(self, folder: Path, optuna_study: optuna.Study) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.optuna_study = optuna_study
+        try:
+            self.config = StudyConfig.from_dict(optuna_study.user_attrs["nas"])
+        except (KeyError, TypeError, InvalidValue) as error:
+            raise StudyError(f"study '{self.name}': its storage holds a study that nas did not write ({error})") from None
+
+    @classmethod
+    def create(cls, name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> "Study":
+        """A new study, or the one of that name if its configuration is the same.
+
+        Raises:
+            StudyError: there is one with another configuration (the line says what differs), or the folder cannot
+                be written.
+        """
+        if not re.fullmatch(r"[\w][\w.+-]*", name):
+            raise StudyError(f"study={name!r}: must be letters, digits and . + - _ and begin with a letter or digit")
+        folder = Path(runs) / name
+        if cls.exists(name, runs):
+            study = cls.open(name, runs, storage=storage)
+            study._refuse_other(config)
+            return study
+        try:
+            (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudyError(f"study '{name}': the folder {folder} cannot be written: {error.strerror}") from None
+        described = config.to_dict()
+        with _storage_errors(name), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names are still one
+            optuna_study = optuna.create_study(
+                storage=_storage(folder, storage),
+                study_name=name,
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
+            if "nas" not in optuna_study.user_attrs:
+                optuna_study.set_metric_names(["accuracy", "flops"])
+                optuna_study.set_user_attr("nas", described)
+        study = cls(folder, optuna_study)
+        study._refuse_other(config)
+        text = yaml.safe_dump({**described, "storage": storage}, sort_keys=False, allow_unicode=True)
+        write_whole(folder / CONFIG_FILE, text.encode())
+        return study
+
+    @classmethod
+    def open(cls, name: str, runs: str | Path = "runs", *, storage: str | None = None) -> "Study":
+        """An existing study.
+
+        Raises:
+            StudyError: there is none of that name, or its storage cannot be read.
+        """
+        folder = Path(runs) / name
+        if storage is None:
+            if not cls.exists(name, runs):
+                known = list_studies(runs)
+                what = f"; studies there: {', '.join(known)}" if known else "; there are none yet: nas search makes one"
+                raise StudyError(f"no study '{name}' in {runs}{nearest_name(name, known)}{what}")
+            written = read_yaml(folder / CONFIG_FILE)
+            storage = written.get("storage") if isinstance(written, Mapping) else None
+            if storage is None and not (folder / JOURNAL_FILE).is_file():
+                raise StudyError(f"study '{name}': its journal {folder / JOURNAL_FILE} is missing")
+        with _storage_errors(name):
+            return cls(folder, optuna.load_study(study_name=name, storage=_storage(folder, storage)))
+
+    @staticmethod
+    def exists(name: str, runs: str | Path) -> bool:
+        """Whether the runs folder has a study of that name."""
+        return (Path(runs) / name / CONFIG_FILE).is_file()
+
+    def records(self) -> list[TrialRecord]:
+        """All trials by number, those whose parameters are still being written left out."""
+        with _storage_errors(self.name):
+            trials = self.optuna_study.get_trials(deepcopy=False)
+        return [record for trial in trials if (record := self._record(trial)) is not None]
+
+    def record(self, trial: int) -> TrialRecord:
+        """One trial.
+
+        Raises:
+            StudyError: there is no trial of that number.
+        """
+        records = self.records()
+        found = next((record for record in records if record.trial == trial), None)
+        if found is None:
+            last = f"; they go from {records[0].trial} to {records[-1].trial}" if records else "; it has none yet"
+            raise StudyError(f"study '{self.name}' has no trial {trial}{last}")
+        return found
+
+    def front(self) -> list[TrialRecord]:
+        """The accuracy–FLOPs front, from the fewest FLOPs to the most."""
+        return front_of(self.records())
+
+    def ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, TrialRecord]:
+        """Starts a trial: an interrupted one that waits, else what the sampler proposes."""
+        self.optuna_study.sampler = sampler
+        try:
+            trial = self.optuna_study.ask(distributions(self.config.space))
+        except Exception:
+            self.close_running(reason="not_proposed", again=False)
+            raise
+        return trial, self._record_of(trial.number, trial.params, RUNNING)
+
+    def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
+        """Ends a trial, well or badly. An interrupted one is queued to be trained again."""
+        attrs = {
+            "name": self._record_of(trial.number, trial.params, RUNNING).name,
+            "seconds": outcome.seconds,
+            "curve": list(outcome.curve),
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+        }
+        for key, value in attrs.items():
+            if value is not None:
+                trial.set_user_attr(key, value)
+        record = self._record_of(trial.number, trial.params, FAILED if outcome.accuracy is None else COMPLETE)
+        if outcome.accuracy is None:
+            self.optuna_study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
+        if outcome.reason == INTERRUPTED:
+            self.optuna_study.enqueue_trial(trial.params)
+        return TrialRecord.from_attributes(trial.number, record.state, record.architecture, outcome.accuracy, attrs)
+
+    def close_running(self, *, reason: str = INTERRUPTED, again: bool = True) -> int:
+        """Ends the trials that a search which is no more left running; `again` queues them. Returns how many."""
+        left = [trial for trial in self.optuna_study.get_trials(deepcopy=False) if trial.state == TrialState.RUNNING]
+        for frozen in left:
+            trial = Trial(self.optuna_study, frozen._trial_id)
+            trial.set_user_attr("reason", reason)
+            self.optuna_study.tell(trial, state=TrialState.FAIL)
+            if again and len(frozen.params) == len(self.config.space.parameters):
+                self.optuna_study.enqueue_trial(frozen.params)
+        return len(left)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the study for one search at a time on this machine; the lock goes with the process.
+
+        Raises:
+            StudyError: another search holds it.
+        """
+        with (self.folder / LOCK_FILE).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StudyError(f"study '{self.name}': another search is running on it; wait for it or end it") from None
+            yield
+
+    def weights_file(self, trial: int) -> Path:
+        """Where the trained weights of a complete trial are."""
+        return self.folder / ARTIFACTS / f"trial-{trial:05d}.safetensors"
+
+    def _refuse_other(self, config: StudyConfig) -> None:
+        mine, theirs = _flat(self.config.to_dict()), _flat(config.to_dict())
+        differing = [
+            f"{key} is {_brief(mine.get(key))} there and {_brief(theirs.get(key))} now"
+            for key in {**mine, **theirs}
+            if mine.get(key) != theirs.get(key) and not key.startswith(NOT_COMPARED)
+        ]
+        if differing:
+            raise StudyError(
+                f"study '{self.name}' exists with another configuration: {'; '.join(differing)}; "
+                "use its settings, or another --study name"
+            )
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord | None:
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        reason = trial.user_attrs.get("reason")
+        if len(params) < len(self.config.space.parameters) or reason == "not_proposed":
+            return None
+        accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else None
+        return self._record_of(trial.number, params, STATES[trial.state], accuracy, trial.user_attrs)
+
+    def _record_of(
+        self,
+        number: int,
+        params: Mapping[str, int],
+        state: str,
+        accuracy: float | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> TrialRecord:
+        return TrialRecord.from_attributes(number, state, self.config.space.architecture(params), accuracy, attrs or {})
+
+
+def list_studies(runs: str | Path) -> list[str]:
+    """The names of the studies in a runs folder, the latest touched first."""
+    files = Path(runs).glob(f"*/{CONFIG_FILE}")
+    return [file.parent.name for file in sorted(files, key=_last_touched, reverse=True)]
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories."""
+    return {name: _distribution(values) for name, values in space.parameters.items()}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _distribution(values: tuple[int, ...]) -> BaseDistribution:
+    step = values[1] - values[0]
+    if values == tuple(range(values[0], values[-1] + 1, step)):
+        return IntDistribution(values[0], values[-1], step=step)
+    return CategoricalDistribution(values)
+
+
+def _storage(folder: Path, url: str | None) -> BaseStorage:
+    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
+
+
+@contextmanager
+def _storage_errors(name: str) -> Iterator[None]:
+    """Turns whatever a storage raises, from a lost connection to a damaged file, into one line."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    except (StudyError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StudyError(f"study '{name}': its storage cannot be used: {reason}") from error
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _last_touched(config: Path) -> float:
+    journal = config.with_name(JOURNAL_FILE)
+    return (journal if journal.exists() else config).stat().st_mtime
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested dict as one level: `space.recipe.epochs`."""
+    if not isinstance(data, Mapping):
+        return {prefix: data}
+    return {
+        key: value
+        for name, part in data.items()
+        for key, value in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+def _brief(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

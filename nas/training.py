@@ -1,0 +1,262 @@
+"""Training one architecture with Lightning: train(architecture, data, recipe) → TrainingResult.
+
+Lightning's cost lies in its step, not in its epoch: a training step here is a run of batches with manual
+optimisation, and batches are cut from tensors that lie on the device, so that a trial runs close to a bare loop.
+"""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+import lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.architecture import Architecture
+from nas.batches import DeviceImages
+from nas.data import ImageData
+from nas.errors import InvalidValue, TrainingFailed
+from nas.network import GroupConvNet, build_network
+from nas.recipe import Recipe
+
+__all__ = ["DEVICES", "DeviceData", "Report", "TrainingResult", "evaluate", "on_device", "train"]
+
+DEVICES = ("auto", "cpu", "cuda")
+BATCHES_PER_STEP = 50
+EVALUATION_BATCH = 256
+
+T = TypeVar("T")
+
+Report = Callable[[int, float], None]
+"""Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What one training gave: accuracies on the validation images in [0, 1], and float32 weights on the CPU."""
+
+    accuracy: float
+    curve: tuple[float, ...]
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The splits that a search reads, on the device where it trains."""
+
+    train: DeviceImages
+    validation: DeviceImages
+    accelerator: str
+    device: torch.device
+
+
+def on_device(data: ImageData, recipe: Recipe, device: str = "auto") -> DeviceData:
+    """Moves the training and validation images to a device, once for a whole search.
+
+    Raises:
+        InvalidValue: `device` is not one of `DEVICES`, or there is no CUDA device.
+    """
+    if device not in DEVICES:
+        raise InvalidValue(f"device={device!r}: must be one of {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
+    with _silence():
+        chosen = _trainer(device, epochs=1).strategy.root_device
+    return DeviceData(
+        DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding),
+        DeviceImages(data.validation, data.normalization, chosen),
+        device,
+        chosen,
+    )
+
+
+def train(
+    architecture: Architecture, data: DeviceData, recipe: Recipe, *, seed: int = 0, report: Report | None = None
+) -> TrainingResult:
+    """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
+
+    Raises:
+        TrainingFailed: the loss was not finite (`not_finite`).
+        KeyboardInterrupt: passed on, where Lightning alone would end the process.
+    """
+    with torch.random.fork_rng(), _silence():
+        torch.manual_seed(seed)
+        module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
+        trainer = _trainer(data.accelerator, epochs=recipe.epochs)
+        try:
+            trainer.fit(module)
+        except SystemExit:  # how Lightning answers Ctrl-C
+            raise KeyboardInterrupt from None
+    return TrainingResult(module.curve[-1], tuple(module.curve), module.weights())
+
+
+def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData) -> float:
+    """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with."""
+    network = build_network(architecture)
+    network.load_state_dict(weights)
+    module = _Trial(network, data, Recipe(epochs=1), seed=0, report=None)
+    with _silence():
+        _trainer(data.accelerator, epochs=1).validate(module, verbose=False)
+    return module.curve[-1]
+
+
+def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Recipe, *, images: int) -> float:
+    """Measures one training step on about that many images, after one step to warm up; optimiser included."""
+    module = _Trial(build_network(architecture), data, recipe, seed=0, report=None)
+    module.to(data.device)
+    optimizer = module.configure_optimizers()
+    rows = torch.arange(min(images, len(data.train)), device=data.device)
+    for _ in range(2):
+        start = time.perf_counter()
+        module.learn(rows, optimizer)
+        if data.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+    return seconds / len(rows)
+
+
+class _Trial(lightning.LightningModule):
+    """Manual optimisation over runs of batches; validation accuracy after every epoch in `curve`."""
+
+    def __init__(
+        self, network: GroupConvNet, data: DeviceData, recipe: Recipe, *, seed: int, report: Report | None
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network.to(memory_format=torch.channels_last)
+        self.curve: list[float] = []
+        self._data, self._recipe, self._report = data, recipe, report
+        self._batch_size = min(recipe.batch_size, len(data.train))
+        self._steps = recipe.epochs * (len(data.train) // self._batch_size)
+        self._step = 0
+        self._generator = torch.Generator(data.device).manual_seed(seed)
+        self._loss = torch.zeros((), device=data.device)
+        self._correct = torch.zeros((), device=data.device, dtype=torch.long)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, or SGD with Nesterov's momentum; fused into one kernel on every device."""
+        recipe, parameters = self._recipe, self.network.parameters()
+        if recipe.optimizer == "adamw":
+            return torch.optim.AdamW(
+                parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            )
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+
+    def train_dataloader(self) -> "_Loader[list[Tensor]]":
+        """Runs of batches of indices, drawn anew each epoch."""
+
+        def runs() -> Iterator[list[Tensor]]:
+            batches = list(self._data.train.shuffled(self._batch_size, self._generator))
+            return (batches[start : start + BATCHES_PER_STEP] for start in range(0, len(batches), BATCHES_PER_STEP))
+
+        return _Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
+
+    def val_dataloader(self) -> "_Loader[slice]":
+        """Slices of the validation images."""
+        slices = self._data.validation.in_order(EVALUATION_BATCH)
+        return _Loader(len(slices), lambda: iter(slices))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Nothing to transfer: the images are there."""
+        return batch
+
+    def training_step(self, run: list[Tensor]) -> None:
+        """One run of batches."""
+        optimizer = cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
+        for rows in run:
+            self.learn(rows, optimizer)
+
+    def learn(self, rows: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """One step of the optimiser on the images of these rows."""
+        for group in optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * one_cycle(self._step / self._steps, self._recipe.warmup)
+        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._generator)
+        loss = F.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        self._loss += loss.detach()
+        self._step += 1
+
+    def on_train_epoch_end(self) -> None:
+        """Stops a training that diverged; asked once an epoch, as asking waits for the device."""
+        if not math.isfinite(self._loss.item()):
+            raise TrainingFailed("not_finite", f"the loss was not finite in epoch {self.current_epoch + 1}")
+
+    def validation_step(self, rows: slice) -> None:
+        """Counts the images that are classified right."""
+        images, labels = self._data.validation.plain(rows)
+        self._correct += (self.network(images).argmax(dim=1) == labels).sum()
+
+    def on_validation_epoch_end(self) -> None:
+        """Adds to the curve, and reports."""
+        self.curve.append(self._correct.item() / len(self._data.validation))
+        self._correct.zero_()
+        if self._report:
+            self._report(len(self.curve), self.curve[-1])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's state as contiguous tensors on the CPU."""
+        return {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+
+
+class _Loader(Generic[T]):
+    """What Lightning takes in place of a DataLoader: a length, and a fresh iterator each epoch."""
+
+    def __init__(self, length: int, iterate: Callable[[], Iterator[T]]) -> None:
+        self._length, self._iterate = length, iterate
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        return self._iterate()
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The share of the peak learning rate at a share of the training: up in a line, then down half a cosine.
+
+    Smith and Topin (arXiv:1708.07120), with the cosine that is usual since. Starts at 1/25 of the peak.
+    """
+    if progress < warmup:
+        return 0.04 + 0.96 * progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) if warmup < 1 else 1.0
+
+
+def _trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
+    """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it."""
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision="bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true",
+        max_epochs=epochs,
+        barebones=True,
+    )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Lightning's banners, tips and warnings out of a search."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,73 @@
+"""Numbers as people read and write them: 12.4 M, 1m 30s, 98.3 %."""
+
+import math
+import re
+
+from nas.errors import InvalidValue
+
+__all__ = ["count_text", "duration_text", "parse_count", "parse_duration", "percent_text"]
+
+_PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS_PER_MINUTE, _SECONDS_PER_HOUR = 60, 3600
+
+
+def count_text(value: float) -> str:
+    """Three significant digits with an SI prefix: 12_400_000 → `12.4 M`."""
+    for exponent, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
+        scaled = value / 10 ** (3 * exponent)
+        if scaled >= 0.9995:  # below it, three digits round to less than 1.00 of this prefix
+            return f"{_three_digits(scaled)} {prefix}"
+    return f"{value:.0f}"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"
+
+
+def percent_text(share: float) -> str:
+    """A share in [0, 1] as a percentage with two decimals."""
+    return f"{100 * share:.2f} %"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds in the two largest units that matter: `0.8s`, `42s`, `3m 05s`, `2h 10m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < _SECONDS_PER_MINUTE:
+        return f"{whole}s"
+    if whole < _SECONDS_PER_HOUR:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def parse_count(value: object, field: str) -> int:
+    """Reads a positive count: 50000000, `50M`, `1.5G`.
+
+    Raises:
+        InvalidValue: it is not a positive whole number once the prefix is applied.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGbBtT]?)\s*", value) if isinstance(value, str) else None
+    count = float(match[1]) * _PREFIXES[match[2].lower()] if match else 0.0
+    if count < 1 or not math.isfinite(count):
+        raise InvalidValue(f"{field}={value}: must be a positive number such as 50M, 1.5G or 200000")
+    return round(count)
+
+
+def parse_duration(value: str, field: str) -> float:
+    """Reads a duration in seconds: `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
+
+    Raises:
+        InvalidValue: it is not a positive duration.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip().lower())
+    whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", value.strip().lower())
+    seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) if whole else 0.0
+    if seconds <= 0 or not math.isfinite(seconds):
+        raise InvalidValue(f"{field}={value}: must be a positive duration such as 90s, 30m, 2h or 1h30m")
+    return seconds

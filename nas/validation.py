@@ -1,0 +1,134 @@
+"""Checks on values that people write: each failure is one line naming field, value and what is allowed."""
+
+import difflib
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas.errors import InvalidValue
+
+__all__ = ["LARGEST", "boolean", "integer", "mapping", "nearest_name", "one_of", "read_yaml", "real", "sequence"]
+
+LARGEST = 65_536
+"""No width, depth, size or number of classes may be above it: a slip of the keyboard, not a network."""
+
+
+def shown(value: object) -> str:
+    """The value as it stands in an error message: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def integer(value: object, field: str, *, minimum: int = 1, maximum: int = LARGEST) -> int:
+    """`value` if it is a whole number in [minimum, maximum]; True and 3.0 are not whole numbers here."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValue(f"{field}={shown(value)}: must be a whole number from {minimum} to {maximum}")
+    if not minimum <= value <= maximum:
+        nearest = min(max(value, minimum), maximum)
+        raise InvalidValue(
+            f"{field}={shown(value)}: must be from {minimum} to {maximum}; nearest valid: {nearest}"
+        )
+    return value
+
+
+def real(value: object, field: str, *, minimum: float, maximum: float) -> float:
+    """`value` as a float if it is a finite number in [minimum, maximum]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidValue(f"{field}={shown(value)}: must be a number from {minimum:g} to {maximum:g}")
+    if not minimum <= value <= maximum:
+        raise InvalidValue(f"{field}={shown(value)}: must be from {minimum:g} to {maximum:g}")
+    return float(value)
+
+
+def boolean(value: object, field: str) -> bool:
+    """`value` if it is true or false."""
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{field}={shown(value)}: must be true or false")
+    return value
+
+
+def one_of(value: object, field: str, allowed: Collection[str]) -> str:
+    """`value` if it is one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        hint = nearest_name(value, allowed) if isinstance(value, str) else ""
+        raise InvalidValue(f"{field}={shown(value)}: must be one of {', '.join(allowed)}{hint}")
+    return value
+
+
+def sequence(value: object, field: str) -> Sequence[Any]:
+    """`value` if it is a list (or tuple) with at least one member."""
+    if not isinstance(value, list | tuple):
+        raise InvalidValue(f"{field}={shown(value)}: must be a list")
+    if not value:
+        raise InvalidValue(f"{field}=[]: must have at least one member")
+    return value
+
+
+def mapping(
+    value: object, field: str, *, required: Collection[str], optional: Collection[str] = ()
+) -> Mapping[str, Any]:
+    """`value` if it is a mapping with all the required keys and none but these and the optional ones."""
+    if not isinstance(value, Mapping):
+        raise InvalidValue(f"{field}={shown(value)}: must be a mapping with the keys {', '.join(required)}")
+    known = [*required, *optional]
+    for key in value:
+        if key not in known:
+            raise InvalidValue(
+                f"{field}: unknown key {shown(key)}{nearest_name(str(key), known)}; known: {', '.join(known)}"
+            )
+    missing = [key for key in required if key not in value]
+    if missing:
+        raise InvalidValue(f"{field}: missing key '{missing[0]}'; required: {', '.join(required)}")
+    return value
+
+
+def nearest_name(name: str, known: Collection[str]) -> str:
+    """A hint to append to a message: `; did you mean 'groups'?`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a repeated key, which plain YAML would let the last one win, and aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # Nested aliases blow a few lines up into gigabytes; nothing here needs them.
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen if isinstance(key_node, yaml.ScalarNode) else False:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key_node.value}' stands twice", problem_mark=key_node.start_mark
+                )
+            if isinstance(key_node, yaml.ScalarNode):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        InvalidValue: it cannot be read or is not YAML; the line names the file and the place.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise InvalidValue(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path}: cannot be read: {error}") from None
+    except RecursionError:
+        raise InvalidValue(f"{path}: is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InvalidValue(f"{path}{place}: is not valid YAML: {problem}") from None
