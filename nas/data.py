@@ -96,6 +96,7 @@ class ImageData:
             "classes": list(self.classes),
             "train_images": len(self.train.labels),
             "validation_images": len(self.validation.labels),
+            "skipped_images": len(self.skipped),
             "fingerprint": self.fingerprint,
         }
 

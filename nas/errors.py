@@ -5,11 +5,12 @@
     ├── DataError         images cannot be found, read or split
     ├── StudyError        a study cannot be opened, resumed or read
     ├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
+    ├── WeightsError      a file of weights is missing or damaged
     ├── ExportError       an export could not be written or did not verify
     └── MissingExtra      an optional dependency is not installed
 """
 
-__all__ = ["DataError", "ExportError", "InvalidValue", "MissingExtra", "NasError", "StudyError", "TrainingFailed"]
+__all__ = ["DataError", "ExportError", "InvalidValue", "MissingExtra", "NasError", "StudyError", "TrainingFailed", "WeightsError"]
 
 
 class NasError(Exception):
@@ -37,6 +38,10 @@ class TrainingFailed(NasError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class WeightsError(NasError):
+    """A file of trained weights is missing, damaged or not for this network."""
 
 
 class ExportError(NasError):

@@ -24,7 +24,10 @@ from nas.data import ImageData, Images, RawImages, Split, arrays_as_images, chec
 from nas.errors import DataError
 from nas.listing import Encoded, Listing, list_source
 
-__all__ = ["load_data"]
+__all__ = ["DIGITS", "load_data"]
+
+DIGITS = Input(channels=1, size=8)
+"""The shape of the embedded digits."""
 
 CACHE_VERSION = 1
 DECODED_AT_ONCE = 1024

@@ -7,8 +7,10 @@ from typing import Any
 from nas import pareto
 from nas.architecture import Architecture
 from nas.cost import Cost, cost
+from nas.errors import StudyError
+from nas.units import count_text
 
-__all__ = ["COMPLETE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Outcome", "TrialRecord", "front_of"]
+__all__ = ["COMPLETE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Outcome", "TrialRecord", "best_of", "front_of"]
 
 COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
@@ -110,3 +112,19 @@ def front_of(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     complete = [record for record in records if record.state == COMPLETE and record.accuracy is not None]
     indices = pareto.front([record.accuracy or 0.0 for record in complete], [record.flops for record in complete])
     return [complete[index] for index in indices]
+
+
+def best_of(records: Sequence[TrialRecord], *, max_flops: int | None = None) -> TrialRecord:
+    """The most accurate complete trial of at most `max_flops`; of equally accurate ones that of the fewest FLOPs.
+
+    Raises:
+        StudyError: there is none; the line says how few FLOPs the smallest one has.
+    """
+    members = front_of(records)
+    if not members:
+        raise StudyError("the study has no complete trial yet")
+    affordable = [record for record in members if max_flops is None or record.flops <= max_flops]
+    if not affordable:
+        least = members[0].flops
+        raise StudyError(f"max_flops={max_flops}: no complete trial is that small; the smallest has {least} ({count_text(least)})")
+    return affordable[-1]

@@ -6,7 +6,7 @@ A field with one choice only is no parameter.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -173,6 +173,10 @@ class SearchSpace:
             self._point(stages) for stages in itertools.product(*(list(choices.stages()) for choices in self.stages))
         )
 
+    def point(self, architecture: Architecture) -> Params:
+        """The parameters of an architecture of this space: the inverse of `architecture`."""
+        return self._point(architecture.stages)
+
     def sample(self, rng: np.random.Generator) -> Params:
         """A valid point, each with the same probability, whatever the budgets."""
         stages = []
@@ -216,7 +220,7 @@ class SearchSpace:
     def _architecture(self, stages: list[Stage]) -> Architecture:
         return Architecture(self.input, self.classes, self.stem, tuple(stages))
 
-    def _point(self, stages: list[Stage] | tuple[Stage, ...]) -> Params:
+    def _point(self, stages: Sequence[Stage]) -> Params:
         named = {
             f"stage{number}.{name}": getattr(stage, name)
             for number, stage in enumerate(stages, start=1)

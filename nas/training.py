@@ -20,16 +20,18 @@ from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.batches import DeviceImages
+from nas.cost import cost
 from nas.data import ImageData
 from nas.errors import InvalidValue, TrainingFailed
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 
-__all__ = ["DEVICES", "DeviceData", "Report", "TrainingResult", "evaluate", "on_device", "train"]
+__all__ = ["DEVICES", "DeviceData", "Report", "TrainingResult", "evaluate", "on_device", "seconds_per_image", "train"]
 
 DEVICES = ("auto", "cpu", "cuda")
 BATCHES_PER_STEP = 50
 EVALUATION_BATCH = 256
+CPU_PROBE_FLOPS = 20 * 10**9
 
 T = TypeVar("T")
 
@@ -106,19 +108,22 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
     return module.curve[-1]
 
 
-def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Recipe, *, images: int) -> float:
-    """Measures one training step on about that many images, after one step to warm up; optimiser included."""
-    module = _Trial(build_network(architecture), data, recipe, seed=0, report=None)
-    module.to(data.device)
+def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Recipe) -> float:
+    """The fastest of three training steps, optimiser included, after one to warm up.
+
+    The batch is the recipe's on a GPU; on a CPU no larger than takes about a second a step.
+    """
+    module = _Trial(build_network(architecture), data, recipe, seed=0, report=None).to(data.device)
     optimizer = module.configure_optimizers()
-    rows = torch.arange(min(images, len(data.train)), device=data.device)
-    for _ in range(2):
+    affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
+    rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
+    seconds = []
+    for _ in range(4):
         start = time.perf_counter()
         module.learn(rows, optimizer)
-        if data.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
-    return seconds / len(rows)
+        module.wait()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / len(rows)
 
 
 class _Trial(lightning.LightningModule):
@@ -193,7 +198,7 @@ class _Trial(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Stops a training that diverged; asked once an epoch, as asking waits for the device."""
-        if not math.isfinite(self._loss.item()):
+        if not math.isfinite(self.wait()):
             raise TrainingFailed("not_finite", f"the loss was not finite in epoch {self.current_epoch + 1}")
 
     def validation_step(self, rows: slice) -> None:
@@ -207,6 +212,10 @@ class _Trial(lightning.LightningModule):
         self._correct.zero_()
         if self._report:
             self._report(len(self.curve), self.curve[-1])
+
+    def wait(self) -> float:
+        """The sum of the losses since the start; asking for it waits for the device."""
+        return self._loss.item()
 
     def weights(self) -> dict[str, Tensor]:
         """The network's state as contiguous tensors on the CPU."""

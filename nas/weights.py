@@ -9,15 +9,17 @@ import safetensors.torch
 from torch import Tensor
 
 from nas.architecture import Architecture
-from nas.errors import StudyError
+from nas.errors import WeightsError
 from nas.study import write_whole
 
 __all__ = ["load_weights", "save_weights"]
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor], architecture: Architecture) -> None:
-    """Writes the state of a `GroupConvNet`; the file is there whole or not at all."""
-    header = {"format": "pt", "architecture": json.dumps(architecture.to_dict())}
+def save_weights(
+    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, notes: Mapping[str, str] | None = None
+) -> None:
+    """Writes the state of a `GroupConvNet`; `notes` join the architecture in the header. Whole or not at all."""
+    header = {"format": "pt", "architecture": json.dumps(architecture.to_dict()), **(notes or {})}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, safetensors.torch.save(dict(weights), metadata=header))
 
@@ -26,11 +28,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Reads what `save_weights` wrote.
 
     Raises:
-        StudyError: the file is missing or damaged.
+        WeightsError: the file is missing or damaged.
     """
     try:
         return safetensors.torch.load_file(path)
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file; the weights of that trial were not kept") from None
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise StudyError(f"{path}: the weights cannot be read: {error}") from None
+        raise WeightsError(f"{path}: the weights cannot be read: {error}") from None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nas.architecture import Architecture, Input
+from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.errors import DataError, TrainingFailed
-from nas.loading import load_data
+from nas.loading import DIGITS, load_data
 from nas.records import INTERRUPTED, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
@@ -30,7 +30,6 @@ Report = Callable[[int, float], None]
 Evaluate = Callable[[Architecture, Report], "float | TrainingResult"]
 """(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1."""
 
-DIGITS = Input(channels=1, size=8)
 DETAIL_CHARACTERS = 2000
 
 

@@ -1,0 +1,318 @@
+"""`nas`: thin commands over the package. What is heavy is imported inside them, so that `nas --help` is quick."""
+
+import csv
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nas.errors import NasError
+from nas.units import count_text, duration_text, parse_count, parse_duration, percent_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.study import Study
+
+__all__ = ["main"]
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+class _Count(click.ParamType):
+    """50M, 1.5G, 200000."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number that is meant."""
+        return parse_count(value, f"--{param.name.replace('_', '-')}" if param and param.name else "count")
+
+
+class _Duration(click.ParamType):
+    """90s, 30m, 2h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that are meant."""
+        return value if isinstance(value, float) else parse_duration(value, "--timeout")
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_runs = click.option("--runs", default="runs", show_default=True, metavar="DIR", help="The folder of studies.")
+_storage = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
+_device = click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_which_study = _options(
+    click.argument("study", required=False),
+    click.option("--study", "study_option", metavar="NAME", help="The study; without it, the latest in the folder."),
+    _runs,
+    _storage,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nas", message="nas %(version)s")
+def cli() -> None:
+    """Finds, for your own images, the grouped-convolution network with the best accuracy for its compute."""
+
+
+@cli.command()
+@click.argument("space", required=False)
+@click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
+@click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
+@_runs
+@click.option("--trials", default=50, show_default=True, metavar="N", help="The total that the study is to reach.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option("--sampler", default="tpe", show_default=True, metavar="NAME", help="tpe, nsga2, random or gp.")
+@click.option("--seed", type=int, metavar="S", help="Of splits, sampler and trainings; by default 0.")
+@click.option("--max-flops", type=_Count(), metavar="N", help="Multiply–adds per image, such as 50M.")
+@click.option("--max-params", type=_Count(), metavar="N", help="Parameters, such as 1M.")
+@click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--timeout", type=_Duration(), metavar="T", help="Start no trial after this long, such as 2h.")
+@_device
+@_storage
+def search(space: str | None, study: str | None, timeout: float | None, **options: Any) -> None:
+    """Search SPACE, a YAML file or a ready space's name (default: digits), for its accuracy–FLOPs front.
+
+    The same command again goes on where it stopped; with more --trials it adds what is missing.
+    """
+    from nas.loop import search as run_search
+    from nas.terminal import LiveView, PlainView
+
+    console = _console()
+    view = LiveView(console) if console.is_terminal else PlainView(console)
+    limits = {"timeout": timeout} if timeout is not None else {}
+    try:
+        found = run_search(space, name=study, listener=view, **limits, **options)
+    except KeyboardInterrupt:
+        view.close()
+        kept = f"{view.finished} of {view.total} trials are finished and kept. Go on with" if view.study else "Start with"
+        _note(f"Stopped. {kept}: {shlex.join(['nas', *sys.argv[1:]])}")
+        raise
+    finally:
+        view.close()
+    _finish(console, found)
+
+
+def _finish(console: "Console", study: "Study") -> None:
+    """The front and what to type next; an error where nothing was completed."""
+    from nas.records import FAILED
+    from nas.terminal import show_front
+
+    records = study.records()
+    failed = [record for record in records if record.state == FAILED and record.finished]
+    if not study.front():
+        if not failed:
+            raise NasError("no trial was completed in the time that was given")
+        detail = (failed[-1].detail or "").strip().splitlines() or [""]
+        raise NasError(f"no trial was completed: {len(failed)} failed, the last as {failed[-1].reason}: {detail[-1]}")
+    show_front(console, study)
+    if failed:
+        console.print(f"{len(failed)} trials failed; `nas trials {study.name}` says why.", style="red")
+    where = "" if study.folder.parent == Path("runs") else f" --runs {shlex.quote(str(study.folder.parent))}"
+    best = study.front()[-1]
+    console.print("\nNext:")
+    for command, purpose in (
+        (f"nas show {best.trial} {study.name}{where}", "one trial, stage by stage"),
+        (f"nas export {study.name}{where} --out best", "the most accurate, as files"),
+        (f"nas dashboard{where}", "the front in the browser"),
+    ):
+        console.print(f"  {command:<44} {purpose}", highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.argument("file", required=False, metavar="SPACE")
+@click.option("--trials", default=50, show_default=True, metavar="N", help="For the estimate of time.")
+@click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
+@_device
+@_json
+def space(file: str | None, trials: int, images: int | None, device: str, as_json: bool) -> None:
+    """Say what SPACE holds and what a search of it will cost here; without SPACE, list the ready ones."""
+    from nas.loading import DIGITS, load_data
+    from nas.preflight import estimate, preflight
+    from nas.resources import ready_spaces
+    from nas.space import load_space
+
+    if file is None:
+        spaces = [load_space(name) for name in ready_spaces()]
+        if as_json:
+            _print_json([{"name": ready.name, "purpose": ready.purpose, "valid": ready.valid} for ready in spaces])
+            return
+        for ready in spaces:
+            click.echo(f"{ready.name:<12} {ready.purpose}")
+        return
+    report = preflight(load_space(file))
+    if images is None:
+        takes_digits = report.space.input == DIGITS
+        images = len(load_data("digits", DIGITS).train.labels) if takes_digits else 10_000
+    took = estimate(report, trials=trials, images=images, device=device)
+    if as_json:
+        _print_json({**report.to_dict(), "estimate": took._asdict()})
+        return
+    from nas.terminal import show_preflight
+
+    show_preflight(_console(), report, took)
+
+
+@cli.command()
+@_which_study
+@_json
+def front(as_json: bool, **which: Any) -> None:
+    """Show the accuracy–FLOPs front of STUDY."""
+    study = _open(**which)
+    if as_json:
+        _print_json([record.to_dict() for record in study.front()])
+        return
+    from nas.terminal import show_front
+
+    _has_trials(study)
+    show_front(_console(), study)
+
+
+@cli.command()
+@_which_study
+@_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+def trials(as_json: bool, as_csv: bool, **which: Any) -> None:
+    """Show all trials of STUDY."""
+    study = _open(**which)
+    records = study.records()
+    if as_json:
+        _print_json([record.to_dict() for record in records])
+        return
+    if as_csv:
+        fields = ("trial", "state", "name", "accuracy", "flops", "params", "activations", "seconds", "epochs", "reason")
+        writer = csv.DictWriter(sys.stdout, [*fields, *study.config.space.parameters], extrasaction="ignore")
+        writer.writeheader()
+        for record in records:
+            writer.writerow({**record.to_dict(), **study.config.space.point(record.architecture)})
+        return
+    from nas.terminal import trials_table
+
+    _has_trials(study)
+    _console().print(trials_table(records))
+
+
+@cli.command()
+@click.argument("trial", type=int)
+@_which_study
+@_json
+def show(trial: int, as_json: bool, **which: Any) -> None:
+    """Show one TRIAL of STUDY: its architecture, what it costs stage by stage, how it learned."""
+    record = _open(**which).record(trial)
+    if as_json:
+        layers = [layer._asdict() for layer in record.cost.layers]
+        _print_json([{**record.to_dict(), "layers": layers}])
+        return
+    from nas.terminal import show_trial
+
+    show_trial(_console(), record)
+
+
+@cli.command()
+@_which_study
+@click.option("--trial", type=int, metavar="N", help="By default the most accurate.")
+@click.option("--max-flops", type=_Count(), metavar="N", help="The most accurate of at most so many, such as 50M.")
+@click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
+@_device
+def export(trial: int | None, max_flops: int | None, out: str, device: str, **which: Any) -> None:
+    """Write a trial of STUDY as architecture.yaml and model.safetensors, and check what was written."""
+    from nas.bundle import export as run_export
+
+    written = run_export(_open(**which), out, trial=trial, max_flops=max_flops, device=device)
+    record = written.record
+    click.echo(f"{written.folder}: trial {record.trial}, {record.name}, {count_text(record.flops)} FLOPs")
+    click.echo(
+        f"loaded back and measured: {percent_text(written.accuracy)} on the validation images, "
+        f"{percent_text(record.accuracy or 0)} recorded"
+    )
+
+
+@cli.command()
+@_runs
+@click.option("--port", default=8501, show_default=True, metavar="P", help="Where the browser finds it.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+def dashboard(runs: str, port: int, no_browser: bool) -> None:
+    """Open the dashboard on the studies of a folder; it only reads them."""
+    import subprocess
+    from importlib.util import find_spec
+
+    from nas.errors import MissingExtra
+    from nas.resources import dashboard_script
+
+    if find_spec("streamlit") is None:
+        raise MissingExtra("the dashboard", "dashboard")
+    server = [f"--server.port={port}", "--server.address=127.0.0.1", f"--server.headless={str(no_browser).lower()}"]
+    command = [sys.executable, "-m", "streamlit", "run", str(dashboard_script()), *server]
+    quiet = ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
+    sys.exit(subprocess.run([*command, *quiet, "--", runs], check=False).returncode)
+
+
+def main() -> NoReturn:
+    """Runs a command; a user's mistake is one line on standard error and exit code 2, Ctrl-C is 130."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except NasError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        sys.stderr.close()
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    _note(f"nas: {' '.join(message.split())}")
+    sys.exit(USER_ERROR)
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _open(study: str | None, study_option: str | None, runs: str, storage: str | None) -> "Study":
+    from nas.study import Study, list_studies
+
+    name = study_option or study or next(iter(list_studies(runs)), None)
+    if name is None:
+        raise NasError(f"there is no study in {runs} yet; `nas search` makes one")
+    return Study.open(name, runs, storage=storage)
+
+
+def _has_trials(study: "Study") -> None:
+    if not study.records():
+        raise NasError(f"study '{study.name}' has no trial yet")
+
+
+if __name__ == "__main__":
+    main()

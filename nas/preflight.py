@@ -1,0 +1,152 @@
+"""What a space holds, before anything is trained: counts, costs, examples, and how long a search will take here."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.architecture import Architecture
+from nas.cost import cost, stage_cost
+from nas.data import ImageData, Split
+from nas.errors import InvalidValue
+from nas.space import SearchSpace
+
+__all__ = ["Estimate", "Preflight", "Spread", "estimate", "preflight"]
+
+COUNTED_EXACTLY = 5_000_000
+SAMPLED = 20_000
+EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
+Counts = NDArray[np.int64]
+
+
+class Spread(NamedTuple):
+    """The smallest, the median and the largest of some cost."""
+
+    smallest: int
+    median: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is in a space. Where `exact` is False, `within_budgets` and the spreads come from a random sample."""
+
+    space: SearchSpace
+    within_budgets: int
+    exact: bool
+    flops: Spread
+    params: Spread
+    examples: tuple[Architecture, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `--json` prints."""
+        return {
+            "name": self.space.name,
+            "purpose": self.space.purpose,
+            "architectures": self.space.combinations,
+            "valid": self.space.valid,
+            "within_budgets": self.within_budgets,
+            "exact": self.exact,
+            "flops": self.flops._asdict(),
+            "params": self.params._asdict(),
+            "examples": [
+                {"name": example.name, "flops": cost(example).flops, "params": cost(example).params, "architecture": example.to_dict()}
+                for example in self.examples
+            ],
+        }
+
+
+class Estimate(NamedTuple):
+    """What a search will take on this machine, from steps that were timed on the examples."""
+
+    trials: int
+    epochs: int
+    images: int
+    seconds: float
+    device: str
+
+
+def preflight(space: SearchSpace) -> Preflight:
+    """Counts a space, exactly up to five million valid architectures, from 20,000 random ones above.
+
+    Raises:
+        InvalidValue: no architecture keeps both budgets.
+    """
+    rng = np.random.default_rng(0)
+    exact = space.valid <= COUNTED_EXACTLY
+    flops, params = _all_costs(space) if exact else _sampled_costs(space, rng)
+    fits = np.ones(len(flops), dtype=bool)
+    for values, budget in ((flops, space.max_flops), (params, space.max_params)):
+        fits &= values <= (budget if budget is not None else np.inf)
+    if not fits.any():
+        raise InvalidValue(
+            f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture of {len(flops)} keeps both"
+        )
+    within = int(fits.sum()) if exact else round(fits.mean() * space.valid)
+    return Preflight(space, within, exact, _spread(flops[fits]), _spread(params[fits]), _examples(space, rng))
+
+
+def _all_costs(space: SearchSpace) -> tuple[Counts, Counts]:
+    """FLOPs and parameters of every valid architecture.
+
+    A stage's cost depends on those before it through its input's width alone, so the sums are built up stage by
+    stage, apart for each width that is handed on.
+    """
+    fixed = cost(space.architecture(space.smallest()))
+    ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=np.int64)]}
+    for choices, size in zip(space.stages, space.sizes, strict=True):
+        by_width: dict[int, list[Counts]] = defaultdict(list)
+        for cin, sums in ways.items():
+            before = np.concatenate(sums, axis=1)
+            added: dict[int, list[tuple[int, int]]] = defaultdict(list)
+            for stage in choices.stages():
+                amounts = stage_cost(stage, cin, size)
+                added[stage.out].append((amounts.flops, amounts.params))
+            for out, amounts_of_out in added.items():
+                both = np.array(amounts_of_out, dtype=np.int64).T
+                by_width[out].append((before[:, :, None] + both[:, None, :]).reshape(2, -1))
+        ways = by_width
+    stem = [(layer.flops, layer.params) for layer in fixed.layers if layer.kind == "stem"]
+    whole = [
+        np.concatenate(sums, axis=1)
+        + np.sum(stem, axis=0)[:, None]
+        + np.array([[out * space.classes], [(out + 1) * space.classes]])
+        for out, sums in ways.items()
+    ]
+    flops, params = np.concatenate(whole, axis=1)
+    return flops, params
+
+
+def _sampled_costs(space: SearchSpace, rng: np.random.Generator) -> tuple[Counts, Counts]:
+    costs = [cost(space.architecture(space.sample(rng))) for _ in range(SAMPLED)]
+    return np.array([amounts.flops for amounts in costs]), np.array([amounts.params for amounts in costs])
+
+
+def _spread(values: Counts) -> Spread:
+    return Spread(int(values.min()), int(np.median(values)), int(values.max()))
+
+
+def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:
+    """Random architectures within the budgets, from cheap to dear; the smallest one if luck finds no other."""
+    sample = [architecture for _ in range(1000) if space.fits(architecture := space.architecture(space.sample(rng)))]
+    ordered = sorted(sample or [space.architecture(space.smallest())], key=lambda architecture: cost(architecture).flops)
+    return tuple(ordered[int(quantile * (len(ordered) - 1))] for quantile in EXAMPLE_QUANTILES)
+
+
+def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto") -> Estimate:
+    """Times training steps of the examples on this machine, and multiplies: trials × epochs × training images.
+
+    A forward pass on a fourth as many validation images adds about a twelfth to each epoch.
+    """
+    from nas.training import on_device, seconds_per_image
+
+    space = report.space
+    shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
+    rng = np.random.default_rng(0)
+    noise = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))
+    data = on_device(ImageData("noise", (), noise, noise, noise), space.recipe, device)
+    seconds = [seconds_per_image(example, data, space.recipe) for example in report.examples]
+    epoch = float(np.mean(seconds)) * images * (1 + 1 / 12)
+    return Estimate(trials, space.recipe.epochs, images, epoch * space.recipe.epochs * trials, data.device.type)
