@@ -55,7 +55,9 @@ def export(
         raise ExportError(f"out={out}: exists and is not an empty folder; name another")
     weights_file = study.weights_file(record.trial)
     if not weights_file.is_file():
-        raise ExportError(f"trial {record.trial} has no weights in {weights_file.parent}: deleted, or trained by one's own evaluate")
+        raise ExportError(
+            f"trial {record.trial} has no weights in {weights_file.parent}: deleted, or trained by one's own evaluate"
+        )
     images = _images(study, data)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def export(
             assert record.accuracy is not None  # a complete trial has one
             if abs(accuracy - record.accuracy) > TOLERANCE:
                 raise ExportError(
-                    f"trial {record.trial}: the exported files give {accuracy:.4f}, but {record.accuracy:.4f} was recorded"
+                    f"trial {record.trial}: the files give {accuracy:.4f}, but {record.accuracy:.4f} was recorded"
                 )
             if out.exists():
                 out.rmdir()
@@ -99,7 +101,9 @@ def _images(study: Study, data: Any) -> ImageData:
         source, config.space.input, seed=config.seed, max_images=config.data["max_images"], skip_bad_images=True
     )
     if images.fingerprint != config.data["fingerprint"]:
-        raise ExportError(f"{config.data['source']}: its images have changed since the search; the export can't be verified")
+        raise ExportError(
+            f"{config.data['source']}: its images have changed since the search; the export can't be verified"
+        )
     return images
 
 

@@ -71,9 +71,10 @@ class StageChoices:
 
         Cost grows with depth and falls with groups, so only widths are left to compare.
         """
-        for mid, pairs in itertools.groupby(self.pairs, key=lambda pair: pair[0]):
+        most_groups = dict(self.pairs)  # pairs ascend, so the last of each width stays
+        for mid, groups in most_groups.items():
             for out in self.out or (mid,):
-                yield Stage(self.depth[0], mid, max(groups for _, groups in pairs), out, self.stride)
+                yield Stage(self.depth[0], mid, groups, out, self.stride)
 
     def repair(self, mid: int, groups: int) -> tuple[int, int]:
         """The pair itself if valid; else the next lower divisor of `mid` among the groups, by `fit_groups`.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nas.errors import NasError
-from nas.units import count_text, duration_text, parse_count, parse_duration, percent_text
+from nas.units import count_text, parse_count, parse_duration, percent_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def cli() -> None:
     """Finds, for your own images, the grouped-convolution network with the best accuracy for its compute."""
 
 
-@cli.command()
+@cli.command(short_help="Search a space for its accuracy–FLOPs front.")
 @click.argument("space", required=False)
 @click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
@@ -101,7 +101,9 @@ def search(space: str | None, study: str | None, timeout: float | None, **option
         found = run_search(space, name=study, listener=view, **limits, **options)
     except KeyboardInterrupt:
         view.close()
-        kept = f"{view.finished} of {view.total} trials are finished and kept. Go on with" if view.study else "Start with"
+        kept = (
+            f"{view.finished} of {view.total} trials are finished and kept. Go on with" if view.study else "Start with"
+        )
         _note(f"Stopped. {kept}: {shlex.join(['nas', *sys.argv[1:]])}")
         raise
     finally:
@@ -135,8 +137,8 @@ def _finish(console: "Console", study: "Study") -> None:
         console.print(f"  {command:<44} {purpose}", highlight=False, soft_wrap=True)
 
 
-@cli.command()
-@click.argument("file", required=False, metavar="SPACE")
+@cli.command(short_help="Say what a space holds and what a search of it costs here.")
+@click.argument("file", required=False, metavar="[SPACE]")
 @click.option("--trials", default=50, show_default=True, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
 @_device
@@ -208,7 +210,7 @@ def trials(as_json: bool, as_csv: bool, **which: Any) -> None:
     _console().print(trials_table(records))
 
 
-@cli.command()
+@cli.command(short_help="Show one trial, stage by stage.")
 @click.argument("trial", type=int)
 @_which_study
 @_json
@@ -224,7 +226,7 @@ def show(trial: int, as_json: bool, **which: Any) -> None:
     show_trial(_console(), record)
 
 
-@cli.command()
+@cli.command(short_help="Write a trial's architecture and weights as files, verified.")
 @_which_study
 @click.option("--trial", type=int, metavar="N", help="By default the most accurate.")
 @click.option("--max-flops", type=_Count(), metavar="N", help="The most accurate of at most so many, such as 50M.")
@@ -243,7 +245,7 @@ def export(trial: int | None, max_flops: int | None, out: str, device: str, **wh
     )
 
 
-@cli.command()
+@cli.command(short_help="Open the dashboard in the browser.")
 @_runs
 @click.option("--port", default=8501, show_default=True, metavar="P", help="Where the browser finds it.")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
@@ -266,7 +268,7 @@ def dashboard(runs: str, port: int, no_browser: bool) -> None:
 def main() -> NoReturn:
     """Runs a command; a user's mistake is one line on standard error and exit code 2, Ctrl-C is 130."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="nas", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
     except click.ClickException as error:

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from nas.architecture import Input
 from nas.errors import DataError
 
-__all__ = ["HELD_OUT", "ImageData", "Images", "Labels", "RawImages", "Split", "arrays_as_images", "check_input", "split_images"]
+__all__ = [
+    "HELD_OUT",
+    "ImageData",
+    "Images",
+    "Labels",
+    "RawImages",
+    "Split",
+    "arrays_as_images",
+    "check_input",
+    "split_images",
+]
 
 HELD_OUT = 0.2
 """The share of each class held out for the test set where the source has none, then again for validation."""
@@ -168,7 +178,9 @@ def _check_classes(raw: RawImages) -> None:
     for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
         counts = np.bincount(split.labels, minlength=len(raw.classes)) if split else np.ones(1)
         if split and len(counts) > len(raw.classes):
-            raise DataError(f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes")
+            raise DataError(
+                f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes"
+            )
         if (counts == 0).any():
             empty = raw.classes[int(np.argmin(counts))]
             raise DataError(f"{raw.source}: class '{empty}' has no {part} images")

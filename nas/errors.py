@@ -1,16 +1,25 @@
 """The exceptions a caller may see. Each message is one line that names the field, its value and what is allowed.
 
-    NasError
-    ├── InvalidValue      a value in an architecture, a space, a recipe or an option is not allowed
-    ├── DataError         images cannot be found, read or split
-    ├── StudyError        a study cannot be opened, resumed or read
-    ├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
-    ├── WeightsError      a file of weights is missing or damaged
-    ├── ExportError       an export could not be written or did not verify
-    └── MissingExtra      an optional dependency is not installed
+NasError
+├── InvalidValue      a value in an architecture, a space, a recipe or an option is not allowed
+├── DataError         images cannot be found, read or split
+├── StudyError        a study cannot be opened, resumed or read
+├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
+├── WeightsError      a file of weights is missing or damaged
+├── ExportError       an export could not be written or did not verify
+└── MissingExtra      an optional dependency is not installed
 """
 
-__all__ = ["DataError", "ExportError", "InvalidValue", "MissingExtra", "NasError", "StudyError", "TrainingFailed", "WeightsError"]
+__all__ = [
+    "DataError",
+    "ExportError",
+    "InvalidValue",
+    "MissingExtra",
+    "NasError",
+    "StudyError",
+    "TrainingFailed",
+    "WeightsError",
+]
 
 
 class NasError(Exception):

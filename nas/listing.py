@@ -67,7 +67,9 @@ def _list_folder(source: str, root: Path) -> Listing:
 
     The folders are read here and not by `datasets`, which takes a file for a test image when "test" is in its name.
     """
-    parts = {SPLIT_NAMES[folder.name.lower()]: folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES}
+    parts = {
+        SPLIT_NAMES[folder.name.lower()]: folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES
+    }
     if "train" not in parts or not _folders(parts["train"]):
         parts = {"train": root}
     files = {split: {folder.name: _image_files(folder) for folder in _folders(part)} for split, part in parts.items()}

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +69,9 @@ def _digits() -> RawImages:
 
 def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
     if wanted.channels not in (1, 3):
-        raise DataError(f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}")
+        raise DataError(
+            f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
+        )
     listing = list_source(source)
     identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, skip_bad_images])
     folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]

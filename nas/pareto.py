@@ -39,11 +39,12 @@ def _first_of_run(values: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
 def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:
     """The position on a front where more FLOPs begin to buy little: the farthest above the chord of its ends.
 
-    Takes a front sorted by FLOPs; works on accuracy against log FLOPs, as the front is drawn. None below three
-    distinct members, where there is nothing between the ends.
+    Takes a front sorted by FLOPs; works on accuracy against log FLOPs, as the front is drawn. None where no member
+    lies above the chord, as on a front of two.
     """
     values, costs = np.asarray(accuracy, dtype=float), np.log(np.asarray(flops, dtype=float))
-    if len(values) < 3 or costs[-1] <= costs[0]:
+    if len(values) < 3 or costs[-1] == costs[0]:
         return None
     chord = values[0] + (values[-1] - values[0]) * (costs - costs[0]) / (costs[-1] - costs[0])
-    return int(np.argmax(values - chord))
+    above = values - chord
+    return int(np.argmax(above)) if above.max() > 0 else None

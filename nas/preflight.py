@@ -52,7 +52,12 @@ class Preflight:
             "flops": self.flops._asdict(),
             "params": self.params._asdict(),
             "examples": [
-                {"name": example.name, "flops": cost(example).flops, "params": cost(example).params, "architecture": example.to_dict()}
+                {
+                    "name": example.name,
+                    "flops": cost(example).flops,
+                    "params": cost(example).params,
+                    "architecture": example.to_dict(),
+                }
                 for example in self.examples
             ],
         }
@@ -131,7 +136,9 @@ def _spread(values: Counts) -> Spread:
 def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:
     """Random architectures within the budgets, from cheap to dear; the smallest one if luck finds no other."""
     sample = [architecture for _ in range(1000) if space.fits(architecture := space.architecture(space.sample(rng)))]
-    ordered = sorted(sample or [space.architecture(space.smallest())], key=lambda architecture: cost(architecture).flops)
+    ordered = sorted(
+        sample or [space.architecture(space.smallest())], key=lambda architecture: cost(architecture).flops
+    )
     return tuple(ordered[int(quantile * (len(ordered) - 1))] for quantile in EXAMPLE_QUANTILES)
 
 

@@ -10,7 +10,18 @@ from nas.cost import Cost, cost
 from nas.errors import StudyError
 from nas.units import count_text
 
-__all__ = ["COMPLETE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Outcome", "TrialRecord", "best_of", "front_of"]
+__all__ = [
+    "COMPLETE",
+    "FAILED",
+    "INTERRUPTED",
+    "RUNNING",
+    "STOPPED",
+    "WAITING",
+    "Outcome",
+    "TrialRecord",
+    "best_of",
+    "front_of",
+]
 
 COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
@@ -126,5 +137,7 @@ def best_of(records: Sequence[TrialRecord], *, max_flops: int | None = None) -> 
     affordable = [record for record in members if max_flops is None or record.flops <= max_flops]
     if not affordable:
         least = members[0].flops
-        raise StudyError(f"max_flops={max_flops}: no complete trial is that small; the smallest has {least} ({count_text(least)})")
+        raise StudyError(
+            f"max_flops={max_flops}: no complete trial is that small; the smallest has {least} ({count_text(least)})"
+        )
     return affordable[-1]

@@ -82,9 +82,7 @@ class ValidSampler(BaseSampler):
         """Left to the inner sampler."""
         self._inner.before_trial(study, trial)
 
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any
-    ) -> None:
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         """Left to the inner sampler."""
         self._inner.after_trial(study, trial, state, values)
 
@@ -121,4 +119,7 @@ class ValidSampler(BaseSampler):
                     queue.append(neighbour)
 
     def _distance(self, point: Params, start: Params) -> int:
-        return sum(abs(values.index(point[name]) - values.index(start[name])) for name, values in self._space.parameters.items())
+        return sum(
+            abs(values.index(point[name]) - values.index(start[name]))
+            for name, values in self._space.parameters.items()
+        )

@@ -21,7 +21,7 @@ from nas.errors import InvalidValue
 from nas.recipe import Recipe
 from nas.resources import ready_spaces
 from nas.units import parse_count
-from nas.validation import integer, mapping, nearest_name, read_yaml, sequence
+from nas.validation import integer, mapping, nearest_name, read_yaml, sequence, shown
 
 __all__ = ["Params", "SearchSpace", "load_space"]
 
@@ -73,17 +73,13 @@ class SearchSpace:
             optional=("purpose", "stem", "classes", "max_flops", "max_params", "recipe"),
         )
         for key in ("name", "purpose"):
-            if not isinstance(top.get(key, ""), str) or not top.get(key, "-").strip():
-                raise InvalidValue(f"{key}={top[key]!r}: must be a text")
+            if not isinstance(top.get(key, ""), str):
+                raise InvalidValue(f"{key}={shown(top[key])}: must be a text")
         stages = [
             StageChoices.from_dict(stage, f"stage{number}")
             for number, stage in enumerate(sequence(top["stages"], "stages"), start=1)
         ]
-        budgets = {
-            key: parse_count(top[key], key)
-            for key in ("max_flops", "max_params")
-            if top.get(key) is not None
-        }
+        budgets = {key: parse_count(top[key], key) for key in ("max_flops", "max_params") if top.get(key) is not None}
         return cls(
             name=top["name"],
             purpose=top.get("purpose", "").strip(),
@@ -159,7 +155,7 @@ class SearchSpace:
         )
 
     def repair(self, params: Mapping[str, int]) -> Params:
-        """The valid point nearest to a proposal, stage by stage (`StageChoices.repair`); valid ones stay as they are."""
+        """The valid point that `StageChoices.repair` makes of a proposal; valid points stay as they are."""
         repaired = dict(params)
         for number, choices in enumerate(self.stages, start=1):
             names = (f"stage{number}.mid", f"stage{number}.groups")

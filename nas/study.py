@@ -75,7 +75,9 @@ class Study:
         try:
             self.config = StudyConfig.from_dict(optuna_study.user_attrs["nas"])
         except (KeyError, TypeError, InvalidValue) as error:
-            raise StudyError(f"study '{self.name}': its storage holds a study that nas did not write ({error})") from None
+            raise StudyError(
+                f"study '{self.name}': its storage holds a study that nas did not write ({error})"
+            ) from None
 
     @classmethod
     def create(cls, name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> "Study":
@@ -215,7 +217,9 @@ class Study:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise StudyError(f"study '{self.name}': another search is running on it; wait for it or end it") from None
+                raise StudyError(
+                    f"study '{self.name}': another search is running on it; wait for it or end it"
+                ) from None
             yield
 
     def weights_file(self, trial: int) -> Path:

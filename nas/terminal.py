@@ -163,7 +163,7 @@ class LiveView(_Progress):
         return Group(
             Text(headline(self.study), style="bold"),
             bar,
-            Text(f"{failed} failed; nas trials says why", style="red") if failed else Text(""),
+            *([Text(f"{failed} failed; nas trials says why", style="red")] if failed else []),
             self._running_line(),
             Text(""),
             front_table(list(self.records.values()), rows=rows, title="The front so far"),
@@ -253,7 +253,9 @@ def architecture_table(architecture: Architecture) -> Table:
     parts = ["stem", *range(1, len(architecture.stages) + 1), "classifier"]
     for part, shape in zip(parts, shapes, strict=True):
         layers = [layer for layer in amounts.layers if part in (layer.kind, layer.stage)]
-        table.add_row(*shape, count_text(sum(layer.flops for layer in layers)), count_text(sum(layer.params for layer in layers)))
+        table.add_row(
+            *shape, count_text(sum(layer.flops for layer in layers)), count_text(sum(layer.params for layer in layers))
+        )
     return table
 
 
@@ -306,7 +308,8 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
     console.print(table)
     for example in report.examples:
         amounts = cost(example)
-        console.print(Text(f"for example {example.name}: {count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters"))
+        size = f"{count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters"
+        console.print(Text(f"for example {example.name}: {size}"))
     console.print(
         f"{took.trials} trials of {took.epochs} epochs on {took.images:,} training images: "
         f"about {duration_text(took.seconds)} on this machine ({took.device})"

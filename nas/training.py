@@ -22,7 +22,7 @@ from nas.architecture import Architecture
 from nas.batches import DeviceImages
 from nas.cost import cost
 from nas.data import ImageData
-from nas.errors import InvalidValue, TrainingFailed
+from nas.errors import InvalidValue, TrainingFailed, WeightsError
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 
@@ -99,9 +99,16 @@ def train(
 
 
 def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData) -> float:
-    """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with."""
+    """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with.
+
+    Raises:
+        WeightsError: the weights are not those of the architecture.
+    """
     network = build_network(architecture)
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise WeightsError(f"the weights are not those of {architecture.name}: other names or shapes") from None
     module = _Trial(network, data, Recipe(epochs=1), seed=0, report=None)
     with _silence():
         _trainer(data.accelerator, epochs=1).validate(module, verbose=False)
@@ -148,9 +155,7 @@ class _Trial(lightning.LightningModule):
         """AdamW, or SGD with Nesterov's momentum; fused into one kernel on every device."""
         recipe, parameters = self._recipe, self.network.parameters()
         if recipe.optimizer == "adamw":
-            return torch.optim.AdamW(
-                parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-            )
+            return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
         return torch.optim.SGD(
             parameters,
             lr=recipe.learning_rate,
@@ -163,9 +168,10 @@ class _Trial(lightning.LightningModule):
     def train_dataloader(self) -> "_Loader[list[Tensor]]":
         """Runs of batches of indices, drawn anew each epoch."""
 
-        def runs() -> Iterator[list[Tensor]]:
+        def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
             batches = list(self._data.train.shuffled(self._batch_size, self._generator))
-            return (batches[start : start + BATCHES_PER_STEP] for start in range(0, len(batches), BATCHES_PER_STEP))
+            for start in range(0, len(batches), BATCHES_PER_STEP):
+                yield batches[start : start + BATCHES_PER_STEP]
 
         return _Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
 

@@ -28,9 +28,7 @@ def integer(value: object, field: str, *, minimum: int = 1, maximum: int = LARGE
         raise InvalidValue(f"{field}={shown(value)}: must be a whole number from {minimum} to {maximum}")
     if not minimum <= value <= maximum:
         nearest = min(max(value, minimum), maximum)
-        raise InvalidValue(
-            f"{field}={shown(value)}: must be from {minimum} to {maximum}; nearest valid: {nearest}"
-        )
+        raise InvalidValue(f"{field}={shown(value)}: must be from {minimum} to {maximum}; nearest valid: {nearest}")
     return value
 
 
@@ -120,7 +118,7 @@ def read_yaml(path: Path) -> Any:
         InvalidValue: it cannot be read or is not YAML; the line names the file and the place.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except FileNotFoundError:
         raise InvalidValue(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,38 @@
+# Every target makes .venv and installs what it needs; that is quick once it is done.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test check dashboard bench clean
+
+demo: $(INSTALLED)   ## a search on the embedded digits, in about two minutes on two cores
+	$(BIN)/nas search digits --study demo --trials 24
+
+test: $(INSTALLED)   ## all tests, without the network
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)   ## format, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+dashboard: $(INSTALLED)   ## the dashboard on runs/
+	$(BIN)/nas dashboard
+
+bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+clean:   ## removes what the other targets made, but no runs
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nas needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dashboard,data,dev]'
+	@touch $(INSTALLED)

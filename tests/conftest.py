@@ -1,0 +1,88 @@
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.architecture import Architecture
+from nas.cost import cost
+from nas.loading import load_data
+from nas.space import SearchSpace
+
+TINY = {
+    "name": "tiny",
+    "input": {"channels": 1, "size": 8},
+    "stem": [{"width": 8}],
+    "stages": [
+        {"depth": [1, 2], "mid": [8, 12, 16], "groups": [1, 2, 3, 4], "out": 16, "stride": 2},
+        {"depth": 1, "mid": [8, 16, 32], "groups": [1, 4, 8, 16], "out": [16, 32]},
+    ],
+    "recipe": {"epochs": 2, "batch_size": 64, "crop_padding": 1},
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the cache of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture
+def tiny() -> SearchSpace:
+    """A space of 8×8 grey images whose networks train in well under a second; not all its pairs are valid."""
+    return SearchSpace.from_dict(TINY)
+
+
+def formula(architecture: Architecture, report: Callable[[int, float], None]) -> float:
+    """One's own training, as `evaluate=` takes it: an accuracy that grows with FLOPs, plus a little of its own."""
+    amounts = cost(architecture)
+    accuracy = min(0.99, 0.5 + 0.05 * np.log10(amounts.flops) + (int(architecture.key, 16) % 100) / 2000)
+    report(1, accuracy / 2)
+    report(2, accuracy)
+    return float(accuracy)
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def nas_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs `nas ARGS` in this process, as the terminal would."""
+    from nas.cli import main
+
+    def run(*args: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            main()
+        out, err = capsys.readouterr()
+        return Ran(int(exited.value.code or 0), out, err)
+
+    return run
+
+
+def write_photos(root: Path, *, per_class: int = 8, classes: tuple[str, ...] = ("cat", "dog"), size: int = 12) -> Path:
+    """An image folder of small colour photos, each class of its own hue."""
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 80, (size, size + 4, 3), dtype=np.uint8)
+            pixels[..., index % 3] += 150
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def digits() -> Any:
+    return load_data("digits", SearchSpace.from_dict(TINY).input)

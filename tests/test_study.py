@@ -1,0 +1,198 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from nas import NasError, SearchSpace, Study, cost
+from nas.records import Outcome
+from nas.samplers import SAMPLERS, ValidSampler
+from nas.study import StudyConfig, list_studies
+
+DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
+
+
+@pytest.fixture
+def config(tiny: SearchSpace) -> StudyConfig:
+    return StudyConfig(tiny, DATA, 0)
+
+
+def sampler(study: Study, seed: int = 0) -> ValidSampler:
+    taken = {record.architecture.key for record in study.records()}
+    return ValidSampler(SAMPLERS["random"](seed), study.config.space, lambda a: a.key in taken, seed=seed)
+
+
+def complete(study: Study, accuracy: float, seed: int = 0) -> int:
+    trial, _ = study.ask(sampler(study, seed))
+    return study.tell(trial, Outcome(accuracy, 1.5, (accuracy / 2, accuracy))).trial
+
+
+def test_what_is_told_is_read_back_in_another_process_s_place(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    trial, asked = study.ask(sampler(study))
+    told = study.tell(trial, Outcome(0.75, 1.5, (0.5, 0.75)))
+    assert asked.architecture == told.architecture
+    again = Study.open("s", tmp_path)
+    assert again.config == config
+    assert again.records() == [told]
+    assert (told.accuracy, told.seconds, told.curve, told.state) == (0.75, 1.5, (0.5, 0.75), "complete")
+
+
+def test_optuna_s_own_view_is_the_truth(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    complete(study, 0.75)
+    [trial] = study.optuna_study.trials
+    [record] = study.records()
+    assert study.optuna_study.metric_names == ["accuracy", "flops"]
+    assert [direction.name for direction in study.optuna_study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert trial.values == [0.75, cost(record.architecture).flops]
+    assert config.space.architecture(trial.params) == record.architecture
+    assert trial.user_attrs["name"] == record.name
+
+
+def test_study_yaml_tells_people_what_was_searched(tmp_path: Path, config: StudyConfig) -> None:
+    Study.create("s", tmp_path, config)
+    written = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())
+    assert SearchSpace.from_dict(written["space"]) == config.space
+    assert written["data"] == DATA
+    assert written["seed"] == 0
+    assert set(written["versions"]) == {"nas", "torch", "lightning", "optuna"}
+    assert not list((tmp_path / "s").glob("*.partial"))
+
+
+def test_the_same_configuration_resumes_and_another_is_refused_with_what_differs(
+    tmp_path: Path, config: StudyConfig
+) -> None:
+    complete(Study.create("s", tmp_path, config), 0.5)
+    assert len(Study.create("s", tmp_path, config).records()) == 1
+    space = config.space.with_changes(max_flops=10**6, recipe=replace(config.space.recipe, epochs=9))
+    with pytest.raises(NasError) as raised:
+        Study.create("s", tmp_path, StudyConfig(space, {**DATA, "fingerprint": "4567"}, 1))
+    for part in (
+        "space.max_flops is none there and 1000000 now",
+        "space.recipe.epochs is 2 there and 9 now",
+        "data.fingerprint is 0123 there and 4567 now",
+        "seed is 0 there and 1 now",
+    ):
+        assert part in str(raised.value)
+    assert "depth" not in str(raised.value)
+
+
+def test_a_space_s_description_and_a_moved_folder_of_images_do_not_matter(tmp_path: Path, config: StudyConfig) -> None:
+    Study.create("s", tmp_path, config)
+    moved = StudyConfig(replace(config.space, purpose="other words"), {**DATA, "source": "elsewhere"}, 0)
+    Study.create("s", tmp_path, moved)
+
+
+def test_a_search_that_died_is_closed_and_its_architecture_is_first_in_line(
+    tmp_path: Path, config: StudyConfig
+) -> None:
+    study = Study.create("s", tmp_path, config)
+    _, left = study.ask(sampler(study))
+    again = Study.open("s", tmp_path)
+    assert [record.state for record in again.records()] == ["running"]
+    assert again.close_running() == 1
+    states = [(record.state, record.reason) for record in again.records()]
+    assert states == [("failed", "interrupted"), ("waiting", None)]
+    assert not any(record.finished for record in again.records())
+    _, asked = again.ask(sampler(again, seed=5))
+    assert asked.architecture == left.architecture
+    assert again.close_running() == 1
+    assert [record.state for record in again.records()] == ["failed", "failed", "waiting"]
+
+
+def test_one_search_at_a_time(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    with study.locked(), pytest.raises(NasError, match="another search is running"), Study.open("s", tmp_path).locked():
+        pass
+    with study.locked():
+        pass
+
+
+def test_a_sampler_that_fails_leaves_no_trial_running(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+
+    class Broken(optuna.samplers.RandomSampler):
+        def sample_relative(self, *args: object) -> dict[str, int]:
+            raise RuntimeError("no idea")
+
+        def infer_relative_search_space(self, *args: object) -> dict[str, optuna.distributions.BaseDistribution]:
+            return {}
+
+    with pytest.raises(RuntimeError):
+        study.ask(Broken())
+    assert study.records() == []
+    assert [trial.state.name for trial in study.optuna_study.trials] == ["FAIL"]
+
+
+def test_front_is_sorted_by_flops_and_no_member_beats_another(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    for number in range(12):
+        complete(study, 0.5 + (number * 7 % 12) / 30, seed=number)
+    front = study.front()
+    assert len(front) > 1
+    assert [record.flops for record in front] == sorted(record.flops for record in front)
+    assert [record.accuracy for record in front] == sorted(record.accuracy or 0 for record in front)
+    best = max(record.accuracy or 0 for record in study.records())
+    assert front[-1].accuracy == best
+
+
+def test_studies_are_listed_latest_first(tmp_path: Path, config: StudyConfig) -> None:
+    for name in ("a", "b", "c"):
+        Study.create(name, tmp_path, config)
+    complete(Study.open("a", tmp_path), 0.5)
+    assert list_studies(tmp_path)[0] == "a"
+    assert set(list_studies(tmp_path)) == {"a", "b", "c"}
+    assert list_studies(tmp_path / "nowhere") == []
+
+
+def test_another_storage_holds_the_trials_and_the_folder_says_where(tmp_path: Path, config: StudyConfig) -> None:
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    complete(Study.create("s", tmp_path / "runs", config, storage=url), 0.5)
+    assert not (tmp_path / "runs" / "s" / "journal.log").exists()
+    assert len(Study.open("s", tmp_path / "runs").records()) == 1
+    assert len(Study.open("s", tmp_path / "elsewhere", storage=url).records()) == 1
+
+
+@pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "a b", "-x"])
+def test_names_that_are_no_folder_are_refused(tmp_path: Path, config: StudyConfig, name: str) -> None:
+    with pytest.raises(NasError, match="study="):
+        Study.create(name, tmp_path / "runs", config)
+    assert not (tmp_path / "up").exists()
+
+
+def test_studies_that_are_not_there_or_not_whole_are_one_line(tmp_path: Path, config: StudyConfig) -> None:
+    with pytest.raises(NasError, match="there are none yet"):
+        Study.open("demo", tmp_path)
+    study = Study.create("demo", tmp_path, config)
+    complete(study, 0.5)
+    with pytest.raises(NasError, match="did you mean 'demo'"):
+        Study.open("dmeo", tmp_path)
+    with pytest.raises(NasError, match="has no trial 7; they go from 0 to 0"):
+        study.record(7)
+    journal = tmp_path / "demo" / "journal.log"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join(["{broken", *lines]) + "\n")
+    with pytest.raises(NasError, match="storage cannot be used") as raised:
+        Study.open("demo", tmp_path)
+    assert "\n" not in str(raised.value)
+    journal.unlink()
+    with pytest.raises(NasError, match="journal .* is missing"):
+        Study.open("demo", tmp_path)
+
+
+def test_a_storage_with_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    optuna.create_study(storage=url, study_name="other")
+    with pytest.raises(NasError, match="nas did not write"):
+        Study.open("other", tmp_path, storage=url)
+
+
+def test_records_are_json(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    complete(study, 0.5)
+    [record] = json.loads(json.dumps([record.to_dict() for record in study.records()]))
+    assert record["epochs"] == 2
+    assert {"trial", "state", "architecture", "name", "accuracy", "flops", "params", "seconds"} <= set(record)

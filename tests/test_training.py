@@ -1,0 +1,193 @@
+import logging
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nas import NasError, Recipe, SearchSpace, build_network
+from nas.batches import DeviceImages
+from nas.data import ImageData, Normalization, Split
+from nas.errors import TrainingFailed
+from nas.training import evaluate, on_device, one_cycle, train
+
+
+@pytest.fixture
+def network(tiny: SearchSpace) -> Any:
+    return tiny.architecture(list(tiny.points())[-1])
+
+
+def test_learns_digits_and_reports_every_epoch(digits: ImageData, tiny: SearchSpace, network: Any) -> None:
+    recipe = replace(tiny.recipe, epochs=6)
+    reported: list[tuple[int, float]] = []
+    result = train(
+        network, on_device(digits, recipe, "cpu"), recipe, report=lambda epoch, value: reported.append((epoch, value))
+    )
+    assert result.accuracy > 0.5  # chance is 0.1
+    assert reported == list(enumerate(result.curve, start=1))
+    assert len(result.curve) == 6
+    assert result.accuracy == result.curve[-1]
+
+
+def test_same_seed_same_weights(digits: ImageData, tiny: SearchSpace, network: Any) -> None:
+    data = on_device(digits, tiny.recipe, "cpu")
+    state = torch.random.get_rng_state()
+    first, again, other = (train(network, data, tiny.recipe, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)  # the caller's random numbers are the caller's
+    assert first.curve == again.curve
+    assert all(torch.equal(value, again.weights[name]) for name, value in first.weights.items())
+    assert any(not torch.equal(value, other.weights[name]) for name, value in first.weights.items())
+
+
+def test_weights_evaluate_to_the_accuracy_they_were_recorded_with(
+    digits: ImageData, tiny: SearchSpace, network: Any
+) -> None:
+    data = on_device(digits, tiny.recipe, "cpu")
+    result = train(network, data, tiny.recipe)
+    assert evaluate(network, result.weights, data) == result.accuracy
+
+
+def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
+    digits: ImageData, tiny: SearchSpace, network: Any
+) -> None:
+    recipe = Recipe(epochs=1, batch_size=64, optimizer="sgd", learning_rate=0.1, weight_decay=0.001)
+    data = on_device(digits, recipe, "cpu")
+    result = train(network, data, recipe, seed=3)
+
+    torch.manual_seed(3)
+    model = build_network(network).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001, fused=True)
+    generator = torch.Generator().manual_seed(3)
+    steps = len(data.train) // 64
+    for step, rows in enumerate(list(data.train.shuffled(64, generator))):
+        optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
+        images, labels = data.train.augmented(rows, flip=False, generator=generator)
+        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(torch.equal(value, result.weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_that_reason(
+    digits: ImageData, tiny: SearchSpace, network: Any
+) -> None:
+    recipe = replace(tiny.recipe, optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
+    with pytest.raises(TrainingFailed, match="epoch 1") as raised:
+        train(network, on_device(digits, recipe, "cpu"), recipe)
+    assert raised.value.reason == "not_finite"
+
+
+def test_lightning_is_silent(
+    digits: ImageData, tiny: SearchSpace, network: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    level = logging.getLogger("lightning.pytorch").level
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(network, on_device(digits, tiny.recipe, "cpu"), tiny.recipe)
+    assert capfd.readouterr() == ("", "")
+    assert not caught
+    assert logging.getLogger("lightning.pytorch").level == level
+
+
+def test_a_batch_larger_than_the_data_is_the_data(digits: ImageData, tiny: SearchSpace, network: Any) -> None:
+    recipe = replace(tiny.recipe, batch_size=60_000)
+    assert len(train(network, on_device(digits, recipe, "cpu"), recipe).curve) == recipe.epochs
+
+
+@pytest.mark.parametrize(("device", "message"), [("gpu", "must be one of auto, cpu, cuda"), ("cuda", "no CUDA device")])
+def test_devices_that_are_not_there(digits: ImageData, device: str, message: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(NasError, match=message):
+        on_device(digits, Recipe(), device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_trains_on_the_gpu(digits: ImageData, tiny: SearchSpace, network: Any) -> None:
+    data = on_device(digits, tiny.recipe)
+    assert data.device.type == "cuda"
+    result = train(network, data, replace(tiny.recipe, epochs=5))
+    assert result.accuracy > 0.5
+    assert abs(evaluate(network, result.weights, data) - result.accuracy) < 0.01
+
+
+def test_one_cycle_rises_to_its_peak_and_anneals_to_nothing() -> None:
+    shares = [one_cycle(step / 100, 0.25) for step in range(100)]
+    assert max(shares) == shares[25] == 1
+    assert shares[:26] == sorted(shares[:26])
+    assert shares[25:] == sorted(shares[25:], reverse=True)
+    assert shares[-1] < 0.001
+    assert one_cycle(0.0, 0.0) == 1
+
+
+class TestDeviceImages:
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), dtype=np.uint8)
+    normalization = Normalization((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+    def made(self, padding: int = 2) -> DeviceImages:
+        split = Split(self.images, np.arange(6))
+        return DeviceImages(split, self.normalization, torch.device("cpu"), padding=padding)
+
+    def test_plain_batches_are_normalised_and_channels_last(self) -> None:
+        batch, labels = self.made().plain(slice(1, 4))
+        mean, std = np.array(self.normalization.mean), np.array(self.normalization.std)
+        expected = ((self.images[1:4] / 255 - mean) / std).transpose(0, 3, 1, 2)
+        assert np.allclose(batch.numpy(), expected, atol=1e-5)
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        assert labels.tolist() == [1, 2, 3]
+
+    def test_augmented_batches_are_crops_of_the_reflected_image_mirrored_half_of_the_time(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        padded = np.pad(self.images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+        mean, std = np.array(self.normalization.mean), np.array(self.normalization.std)
+        seen: dict[tuple[int, int, bool], int] = {}
+        for _ in range(60):
+            batch, labels = self.made().augmented(torch.arange(6), flip=True, generator=generator)
+            pixels = np.rint((batch.numpy().transpose(0, 2, 3, 1) * std + mean) * 255)
+            for image, label in zip(pixels, labels.tolist(), strict=True):
+                match = [
+                    (y, x, flipped)
+                    for y in range(5)
+                    for x in range(5)
+                    for flipped in (False, True)
+                    if np.array_equal(padded[label, y : y + 5, x : x + 5][:, :: -1 if flipped else 1], image)
+                ]
+                assert match  # twice for a crop that is its own mirror image
+                seen.update(dict.fromkeys(match, 1))
+        assert len(seen) == 50  # every offset, mirrored and not
+
+    def test_without_padding_and_flip_nothing_is_changed(self) -> None:
+        images = self.made(padding=0)
+        rows = torch.tensor([4, 0])
+        batch, labels = images.augmented(rows, flip=False, generator=torch.Generator())
+        assert torch.equal(batch[1], images.plain(slice(0, 1))[0][0])
+        assert labels.tolist() == [4, 0]
+
+    def test_epochs_are_full_batches_of_different_images(self) -> None:
+        batches = list(self.made().shuffled(4, torch.Generator().manual_seed(0)))
+        assert [len(batch) for batch in batches] == [4]
+        assert len(set(batches[0].tolist())) == 4
+
+
+def test_ctrl_c_in_a_training_is_a_keyboard_interrupt() -> None:
+    """In a process of its own, as Lightning answers it by ending the process."""
+    program = """
+import signal, os
+from nas import Recipe, load_data, load_space
+from nas.training import on_device, train
+space = load_space("digits")
+recipe = Recipe(epochs=50)
+data = on_device(load_data("digits", space.input), recipe, "cpu")
+try:
+    train(space.architecture(next(space.points())), data, recipe, report=lambda *_: os.kill(os.getpid(), signal.SIGINT))
+except KeyboardInterrupt:
+    print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["interrupted", "True"], "")
