@@ -35,7 +35,7 @@ class DeviceImages:
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Full batches of indices in random order, for `augmented`; the rest waits for another epoch's order."""
         order = torch.randperm(len(self), generator=generator, device=generator.device)
-        return iter(order[: len(self) - len(self) % batch_size].split(batch_size))
+        return iter(torch.split(order[: len(self) - len(self) % batch_size], batch_size))
 
     def plain(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Images as they are, with their labels (B,)."""

@@ -117,7 +117,7 @@ def _write(folder: Path, record: TrialRecord, weights_file: Path, images: ImageD
         "std": json.dumps(images.normalization.std),
         "validation_accuracy": json.dumps(record.accuracy),
     }
-    save_weights(folder / WEIGHTS_FILE, load_weights(weights_file), record.architecture, notes)
+    save_weights(folder / WEIGHTS_FILE, load_weights(weights_file), record.architecture, notes=notes)
 
 
 def _measure(folder: Path, study: Study, images: ImageData, device: str) -> float:

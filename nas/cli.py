@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ __all__ = ["main"]
 USER_ERROR, INTERRUPTED = 2, 130
 
 
-class _Count(click.ParamType):
+class _Count(click.ParamType[int]):
     """50M, 1.5G, 200000."""
 
     name = "count"
@@ -33,7 +34,7 @@ class _Count(click.ParamType):
         return parse_count(value, f"--{param.name.replace('_', '-')}" if param and param.name else "count")
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     """90s, 30m, 2h."""
 
     name = "duration"
@@ -83,22 +84,21 @@ def cli() -> None:
 @click.option("--max-params", type=_Count(), metavar="N", help="Parameters, such as 1M.")
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
-@click.option("--timeout", type=_Duration(), metavar="T", help="Start no trial after this long, such as 2h.")
+@click.option("--timeout", type=_Duration(), default=math.inf, metavar="T", help="Start no trial after that long: 2h.")
 @_device
 @_storage
-def search(space: str | None, study: str | None, timeout: float | None, **options: Any) -> None:
+def search(space: str | None, study: str | None, **options: Any) -> None:
     """Search SPACE, a YAML file or a ready space's name (default: digits), for its accuracy–FLOPs front.
 
     The same command again goes on where it stopped; with more --trials it adds what is missing.
     """
     from nas.loop import search as run_search
-    from nas.terminal import LiveView, PlainView
+    from nas.views import LiveView, PlainView
 
     console = _console()
     view = LiveView(console) if console.is_terminal else PlainView(console)
-    limits = {"timeout": timeout} if timeout is not None else {}
     try:
-        found = run_search(space, name=study, listener=view, **limits, **options)
+        found = run_search(space, name=study, listener=view, **options)
     except KeyboardInterrupt:
         view.close()
         kept = (
@@ -114,7 +114,7 @@ def search(space: str | None, study: str | None, timeout: float | None, **option
 def _finish(console: "Console", study: "Study") -> None:
     """The front and what to type next; an error where nothing was completed."""
     from nas.records import FAILED
-    from nas.terminal import show_front
+    from nas.tables import show_front
 
     records = study.records()
     failed = [record for record in records if record.state == FAILED and record.finished]
@@ -166,7 +166,7 @@ def space(file: str | None, trials: int, images: int | None, device: str, as_jso
     if as_json:
         _print_json({**report.to_dict(), "estimate": took._asdict()})
         return
-    from nas.terminal import show_preflight
+    from nas.tables import show_preflight
 
     show_preflight(_console(), report, took)
 
@@ -180,7 +180,7 @@ def front(as_json: bool, **which: Any) -> None:
     if as_json:
         _print_json([record.to_dict() for record in study.front()])
         return
-    from nas.terminal import show_front
+    from nas.tables import show_front
 
     _has_trials(study)
     show_front(_console(), study)
@@ -204,7 +204,7 @@ def trials(as_json: bool, as_csv: bool, **which: Any) -> None:
         for record in records:
             writer.writerow({**record.to_dict(), **study.config.space.point(record.architecture)})
         return
-    from nas.terminal import trials_table
+    from nas.tables import trials_table
 
     _has_trials(study)
     _console().print(trials_table(records))
@@ -221,7 +221,7 @@ def show(trial: int, as_json: bool, **which: Any) -> None:
         layers = [layer._asdict() for layer in record.cost.layers]
         _print_json([{**record.to_dict(), "layers": layers}])
         return
-    from nas.terminal import show_trial
+    from nas.tables import show_trial
 
     show_trial(_console(), record)
 

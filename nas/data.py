@@ -95,8 +95,8 @@ class ImageData:
         """Sixteen hexadecimal digits that change with any pixel or label that a search reads, and with the splits."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation):
-            digest.update(np.ascontiguousarray(split.images))
-            digest.update(np.ascontiguousarray(split.labels))
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
 
 def _accuracy_of(result: "float | TrainingResult", study: Study, record: TrialRecord) -> float:
     """The accuracy of a result, its weights saved if it has any."""
-    value = getattr(result, "accuracy", result)
+    value: Any = getattr(result, "accuracy", result)
     try:
         accuracy = float(value)
     except (TypeError, ValueError):

@@ -21,7 +21,7 @@ def front(accuracy: ArrayLike, flops: ArrayLike) -> NDArray[np.intp]:
     best_cheaper = _best_strictly_cheaper(values[order], costs[order])
     best_at_cost = _first_of_run(values[order], costs[order])
     kept = (values[order] > best_cheaper) & (values[order] == best_at_cost)
-    return order[kept]
+    return np.asarray(order[kept])
 
 
 def _best_strictly_cheaper(values: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
@@ -33,7 +33,7 @@ def _best_strictly_cheaper(values: NDArray[Any], costs: NDArray[Any]) -> NDArray
 def _first_of_run(values: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
     """Each value replaced by the first one among those of equal cost."""
     starts = np.concatenate(([True], costs[1:] != costs[:-1]))
-    return values[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    return np.asarray(values[np.flatnonzero(starts)[np.cumsum(starts) - 1]])
 
 
 def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:

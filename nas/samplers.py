@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.architecture import Architecture
 from nas.errors import NasError
 from nas.space import Params, SearchSpace
-from nas.study import distributions
+from nas.storage import distributions
 
 __all__ = ["SAMPLERS", "SpaceExhausted", "ValidSampler"]
 
@@ -112,7 +112,7 @@ class ValidSampler(BaseSampler):
             point = queue.popleft()
             yield point
             neighbours = self._space.neighbours(point)
-            self._rng.shuffle(neighbours)  # type: ignore[arg-type]  # a list of dicts is shuffled in place
+            self._rng.shuffle(neighbours)
             for neighbour in neighbours:
                 if tuple(neighbour.values()) not in seen:
                     seen.add(tuple(neighbour.values()))

@@ -20,17 +20,15 @@ from typing import Any
 
 import optuna
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import InvalidValue, StudyError
 from nas.records import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, Outcome, TrialRecord, front_of
 from nas.space import SearchSpace
+from nas.storage import distributions, open_storage, storage_errors, write_whole
 from nas.validation import nearest_name, read_yaml
 
-__all__ = ["Study", "StudyConfig", "distributions", "list_studies"]
+__all__ = ["Study", "StudyConfig", "list_studies"]
 
 CONFIG_FILE, JOURNAL_FILE, LOCK_FILE, ARTIFACTS = "study.yaml", "journal.log", "search.lock", "artifacts"
 STATES = {
@@ -99,10 +97,10 @@ class Study:
         except OSError as error:
             raise StudyError(f"study '{name}': the folder {folder} cannot be written: {error.strerror}") from None
         described = config.to_dict()
-        with _storage_errors(name), warnings.catch_warnings():
+        with storage_errors(name), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names are still one
             optuna_study = optuna.create_study(
-                storage=_storage(folder, storage),
+                storage=open_storage(folder / JOURNAL_FILE, storage),
                 study_name=name,
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
@@ -133,8 +131,8 @@ class Study:
             storage = written.get("storage") if isinstance(written, Mapping) else None
             if storage is None and not (folder / JOURNAL_FILE).is_file():
                 raise StudyError(f"study '{name}': its journal {folder / JOURNAL_FILE} is missing")
-        with _storage_errors(name):
-            return cls(folder, optuna.load_study(study_name=name, storage=_storage(folder, storage)))
+        with storage_errors(name):
+            return cls(folder, optuna.load_study(study_name=name, storage=open_storage(folder / JOURNAL_FILE, storage)))
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
@@ -143,7 +141,7 @@ class Study:
 
     def records(self) -> list[TrialRecord]:
         """All trials by number, those whose parameters are still being written left out."""
-        with _storage_errors(self.name):
+        with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
         return [record for trial in trials if (record := self._record(trial)) is not None]
 
@@ -262,45 +260,6 @@ def list_studies(runs: str | Path) -> list[str]:
     """The names of the studies in a runs folder, the latest touched first."""
     files = Path(runs).glob(f"*/{CONFIG_FILE}")
     return [file.parent.name for file in sorted(files, key=_last_touched, reverse=True)]
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories."""
-    return {name: _distribution(values) for name, values in space.parameters.items()}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
-def _distribution(values: tuple[int, ...]) -> BaseDistribution:
-    step = values[1] - values[0]
-    if values == tuple(range(values[0], values[-1] + 1, step)):
-        return IntDistribution(values[0], values[-1], step=step)
-    return CategoricalDistribution(values)
-
-
-def _storage(folder: Path, url: str | None) -> BaseStorage:
-    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
-
-
-@contextmanager
-def _storage_errors(name: str) -> Iterator[None]:
-    """Turns whatever a storage raises, from a lost connection to a damaged file, into one line."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    except (StudyError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise StudyError(f"study '{name}': its storage cannot be used: {reason}") from error
-    finally:
-        optuna.logging.set_verbosity(level)
 
 
 def _last_touched(config: Path) -> float:

@@ -141,7 +141,7 @@ class _Trial(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
         self._data, self._recipe, self._report = data, recipe, report
         self._batch_size = min(recipe.batch_size, len(data.train))
@@ -197,7 +197,7 @@ class _Trial(lightning.LightningModule):
         images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._generator)
         loss = F.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self._loss += loss.detach()
         self._step += 1

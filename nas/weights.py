@@ -10,13 +10,13 @@ from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.errors import WeightsError
-from nas.study import write_whole
+from nas.storage import write_whole
 
 __all__ = ["load_weights", "save_weights"]
 
 
 def save_weights(
-    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, notes: Mapping[str, str] | None = None
+    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, *, notes: Mapping[str, str] | None = None
 ) -> None:
     """Writes the state of a `GroupConvNet`; `notes` join the architecture in the header. Whole or not at all."""
     header = {"format": "pt", "architecture": json.dumps(architecture.to_dict()), **(notes or {})}

@@ -13,8 +13,8 @@ def arrays(counts: tuple[int, ...], *, size: int = 4, channels: int = 3) -> tupl
     return images, labels
 
 
-def load(counts: tuple[int, ...], **options: int) -> ImageData:
-    return load_data(arrays(counts), Input(3, 4), **options)
+def load(counts: tuple[int, ...], *, seed: int = 0, max_images: int | None = None) -> ImageData:
+    return load_data(arrays(counts), Input(3, 4), seed=seed, max_images=max_images)
 
 
 def identities(data: ImageData) -> list[set[int]]:

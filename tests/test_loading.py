@@ -20,7 +20,7 @@ def test_digits_are_all_there() -> None:
 
 
 def test_digits_do_not_fit_a_colour_space() -> None:
-    with pytest.raises(NasError, match="digits: its images have channels 1.*input.channels is 3"):
+    with pytest.raises(NasError, match=r"digits: its images have channels 1.*input.channels is 3"):
         load_data("digits", COLOUR)
 
 
@@ -93,7 +93,12 @@ def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path, monke
     photos = write_photos(tmp_path / "photos")
     decoded = []
     original = loading_module._decode
-    monkeypatch.setattr(loading_module, "_decode", lambda *args: (decoded.append(1), original(*args))[1])
+
+    def counted(content: bytes | Path, name: str, wanted: Input) -> np.ndarray | None:
+        decoded.append(name)
+        return original(content, name, wanted)
+
+    monkeypatch.setattr(loading_module, "_decode", counted)
     first = load_data(str(photos), COLOUR)
     assert len(decoded) == 16
     assert load_data(str(photos), COLOUR).fingerprint == first.fingerprint

@@ -170,7 +170,7 @@ def test_budgets_and_epochs_go_into_the_study(tmp_path: Path, tiny: SearchSpace)
     assert all(record.flops <= 70_000 for record in study.records())
     resumed = nas.search(trials=6, runs=tmp_path, name="b", evaluate=formula)  # what is left out is the study's
     assert len(resumed.records()) == 6
-    with pytest.raises(NasError, match="space.max_flops is 70000 there and none now"):
+    with pytest.raises(NasError, match=r"space.max_flops is 70000 there and none now"):
         nas.search(tiny, trials=6, runs=tmp_path, name="b", evaluate=formula, epochs=7)
 
 
@@ -195,7 +195,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_written(
 
 
 def test_a_colour_space_without_data_asks_for_it(tmp_path: Path) -> None:
-    with pytest.raises(NasError, match="32×32 pixels with 3 channels.*--data"):
+    with pytest.raises(NasError, match=r"32×32 pixels with 3 channels.*--data"):
         nas.search("groupconv32", runs=tmp_path)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nas import SearchSpace, cost, load_space
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
-from nas.study import distributions
+from nas.storage import distributions
 from tests.conftest import formula
 
 

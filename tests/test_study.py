@@ -179,7 +179,7 @@ def test_studies_that_are_not_there_or_not_whole_are_one_line(tmp_path: Path, co
         Study.open("demo", tmp_path)
     assert "\n" not in str(raised.value)
     journal.unlink()
-    with pytest.raises(NasError, match="journal .* is missing"):
+    with pytest.raises(NasError, match=r"journal .* is missing"):
         Study.open("demo", tmp_path)
 
 

@@ -60,7 +60,7 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
     result = train(network, data, recipe, seed=3)
 
     torch.manual_seed(3)
-    model = build_network(network).to(memory_format=torch.channels_last)
+    model = build_network(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001, fused=True)
     generator = torch.Generator().manual_seed(3)
     steps = len(data.train) // 64
@@ -69,7 +69,7 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
         images, labels = data.train.augmented(rows, flip=False, generator=generator)
         loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert all(torch.equal(value, result.weights[name]) for name, value in model.state_dict().items())
 

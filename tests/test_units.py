@@ -6,8 +6,17 @@ from nas.units import count_text, duration_text, parse_count, parse_duration
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (999, "999"), (1000, "1.00 k"), (12_400_000, "12.4 M"), (999_900, "1.00 M"), (2_684_792, "2.68 M")]
-    + [(199_039_872, "199 M"), (10_688_866_304, "10.7 G"), (3e12, "3.00 T")],
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (999_900, "1.00 M"),
+        (2_684_792, "2.68 M"),
+        (12_400_000, "12.4 M"),
+        (199_039_872, "199 M"),
+        (10_688_866_304, "10.7 G"),
+        (3e12, "3.00 T"),
+    ],
 )
 def test_counts_have_three_digits(value: float, text: str) -> None:
     assert count_text(value) == text

@@ -6,7 +6,8 @@ from rich.console import Console
 
 import nas
 from nas import SearchSpace
-from nas.terminal import LiveView, PlainView, sparkline
+from nas.tables import sparkline
+from nas.views import LiveView, PlainView
 from tests.conftest import formula
 
 

@@ -1,0 +1,55 @@
+"""Optuna's storages: opening one, its failures as one line, and a space's parameters in Optuna's terms."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from nas.errors import StudyError
+from nas.space import SearchSpace
+
+__all__ = ["distributions", "open_storage", "storage_errors", "write_whole"]
+
+
+def open_storage(journal: Path, url: str | None) -> BaseStorage:
+    """The database of that URL, or the journal file."""
+    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(journal)))
+
+
+@contextmanager
+def storage_errors(name: str) -> Iterator[None]:
+    """Turns whatever a storage raises, from a lost connection to a damaged file, into one line."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    except (StudyError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StudyError(f"study '{name}': its storage cannot be used: {reason}") from error
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories."""
+    return {name: _distribution(values) for name, values in space.parameters.items()}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _distribution(values: tuple[int, ...]) -> BaseDistribution:
+    step = values[1] - values[0]
+    if values == tuple(range(values[0], values[-1] + 1, step)):
+        return IntDistribution(values[0], values[-1], step=step)
+    return CategoricalDistribution(values)

@@ -1,0 +1,179 @@
+"""What a person sees while a search runs: one live screen, or plain lines where the output is no terminal."""
+
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.figures import front_numbers
+from nas.records import COMPLETE, TrialRecord
+from nas.study import Study
+from nas.tables import front_table, headline, sparkline
+from nas.units import count_text, duration_text, percent_text
+
+__all__ = ["LiveView", "PlainView"]
+
+ENDINGS = {
+    "timeout": "The time is up.",
+    "exhausted": "Every architecture of the space within its budgets has been trained.",
+}
+
+
+class _Progress:
+    """What both views need to know of a running search."""
+
+    def __init__(self) -> None:
+        self.study: Study | None = None
+        self.records: dict[int, TrialRecord] = {}
+        self.total = 0
+        self.running: TrialRecord | None = None
+        self.curve: list[float] = []
+        self.started = self.trial_start = time.monotonic()
+        self.ended_here = 0
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Takes over what the study holds already."""
+        self.study, self.total = study, trials
+        self.records = {record.trial: record for record in study.records()}
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """A new curve begins."""
+        self.running, self.curve, self.trial_start = record, [], time.monotonic()
+
+    def epoch_ended(self, epoch: int, accuracy: float) -> None:
+        """One more point of the curve."""
+        self.curve.append(accuracy)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """The record is final."""
+        self.records[record.trial] = record
+        self.ended_here += record.finished
+        self.running = None
+
+    def search_ended(self, reason: str) -> None:
+        """Nothing more to come."""
+
+    def close(self) -> None:
+        """Leaves the screen tidy, also after Ctrl-C."""
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of a whole training."""
+        return self.study.config.space.recipe.epochs if self.study else 1
+
+    @property
+    def finished(self) -> int:
+        """How many trials count."""
+        return sum(record.finished for record in self.records.values())
+
+    def seconds_left(self) -> float | None:
+        """From the mean of the trials that ended here; None before the first has."""
+        if not self.ended_here:
+            return None
+        mean = (self.trial_start - self.started) / self.ended_here if self.running else 0.0
+        elapsed = time.monotonic() - self.trial_start if self.running else 0.0
+        return max(0.0, mean * (self.total - self.finished) - min(elapsed, mean))
+
+
+class PlainView(_Progress):
+    """One line for each trial: for logs, and wherever the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Says what is searched."""
+        super().search_started(study, trials)
+        self._say(headline(study))
+        if self.finished:
+            self._say(f"{self.finished} of {trials} trials are there already")
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Says how the trial ended, and how long the rest will take."""
+        super().trial_ended(record)
+        left = self.seconds_left()
+        on_front = any(member.trial == record.trial for member in front_numbers(list(self.records.values())).front)
+        parts = [
+            f"trial {record.trial} ({self.finished}/{self.total})",
+            percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
+            f"{count_text(record.flops)} FLOPs",
+            record.name,
+            duration_text(record.seconds or 0.0),
+            *(["on the front"] if on_front else []),
+            *([f"about {duration_text(left)} left"] if left and self.finished < self.total else []),
+        ]
+        self._say("  ".join(parts))
+
+    def search_ended(self, reason: str) -> None:
+        """Says why, if there is more to say than that all trials are there."""
+        if reason in ENDINGS:
+            self._say(ENDINGS[reason])
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveView(_Progress):
+    """One screen that keeps itself up to date: progress, the running trial, the front so far."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Opens the view."""
+        super().search_started(study, trials)
+        self._live.start()
+
+    def search_ended(self, reason: str) -> None:
+        """Closes the view and leaves a line if there is something to say."""
+        self.close()
+        if reason in ENDINGS:
+            self._console.print(ENDINGS[reason])
+
+    def close(self) -> None:
+        """Takes the view off the screen."""
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        if self.study is None:
+            return Text("")
+        left = self.seconds_left()
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            Text(f"{self.finished} of {self.total} trials"),
+            ProgressBar(total=self.total, completed=min(self.finished + self._share(), self.total), width=30),
+            Text(f"{duration_text(time.monotonic() - self.started)} so far"),
+            Text(f"about {duration_text(left)} left" if left is not None else ""),
+        )
+        failed = sum(record.finished and record.state != COMPLETE for record in self.records.values())
+        rows = max(3, self._console.height - 13)
+        return Group(
+            Text(headline(self.study), style="bold"),
+            bar,
+            *([Text(f"{failed} failed; nas trials says why", style="red")] if failed else []),
+            self._running_line(),
+            Text(""),
+            front_table(list(self.records.values()), rows=rows, title="The front so far"),
+            Text("Ctrl-C stops; what is finished is kept.", style="dim"),
+        )
+
+    def _share(self) -> float:
+        return len(self.curve) / self.epochs if self.running else 0.0
+
+    def _running_line(self) -> Text:
+        if self.running is None:
+            return Text("choosing the next architecture …", style="dim")
+        line = Text.assemble(
+            (f"trial {self.running.trial}  ", "bold"), f"{self.running.name}  {count_text(self.running.flops)} FLOPs  "
+        )
+        if not self.curve:
+            return line.append("first epoch …", style="dim")
+        return line.append(f"epoch {len(self.curve)} of {self.epochs}  {percent_text(self.curve[-1])}  ").append(
+            sparkline(self.curve[-30:]), style="cyan"
+        )
