@@ -1,1 +1,1 @@
-"""What nas claims about its speed, each claim a script that reprints it: `make bench`."""
+"""What nas claims about its speed, each claim measured anew: `make bench` prints docs/benchmarks.md's tables."""

@@ -1,0 +1,24 @@
+"""Runs every benchmark and prints its table in Markdown."""
+
+import os
+import platform
+
+import torch
+
+from benchmarks import bookkeeping, costing, startup, training
+
+
+def main() -> None:
+    """Prints the machine, then a table for each benchmark."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores, GPU: {gpu}")
+    for module in (costing, training, bookkeeping, startup):
+        print(f"\n### {(module.__doc__ or '').strip().splitlines()[0]}\n")
+        print("| what | median | lowest | highest |\n|---|---|---|---|")
+        for what, figures, unit in module.measure():
+            ordered = sorted(figures)
+            shown = [f"{value:.3g} {unit}".strip() for value in (ordered[len(ordered) // 2], ordered[0], ordered[-1])]
+            print(f"| {what} | {' | '.join(shown)} |", flush=True)
+
+
+main()
