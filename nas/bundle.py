@@ -13,6 +13,7 @@ from nas.errors import ExportError, InvalidValue
 from nas.loading import load_data
 from nas.records import COMPLETE, TrialRecord, best_of
 from nas.study import Study
+from nas.units import parse_count
 
 __all__ = ["Exported", "export"]
 
@@ -35,7 +36,7 @@ def export(
     out: str | Path,
     *,
     trial: int | None = None,
-    max_flops: int | None = None,
+    max_flops: int | str | None = None,
     data: Any = None,
     device: str = "auto",
 ) -> Exported:
@@ -50,7 +51,7 @@ def export(
             files do not give the recorded accuracy.
     """
     out = Path(out)
-    record = _chosen(study, trial, max_flops)
+    record = _chosen(study, trial, parse_count(max_flops, "max_flops") if max_flops is not None else None)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"out={out}: exists and is not an empty folder; name another")
     weights_file = study.weights_file(record.trial)

@@ -19,6 +19,7 @@ from nas.records import INTERRUPTED, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
 from nas.study import Study, StudyConfig
+from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def search(
     epochs: int | None = None,
     sampler: str = "tpe",
     seed: int | None = None,
-    max_flops: int | None = None,
-    max_params: int | None = None,
+    max_flops: int | str | None = None,
+    max_params: int | str | None = None,
     max_images: int | None = None,
     skip_bad_images: bool = False,
-    timeout: float = math.inf,
+    timeout: float | str | None = None,
     device: str = "auto",
     storage: str | None = None,
     evaluate: Evaluate | None = None,
@@ -83,11 +84,11 @@ def search(
         epochs: in place of the recipe's.
         sampler: `tpe`, `nsga2`, `random` or `gp`.
         seed: of the splits, the sampler and each training. None: the study's own, or 0.
-        max_flops: in place of the space's, in multiply–adds.
+        max_flops: in place of the space's, in multiply–adds; a number, or a text such as `50M`.
         max_params: in place of the space's.
         max_images: search on a stratified part of the images only.
         skip_bad_images: leave out images that cannot be read, instead of refusing the data.
-        timeout: seconds after which no further trial is started.
+        timeout: no further trial is started after so many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
         storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
         evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None.
@@ -98,6 +99,7 @@ def search(
         KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
     """
     integer(trials, "trials", maximum=10**9)
+    seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
     one_of(sampler, "sampler", SAMPLERS)
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
@@ -116,7 +118,7 @@ def search(
     assert evaluate is not None  # without one of the user's there were data
     with study.locked():
         study.close_running()
-        _run(study, evaluate, sampler, trials=trials, deadline=time.monotonic() + timeout, listener=listener)
+        _run(study, evaluate, sampler, trials=trials, deadline=time.monotonic() + seconds, listener=listener)
     return study
 
 
@@ -207,13 +209,18 @@ def _our_training(images: ImageData, space: SearchSpace, *, seed: int, device: s
 
 
 def _settled_space(
-    space: str | Path | SearchSpace | None, known: StudyConfig | None, *, epochs: int | None, **budgets: int | None
+    space: str | Path | SearchSpace | None,
+    known: StudyConfig | None,
+    *,
+    epochs: int | None,
+    **budgets: int | str | None,
 ) -> SearchSpace:
     if space is None and known:
         settled = known.space
     else:
         settled = space if isinstance(space, SearchSpace) else load_space(space or "digits")
-    settled = settled.with_changes(**budgets)
+    read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
+    settled = settled.with_changes(**read)
     return settled.with_changes(recipe=replace(settled.recipe, epochs=epochs)) if epochs is not None else settled
 
 

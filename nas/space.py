@@ -58,6 +58,7 @@ class SearchSpace:
         for column, key in enumerate(("max_flops", "max_params")):
             budget = getattr(self, key)
             if budget is not None:
+                integer(budget, key, maximum=10**18)
                 amounts = cost(self.architecture(self.smallest(column)))
                 least = (amounts.flops, amounts.params)[column]
                 if budget < least:

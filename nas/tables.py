@@ -1,5 +1,6 @@
 """Tables and lines for the terminal: a front, trials, one trial, a space before its search."""
 
+import math
 from collections.abc import Sequence
 
 from rich import box
@@ -96,11 +97,26 @@ def architecture_table(architecture: Architecture) -> Table:
 
 
 def show_front(console: Console, study: Study) -> None:
-    """The front, its knee, and what the signs mean."""
+    """The front, its knee, and what the numbers mean."""
     records = study.records()
+    numbers = front_numbers(records)
     console.print(front_table(records, title=f"The accuracy–FLOPs front of {study.name}"))
-    notes = [KNEE_NOTE] if front_numbers(records).knee else []
-    console.print(" ".join(["Accuracy is on the validation images.", FLOPS_NOTE, *notes]), style="dim")
+    notes = ["Accuracy is on the validation images.", FLOPS_NOTE, *([KNEE_NOTE] if numbers.knee else [])]
+    console.print(" ".join(notes), style="dim")
+    images = study.config.data.get("validation_images")
+    if images and numbers.front:
+        points = 100 * chance_difference(numbers.front[-1].accuracy or 0.0, images)
+        console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
+
+
+def chance_difference(accuracy: float, images: int) -> float:
+    """Two standard errors of the difference of two accuracies near this one, each measured on so many images.
+
+    A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1
+    is no certainty.
+    """
+    share = (accuracy * images + 1) / (images + 2)
+    return 2 * math.sqrt(2 * share * (1 - share) / images)
 
 
 def show_trial(console: Console, record: TrialRecord) -> None:

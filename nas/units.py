@@ -59,14 +59,15 @@ def parse_count(value: object, field: str) -> int:
     return round(count)
 
 
-def parse_duration(value: str, field: str) -> float:
-    """Reads a duration in seconds: `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
+def parse_duration(value: float | str, field: str) -> float:
+    """Reads a duration in seconds: 90, `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
 
     Raises:
         InvalidValue: it is not a positive duration.
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip().lower())
-    whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", value.strip().lower())
+    text = str(value).strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
+    whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", text)
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) if whole else 0.0
     if seconds <= 0 or not math.isfinite(seconds):
         raise InvalidValue(f"{field}={value}: must be a positive duration such as 90s, 30m, 2h or 1h30m")

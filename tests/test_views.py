@@ -1,12 +1,13 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import nas
 from nas import SearchSpace
-from nas.tables import sparkline
+from nas.tables import chance_difference, sparkline
 from nas.views import LiveView, PlainView
 from tests.conftest import formula
 
@@ -69,3 +70,11 @@ def test_plain_lines_say_what_failed_and_why_the_search_ended(tmp_path: Path, ti
 def test_sparkline_spans_lowest_to_highest() -> None:
     assert sparkline([0.1, 0.2, 0.8]) == "▁▂█"
     assert sparkline([0.5, 0.5]) == "▁▁"
+
+
+def test_chance_difference_is_the_spread_of_two_measured_accuracies() -> None:
+    rng = np.random.default_rng(0)
+    pairs = rng.binomial(300, 0.9, size=(20_000, 2)) / 300
+    spread = np.std(pairs[:, 0] - pairs[:, 1])
+    assert chance_difference(0.9, 300) == pytest.approx(2 * spread, rel=0.05)
+    assert chance_difference(1.0, 300) > 0
