@@ -1,6 +1,7 @@
 """`nas`: thin commands over the package. What is heavy is imported inside them, so that `nas --help` is quick."""
 
 import csv
+import functools
 import json
 import shlex
 import sys
@@ -23,25 +24,29 @@ __all__ = ["main"]
 USER_ERROR, INTERRUPTED = 2, 130
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 _runs = click.option("--runs", default="runs", show_default=True, metavar="DIR", help="The folder of studies.")
 _storage = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
 _device = click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_which_study = _options(
-    click.argument("study", required=False),
-    click.option("--study", "study_option", metavar="NAME", help="The study; without it, the latest in the folder."),
-    _runs,
-    _storage,
-)
+
+
+def _reads_study(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which study, and the study opened in their place."""
+
+    @click.argument("study", required=False)
+    @click.option("--study", "named", metavar="NAME", help="The study; without it, the latest in the folder.")
+    @_runs
+    @_storage
+    @functools.wraps(command)
+    def with_study(study: str | None, named: str | None, runs: str, storage: str | None, **options: Any) -> None:
+        from nas.study import Study, list_studies
+
+        name = named or study or next(iter(list_studies(runs)), None)
+        if name is None:
+            raise NasError(f"there is no study in {runs} yet; `nas search` makes one")
+        command(Study.open(name, runs, storage=storage), **options)
+
+    return with_study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,16 +82,14 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
     console = _console()
     view = LiveView(console) if console.is_terminal else PlainView(console)
     try:
-        found = run_search(space, name=study, listener=view, **options)
+        with view:
+            found = run_search(space, name=study, listener=view, **options)
     except KeyboardInterrupt:
-        view.close()
         kept = (
-            f"{view.finished} of {view.total} trials are finished and kept. Go on with" if view.study else "Start with"
+            f", {view.finished} of {view.total} trials are finished and kept. Go on" if view.study else ". Begin again"
         )
-        _note(f"Stopped. {kept}: {shlex.join(['nas', *sys.argv[1:]])}")
+        _note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
         raise
-    finally:
-        view.close()
     _finish(console, found)
 
 
@@ -151,11 +154,10 @@ def space(file: str | None, trials: int, images: int | None, device: str, as_jso
 
 
 @cli.command()
-@_which_study
+@_reads_study
 @_json
-def front(as_json: bool, **which: Any) -> None:
+def front(study: "Study", as_json: bool) -> None:
     """Show the accuracy–FLOPs front of STUDY."""
-    study = _open(**which)
     if as_json:
         _print_json([record.to_dict() for record in study.front()])
         return
@@ -166,12 +168,11 @@ def front(as_json: bool, **which: Any) -> None:
 
 
 @cli.command()
-@_which_study
+@_reads_study
 @_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-def trials(as_json: bool, as_csv: bool, **which: Any) -> None:
+def trials(study: "Study", as_json: bool, as_csv: bool) -> None:
     """Show all trials of STUDY."""
-    study = _open(**which)
     records = study.records()
     if as_json:
         _print_json([record.to_dict() for record in records])
@@ -191,11 +192,11 @@ def trials(as_json: bool, as_csv: bool, **which: Any) -> None:
 
 @cli.command(short_help="Show one trial, stage by stage.")
 @click.argument("trial", type=int)
-@_which_study
+@_reads_study
 @_json
-def show(trial: int, as_json: bool, **which: Any) -> None:
+def show(study: "Study", trial: int, as_json: bool) -> None:
     """Show one TRIAL of STUDY: its architecture, what it costs stage by stage, how it learned."""
-    record = _open(**which).record(trial)
+    record = study.record(trial)
     if as_json:
         layers = [layer._asdict() for layer in record.cost.layers]
         _print_json([{**record.to_dict(), "layers": layers}])
@@ -206,16 +207,17 @@ def show(trial: int, as_json: bool, **which: Any) -> None:
 
 
 @cli.command(short_help="Write a trial's architecture and weights as files, verified.")
-@_which_study
+@_reads_study
 @click.option("--trial", type=int, metavar="N", help="By default the most accurate.")
 @click.option("--max-flops", metavar="N", help="The most accurate of at most so many, such as 50M.")
 @click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
+@click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
 @_device
-def export(trial: int | None, max_flops: str | None, out: str, device: str, **which: Any) -> None:
+def export(study: "Study", out: str, **options: Any) -> None:
     """Write a trial of STUDY as architecture.yaml and model.safetensors, and check what was written."""
     from nas.bundle import export as run_export
 
-    written = run_export(_open(**which), out, trial=trial, max_flops=max_flops, device=device)
+    written = run_export(study, out, **options)
     record = written.record
     click.echo(f"{written.folder}: trial {record.trial}, {record.name}, {count_text(record.flops)} FLOPs")
     click.echo(
@@ -279,15 +281,6 @@ def _console() -> "Console":
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _open(study: str | None, study_option: str | None, runs: str, storage: str | None) -> "Study":
-    from nas.study import Study, list_studies
-
-    name = study_option or study or next(iter(list_studies(runs)), None)
-    if name is None:
-        raise NasError(f"there is no study in {runs} yet; `nas search` makes one")
-    return Study.open(name, runs, storage=storage)
 
 
 def _has_trials(study: "Study") -> None:

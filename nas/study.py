@@ -8,7 +8,6 @@
 The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
 """
 
-import fcntl
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 import optuna
 import yaml
+from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import InvalidValue, StudyError
@@ -211,14 +211,17 @@ class Study:
         Raises:
             StudyError: another search holds it.
         """
-        with (self.folder / LOCK_FILE).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise StudyError(
-                    f"study '{self.name}': another search is running on it; wait for it or end it"
-                ) from None
+        lock = FileLock(self.folder / LOCK_FILE)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise StudyError(f"study '{self.name}': another search is running on it; wait for it or end it") from None
+        except OSError as error:
+            raise StudyError(f"study '{self.name}': the folder {self.folder} cannot be written: {error}") from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def weights_file(self, trial: int) -> Path:
         """Where the trained weights of a complete trial are."""

@@ -87,7 +87,7 @@ def train(
         TrainingFailed: the loss was not finite (`not_finite`).
         KeyboardInterrupt: passed on, where Lightning alone would end the process.
     """
-    with torch.random.fork_rng(), _silence():
+    with _silence(), torch.random.fork_rng():
         torch.manual_seed(seed)
         module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
         trainer = _trainer(data.accelerator, epochs=recipe.epochs)
@@ -127,7 +127,8 @@ def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Reci
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
-        module.learn(rows, optimizer)
+        with torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)):
+            module.learn(rows, optimizer)
         module.wait()
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:]) / len(rows)
@@ -253,14 +254,19 @@ def one_cycle(progress: float, warmup: float) -> float:
 
 def _trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
     """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it."""
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    half = _in_half(torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"))
     return lightning.Trainer(
         accelerator=accelerator,
         devices=1,
-        precision="bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true",
+        precision="bf16-mixed" if half else "32-true",
         max_epochs=epochs,
         barebones=True,
     )
+
+
+def _in_half(device: torch.device) -> bool:
+    """Whether arithmetic on a device is in bfloat16, with float32 weights."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a person sees while a search runs: one live screen, or plain lines where the output is no terminal."""
 
 import time
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -56,8 +57,11 @@ class _Progress:
     def search_ended(self, reason: str) -> None:
         """Nothing more to come."""
 
-    def close(self) -> None:
-        """Leaves the screen tidy, also after Ctrl-C."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     @property
     def epochs(self) -> int:
@@ -90,7 +94,7 @@ class PlainView(_Progress):
         super().search_started(study, trials)
         self._say(headline(study))
         if self.finished:
-            self._say(f"{self.finished} of {trials} trials are there already")
+            self._say(f"{self.finished} trials are there already; the study is to have {trials}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Says how the trial ended, and how long the rest will take."""
@@ -125,24 +129,21 @@ class LiveView(_Progress):
         self._console = console
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
-    def search_started(self, study: Study, trials: int) -> None:
-        """Opens the view."""
-        super().search_started(study, trials)
-        self._live.start()
-
     def search_ended(self, reason: str) -> None:
-        """Closes the view and leaves a line if there is something to say."""
-        self.close()
+        """Leaves a line, if there is more to say than that all trials are there."""
         if reason in ENDINGS:
             self._console.print(ENDINGS[reason])
 
-    def close(self) -> None:
-        """Takes the view off the screen."""
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def _render(self) -> RenderableType:
         if self.study is None:
-            return Text("")
+            return Text("reading the images …", style="dim")
         left = self.seconds_left()
         bar = Table.grid(padding=(0, 2))
         bar.add_row(

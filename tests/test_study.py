@@ -1,6 +1,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -196,3 +198,29 @@ def test_records_are_json(tmp_path: Path, config: StudyConfig) -> None:
     [record] = json.loads(json.dumps([record.to_dict() for record in study.records()]))
     assert record["epochs"] == 2
     assert {"trial", "state", "architecture", "name", "accuracy", "flops", "params", "seconds"} <= set(record)
+
+
+def test_optuna_dashboard_opens_the_storage(tmp_path: Path, config: StudyConfig) -> None:
+    optuna_dashboard = pytest.importorskip("optuna_dashboard")
+    study = Study.create("s", tmp_path, config)
+    complete(study, 0.75)
+    app = optuna_dashboard.wsgi(study.optuna_study._storage)
+
+    def get(path: str, query: str = "") -> Any:
+        environment: dict[str, object] = {}
+        setup_testing_defaults(environment)
+        statuses: list[str] = []
+        body = app(
+            {**environment, "PATH_INFO": path, "QUERY_STRING": query},
+            lambda status, _headers, *_: statuses.append(status),
+        )
+        assert statuses == ["200 OK"]
+        return json.loads(b"".join(body))
+
+    [summary] = get("/api/studies")["study_summaries"]
+    assert summary["study_name"] == "s"
+    [trial] = get(f"/api/studies/{summary['study_id']}", "after=0")["trials"]
+    [record] = study.records()
+    assert trial["values"] == [0.75, record.flops]
+    params = {param["name"]: int(param["param_external_value"]) for param in trial["params"]}
+    assert config.space.architecture(params) == record.architecture

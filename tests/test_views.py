@@ -34,7 +34,9 @@ def test_the_live_view_stays_on_one_screen(tmp_path: Path, tiny: SearchSpace, wi
         screens.append(rendered(console, view))
         return formula(architecture, lambda *_: None)
 
-    nas.search(tiny, trials=30, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
+    assert "reading the images" in rendered(console, view)[0]
+    with view:
+        nas.search(tiny, trials=30, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
     assert all(len(lines) <= height for lines in screens)
     assert all(len(line) <= width for lines in screens for line in lines)
     last = "\n".join(screens[-1])
