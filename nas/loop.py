@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.data import ImageData
-from nas.errors import DataError, TrainingFailed
+from nas.errors import DataError, InvalidValue, TrainingFailed
 from nas.loading import DIGITS, load_data
 from nas.records import INTERRUPTED, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
@@ -140,6 +140,12 @@ def _run(
         try:
             record = _one_trial(study, chooser, evaluate, listener)
         except SpaceExhausted:
+            if not finished:
+                space = study.config.space
+                raise InvalidValue(
+                    f"max_flops={space.max_flops}, max_params={space.max_params}: "
+                    "no architecture was found that keeps both"
+                ) from None
             ended = "exhausted"
             break
         finished.append(record)

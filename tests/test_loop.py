@@ -10,6 +10,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, TrialRecord
+from nas.preflight import preflight
 from tests.conftest import formula
 
 Report = Callable[[int, float], None]
@@ -148,6 +149,30 @@ def test_a_small_space_ends_the_search(tmp_path: Path, tiny: SearchSpace) -> Non
         study = nas.search(space, trials=100, runs=tmp_path, name="small", evaluate=formula, listener=diary)
         assert diary.lines[-1] == "exhausted"
     assert len(study.records()) == len(list(filter(space.fits, map(space.architecture, space.points()))))
+
+
+def test_budgets_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    """A first stage of 16 spares a projection at full size (FLOPs), one of 8 narrows what follows (parameters)."""
+    space = SearchSpace.from_dict(
+        {
+            "name": "split",
+            "input": {"channels": 1, "size": 8},
+            "stem": [{"width": 16}],
+            "stages": [
+                {"depth": 1, "mid": 8, "groups": 1, "out": [8, 16], "stride": 1},
+                {"depth": 1, "mid": 4, "groups": 1, "out": 8},
+            ],
+        }
+    )
+    every = [nas.cost(space.architecture(point)) for point in space.points()]
+    least_flops = min(every, key=lambda amounts: amounts.flops)
+    least_params = min(every, key=lambda amounts: amounts.params)
+    assert least_flops.params > least_params.params
+    space = space.with_changes(max_flops=least_flops.flops, max_params=least_params.params)
+    with pytest.raises(NasError, match="keeps both"):
+        preflight(space)
+    with pytest.raises(NasError, match="no architecture was found that keeps both"):
+        nas.search(space, trials=3, runs=tmp_path, evaluate=formula)
 
 
 def test_timeout_starts_no_further_trial(tmp_path: Path, tiny: SearchSpace) -> None:
