@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from nas.errors import InvalidValue
-from nas.validation import integer, mapping, read_yaml, sequence
+from nas.validation import integer, mapping, read_yaml, sequence, shown
 
 __all__ = ["DEFAULT_STEM", "Architecture", "Input", "Stage", "StemConv", "fit_groups", "input_from", "stem_from"]
 
@@ -22,6 +22,8 @@ def fit_groups(mid: int, groups: int) -> int:
     The one rule by which a width and a number of groups that do not fit are made to fit.
     """
     integer(mid, "mid")
+    if not isinstance(groups, int):
+        raise InvalidValue(f"groups={shown(groups)}: must be a whole number")
     return next(divisor for divisor in range(min(mid, max(groups, 1)), 0, -1) if mid % divisor == 0)
 
 
@@ -77,11 +79,16 @@ class Architecture:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.input, Input):
+            raise InvalidValue(f"input={shown(self.input)}: must be an Input")
+        for name, kind in (("stem", StemConv), ("stages", Stage)):
+            members = tuple(sequence(getattr(self, name), name))
+            if not all(isinstance(member, kind) for member in members):
+                raise InvalidValue(f"{name}={shown(members)}: must be made of {kind.__name__}s")
+            object.__setattr__(self, name, members)  # a list is as good, but has no hash
         integer(self.input.channels, "input.channels")
         integer(self.input.size, "input.size")
         integer(self.classes, "classes", minimum=2)
-        sequence(self.stem, "stem")
-        sequence(self.stages, "stages")
         size = self.input.size
         for number, conv in enumerate(self.stem, start=1):
             integer(conv.width, f"stem{number}.width")

@@ -66,6 +66,11 @@ class StageChoices:
         for depth, (mid, groups), out in itertools.product(self.depth, self.pairs, self.out or (0,)):
             yield Stage(depth, mid, groups, out or mid, self.stride)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that the stage may hand on."""
+        return self.out or tuple(dict(self.pairs))
+
     def leanest(self) -> Iterator[Stage]:
         """The stages among which the one of fewest FLOPs and parameters is, whatever its input.
 
@@ -75,6 +80,16 @@ class StageChoices:
         for mid, groups in most_groups.items():
             for out in self.out or (mid,):
                 yield Stage(self.depth[0], mid, groups, out, self.stride)
+
+    def nearest_first(self, to: Stage) -> list[Stage]:
+        """All valid stages, those first that are the fewest steps in the lists of values from the given one."""
+        fields = [(name, values) for name in FIELDS if (values := getattr(self, name)) is not None]
+        places = {name: {value: place for place, value in enumerate(values)} for name, values in fields}
+
+        def steps(stage: Stage) -> int:
+            return sum(abs(place[getattr(stage, name)] - place[getattr(to, name)]) for name, place in places.items())
+
+        return sorted(self.stages(), key=steps)
 
     def repair(self, mid: int, groups: int) -> tuple[int, int]:
         """The pair itself if valid; else the next lower divisor of `mid` among the groups, by `fit_groups`.

@@ -152,7 +152,7 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
         )
     if len(labels) and labels.min() < 0:
         raise DataError(f"labels: must count from 0; the smallest is {labels.min()}")
-    classes = tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
+    classes = tuple(str(label) for label in range(int(labels.max()) + 1 if len(labels) else 0))
     return RawImages("arrays", classes, Split(images, labels.astype(np.int64)))
 
 

@@ -102,7 +102,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _stamp(file: Path) -> str:
     status = file.stat()
-    return f"{file} {status.st_size} {status.st_mtime_ns}"
+    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
 def _parquet_splits(source: str, files: Sequence[Path]) -> dict[str, list[Path]]:

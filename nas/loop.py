@@ -136,7 +136,7 @@ def _run(
             break
         # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
         seed = int(np.random.SeedSequence([study.config.seed, len(finished)]).generate_state(1)[0])
-        chooser = ValidSampler(SAMPLERS[sampler](seed), study.config.space, lambda a: a.key in taken, seed=seed)
+        chooser = ValidSampler(SAMPLERS[sampler](seed), study.config.space, lambda a: a.key in taken)
         try:
             record = _one_trial(study, chooser, evaluate, listener)
         except SpaceExhausted:

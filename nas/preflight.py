@@ -1,7 +1,9 @@
 """What a space holds, before anything is trained: counts, costs, examples, and how long a search will take here."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +13,15 @@ from nas.architecture import Architecture
 from nas.cost import cost, stage_cost
 from nas.data import ImageData, Split
 from nas.errors import InvalidValue
-from nas.space import SearchSpace
+from nas.space import Params, SearchSpace
 
 __all__ = ["Estimate", "Preflight", "Spread", "estimate", "preflight"]
 
 COUNTED_EXACTLY = 5_000_000
 SAMPLED = 20_000
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
-Counts = NDArray[np.int64]
+FEW = 100
+Counts = NDArray[np.float64]  # which holds every count up to 9e15, and does not wrap around above
 
 
 class Spread(NamedTuple):
@@ -81,26 +84,29 @@ def preflight(space: SearchSpace) -> Preflight:
     """
     rng = np.random.default_rng(0)
     exact = space.valid <= COUNTED_EXACTLY
-    flops, params = _all_costs(space) if exact else _sampled_costs(space, rng)
-    fits = np.ones(len(flops), dtype=bool)
-    for values, budget in ((flops, space.max_flops), (params, space.max_params)):
+    costs = _all_costs(space) if exact else _costs_of(space, (space.sample(rng) for _ in range(SAMPLED)))
+    fits = np.ones(costs.shape[1], dtype=bool)
+    for values, budget in zip(costs, (space.max_flops, space.max_params), strict=True):
         fits &= values <= (budget if budget is not None else np.inf)
-    if not fits.any():
-        raise InvalidValue(
-            f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture of {len(flops)} keeps both"
-        )
     within = int(fits.sum()) if exact else round(fits.mean() * space.valid)
-    return Preflight(space, within, exact, _spread(flops[fits]), _spread(params[fits]), _examples(space, rng))
+    fitting = costs[:, fits]
+    if not exact and within < FEW / SAMPLED * space.valid:  # too rare for a sample: those that are found, one by one
+        fitting = _costs_of(space, islice(space.affordable(), SAMPLED))
+        exact = fitting.shape[1] < SAMPLED
+        within = fitting.shape[1] if exact else max(within, SAMPLED)
+    if within == 0:
+        raise InvalidValue(f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture keeps both")
+    return Preflight(space, within, exact, _spread(fitting[0]), _spread(fitting[1]), _examples(space, rng))
 
 
-def _all_costs(space: SearchSpace) -> tuple[Counts, Counts]:
-    """FLOPs and parameters of every valid architecture.
+def _all_costs(space: SearchSpace) -> Counts:
+    """FLOPs and parameters (2, N) of every valid architecture.
 
     A stage's cost depends on those before it through its input's width alone, so the sums are built up stage by
     stage, apart for each width that is handed on.
     """
-    fixed = cost(space.architecture(space.smallest()))
-    ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=np.int64)]}
+    fixed = cost(space.architecture(next(space.points())))
+    ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=float)]}
     for choices, size in zip(space.stages, space.sizes, strict=True):
         by_width: dict[int, list[Counts]] = defaultdict(list)
         for cin, sums in ways.items():
@@ -110,7 +116,7 @@ def _all_costs(space: SearchSpace) -> tuple[Counts, Counts]:
                 amounts = stage_cost(stage, cin, size)
                 added[stage.out].append((amounts.flops, amounts.params))
             for out, amounts_of_out in added.items():
-                both = np.array(amounts_of_out, dtype=np.int64).T
+                both = np.array(amounts_of_out, dtype=float).T
                 by_width[out].append((before[:, :, None] + both[:, None, :]).reshape(2, -1))
         ways = by_width
     stem = [(layer.flops, layer.params) for layer in fixed.layers if layer.kind == "stem"]
@@ -120,13 +126,12 @@ def _all_costs(space: SearchSpace) -> tuple[Counts, Counts]:
         + np.array([[out * space.classes], [(out + 1) * space.classes]])
         for out, sums in ways.items()
     ]
-    flops, params = np.concatenate(whole, axis=1)
-    return flops, params
+    return np.concatenate(whole, axis=1)
 
 
-def _sampled_costs(space: SearchSpace, rng: np.random.Generator) -> tuple[Counts, Counts]:
-    costs = [cost(space.architecture(space.sample(rng))) for _ in range(SAMPLED)]
-    return np.array([amounts.flops for amounts in costs]), np.array([amounts.params for amounts in costs])
+def _costs_of(space: SearchSpace, points: Iterable[Params]) -> Counts:
+    costs = [cost(space.architecture(point)) for point in points]
+    return np.array([[amounts.flops for amounts in costs], [amounts.params for amounts in costs]], dtype=float)
 
 
 def _spread(values: Counts) -> Spread:
@@ -134,11 +139,11 @@ def _spread(values: Counts) -> Spread:
 
 
 def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:
-    """Random architectures within the budgets, from cheap to dear; the smallest one if luck finds no other."""
+    """Architectures within the budgets, from cheap to dear: random ones, or the first if those are rarely within."""
     sample = [architecture for _ in range(1000) if space.fits(architecture := space.architecture(space.sample(rng)))]
-    ordered = sorted(
-        sample or [space.architecture(space.smallest())], key=lambda architecture: cost(architecture).flops
-    )
+    if len(sample) < len(EXAMPLE_QUANTILES):
+        sample = [space.architecture(point) for point in islice(space.affordable(), 1000)]
+    ordered = sorted(sample, key=lambda architecture: cost(architecture).flops)
     return tuple(ordered[int(quantile * (len(ordered) - 1))] for quantile in EXAMPLE_QUANTILES)
 
 

@@ -1,10 +1,8 @@
 """Optuna's samplers by name, and the wrapper that keeps whatever they propose valid, within budget and new."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -26,8 +24,6 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
 """Seed → sampler, by the name that `nas search --sampler` takes."""
 
 ATTEMPTS = 8
-ENUMERABLE = 20_000
-WALKED = 2_000
 
 
 class SpaceExhausted(NasError):
@@ -45,12 +41,9 @@ class ValidSampler(BaseSampler):
         SpaceExhausted: from `sample_relative`, when there is no free point.
     """
 
-    def __init__(
-        self, inner: BaseSampler, space: SearchSpace, is_taken: Callable[[Architecture], bool], *, seed: int
-    ) -> None:
+    def __init__(self, inner: BaseSampler, space: SearchSpace, is_taken: Callable[[Architecture], bool]) -> None:
         self._inner, self._space, self._is_taken = inner, space, is_taken
         self._distributions = distributions(space)
-        self._rng = np.random.default_rng(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All parameters, whatever the inner sampler models jointly."""
@@ -61,15 +54,16 @@ class ValidSampler(BaseSampler):
     ) -> dict[str, Any]:
         """A free point; nothing for a trial whose parameters are fixed already (one that was interrupted)."""
         if "fixed_params" in trial.system_attrs:
+            self._propose(study, trial)  # a sampler may keep notes with every trial, as NSGA-II its generation
             return {}
         proposal: Params = {}
         for _ in range(ATTEMPTS):
             proposal = self._space.repair(self._propose(study, trial))
             if self._is_free(proposal):
                 return dict(proposal)
-        for point in self._points_near(proposal):
+        for point in self._space.affordable(near=proposal):
             if self._is_free(point):
-                return dict(point)
+                return point
         raise SpaceExhausted("every architecture of the space within its budgets has been trained")
 
     def sample_independent(
@@ -97,29 +91,3 @@ class ValidSampler(BaseSampler):
     def _is_free(self, params: Params) -> bool:
         architecture = self._space.architecture(params)
         return self._space.fits(architecture) and not self._is_taken(architecture)
-
-    def _points_near(self, start: Params) -> Iterator[Params]:
-        """Points by growing distance from `start`: all of a small space; of a large one those a walk reaches first."""
-        if self._space.valid <= ENUMERABLE:
-            yield from sorted(self._space.points(), key=lambda point: self._distance(point, start))
-        else:
-            yield from self._walk(start)
-            yield from self._walk(self._space.smallest())  # where tight budgets leave room
-
-    def _walk(self, start: Params) -> Iterator[Params]:
-        queue, seen = deque([start]), {tuple(start.values())}
-        while queue and len(seen) < WALKED:
-            point = queue.popleft()
-            yield point
-            neighbours = self._space.neighbours(point)
-            self._rng.shuffle(neighbours)
-            for neighbour in neighbours:
-                if tuple(neighbour.values()) not in seen:
-                    seen.add(tuple(neighbour.values()))
-                    queue.append(neighbour)
-
-    def _distance(self, point: Params, start: Params) -> int:
-        return sum(
-            abs(values.index(point[name]) - values.index(start[name]))
-            for name, values in self._space.parameters.items()
-        )

@@ -55,12 +55,10 @@ class SearchSpace:
                 f"recipe.crop_padding={self.recipe.crop_padding}: must be below input.size={self.input.size}; "
                 f"nearest valid: {self.input.size - 1}"
             )
-        for column, key in enumerate(("max_flops", "max_params")):
+        for key, least in zip(("max_flops", "max_params"), self.least_cost, strict=True):
             budget = getattr(self, key)
             if budget is not None:
                 integer(budget, key, maximum=10**18)
-                amounts = cost(self.architecture(self.smallest(column)))
-                least = (amounts.flops, amounts.params)[column]
                 if budget < least:
                     raise InvalidValue(f"{key}={budget}: no architecture is that small; nearest valid: {least}")
 
@@ -184,31 +182,63 @@ class SearchSpace:
             stages.append(Stage(depth, mid, groups, out, choices.stride))
         return self._point(stages)
 
-    def smallest(self, by: int = 0) -> Params:
-        """The valid point of the fewest FLOPs (`by` 0) or parameters (`by` 1).
+    @cached_property
+    def least_cost(self) -> tuple[int, int]:
+        """The fewest FLOPs and the fewest parameters of a valid architecture; they may be of two different ones."""
+        flops, params = self._least[0][self.stem[-1].width]
+        return self._stem_cost[0] + flops, self._stem_cost[1] + params
 
-        A stage's cost depends on the others through its input's width alone: the best way to each width is kept.
+    def affordable(self, near: Mapping[str, int] | None = None) -> Iterator[Params]:
+        """All valid points within the budgets: the last stages vary first, each from its values nearest to `near`.
+
+        Whatever cannot be completed within the budgets is left early, so that a few points are found quickly in any
+        space and under any budget.
         """
-        ways: dict[int, tuple[int, tuple[Stage, ...]]] = {self.stem[-1].width: (0, ())}
-        for choices, size in zip(self.stages, self.sizes, strict=True):
-            longer: dict[int, tuple[int, tuple[Stage, ...]]] = {}
-            for cin, (total, stages) in ways.items():
-                for stage in choices.leanest():
-                    way = (total + stage_cost(stage, cin, size)[by], (*stages, stage))
-                    longer[stage.out] = min(longer.get(stage.out, way), way, key=lambda entry: entry[0])
-            ways = longer
-        _, stages = min(ways.values(), key=lambda way: way[0] + way[1][-1].out * self.classes)
-        return self._point(stages)
+        start = self.architecture(near or next(self.points())).stages
+        options = [choices.nearest_first(stage) for choices, stage in zip(self.stages, start, strict=True)]
+        budgets = (self.max_flops or math.inf, self.max_params or math.inf)
 
-    def neighbours(self, params: Mapping[str, int]) -> list[Params]:
-        """The valid points one step away: one parameter moved to its next lower or higher value, then repaired."""
-        found = []
-        for name, values in self.parameters.items():
-            at = values.index(params[name])
-            for step in (at - 1, at + 1):
-                if 0 <= step < len(values):
-                    found.append(self.repair({**params, name: values[step]}))
-        return [point for point in found if point != params]
+        def longer(stages: tuple[Stage, ...], cin: int, spent: tuple[int, int]) -> Iterator[Params]:
+            number = len(stages)
+            if number == len(options):
+                yield self._point(stages)
+                return
+            for stage in options[number]:
+                amounts, rest = stage_cost(stage, cin, self.sizes[number]), self._least[number + 1][stage.out]
+                flops, params = spent[0] + amounts.flops, spent[1] + amounts.params
+                if flops + rest[0] <= budgets[0] and params + rest[1] <= budgets[1]:
+                    yield from longer((*stages, stage), stage.out, (flops, params))
+
+        return longer((), self.stem[-1].width, self._stem_cost)
+
+    @cached_property
+    def _stem_cost(self) -> tuple[int, int]:
+        """FLOPs and parameters of the stem, which all architectures share."""
+        layers = [layer for layer in cost(self.architecture(next(self.points()))).layers if layer.kind == "stem"]
+        return sum(layer.flops for layer in layers), sum(layer.params for layer in layers)
+
+    @cached_property
+    def _least(self) -> list[dict[int, tuple[int, int]]]:
+        """For each stage and last the classifier: input width → the least FLOPs and the least parameters from there on.
+
+        A stage's cost depends on those before it through its input's width alone, so the least is found from the end.
+        """
+        rest = {out: (out * self.classes, (out + 1) * self.classes) for out in self.stages[-1].widths}
+        least = [rest]
+        widths = [(self.stem[-1].width,), *(choices.widths for choices in self.stages[:-1])]
+        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, widths, strict=True))):
+            ways = {
+                cin: [(stage_cost(stage, cin, size), rest[stage.out]) for stage in choices.leanest()] for cin in inputs
+            }
+            rest = {
+                cin: (
+                    min(amounts.flops + after[0] for amounts, after in found),
+                    min(amounts.params + after[1] for amounts, after in found),
+                )
+                for cin, found in ways.items()
+            }
+            least.insert(0, rest)
+        return least
 
     def with_changes(self, **changes: Any) -> "SearchSpace":
         """A copy with some fields replaced, checked anew; a change to None leaves the field as it is."""

@@ -9,15 +9,27 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 from nas.space import SearchSpace
 
-__all__ = ["distributions", "open_storage", "storage_errors", "write_whole"]
+__all__ = ["cut_torn_line", "distributions", "open_storage", "storage_errors", "write_whole"]
 
 
 def open_storage(journal: Path, url: str | None) -> BaseStorage:
-    """The database of that URL, or the journal file."""
-    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(journal)))
+    """The database of that URL, or the journal file.
+
+    By its absolute path: Optuna's lock is a link to it, which would dangle, and never be taken for stale, if relative.
+    """
+    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(journal.absolute())))
+
+
+def cut_torn_line(journal: Path) -> None:
+    """Drops a last line that a killed writer left unfinished; what is appended to it would be lost with it."""
+    with journal.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
 
 
 @contextmanager
@@ -27,7 +39,7 @@ def storage_errors(name: str) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
-    except (StudyError, KeyboardInterrupt):
+    except NasError:
         raise
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -25,8 +25,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.errors import InvalidValue, StudyError
 from nas.records import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, Outcome, TrialRecord, front_of
 from nas.space import SearchSpace
-from nas.storage import distributions, open_storage, storage_errors, write_whole
-from nas.validation import nearest_name, read_yaml
+from nas.storage import cut_torn_line, distributions, open_storage, storage_errors, write_whole
+from nas.validation import nearest_name, read_yaml, shown
 
 __all__ = ["Study", "StudyConfig", "list_studies"]
 
@@ -85,8 +85,9 @@ class Study:
             StudyError: there is one with another configuration (the line says what differs), or the folder cannot
                 be written.
         """
-        if not re.fullmatch(r"[\w][\w.+-]*", name):
-            raise StudyError(f"study={name!r}: must be letters, digits and . + - _ and begin with a letter or digit")
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+            allowed = "at most 100 letters, digits and . + - _, and begin with a letter or digit"
+            raise StudyError(f"study={shown(name)}: must be {allowed}")
         folder = Path(runs) / name
         if cls.exists(name, runs):
             study = cls.open(name, runs, storage=storage)
@@ -167,6 +168,9 @@ class Study:
         self.optuna_study.sampler = sampler
         try:
             trial = self.optuna_study.ask(distributions(self.config.space))
+            _ = trial.relative_params  # asks the sampler also where there is no parameter, or all are fixed
+        except OSError as error:
+            raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
         except Exception:
             self.close_running(reason="not_proposed", again=False)
             raise
@@ -181,27 +185,30 @@ class Study:
             "reason": outcome.reason,
             "detail": outcome.detail,
         }
-        for key, value in attrs.items():
-            if value is not None:
-                trial.set_user_attr(key, value)
         record = self._record_of(trial.number, trial.params, FAILED if outcome.accuracy is None else COMPLETE)
-        if outcome.accuracy is None:
-            self.optuna_study.tell(trial, state=TrialState.FAIL)
-        else:
-            self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
-        if outcome.reason == INTERRUPTED:
-            self.optuna_study.enqueue_trial(trial.params)
+        with storage_errors(self.name):
+            for key, value in attrs.items():
+                if value is not None:
+                    trial.set_user_attr(key, value)
+            if outcome.accuracy is None:
+                self.optuna_study.tell(trial, state=TrialState.FAIL)
+            else:
+                self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
+            if outcome.reason == INTERRUPTED:
+                self.optuna_study.enqueue_trial(trial.params)
         return TrialRecord.from_attributes(trial.number, record.state, record.architecture, outcome.accuracy, attrs)
 
     def close_running(self, *, reason: str = INTERRUPTED, again: bool = True) -> int:
         """Ends the trials that a search which is no more left running; `again` queues them. Returns how many."""
-        left = [trial for trial in self.optuna_study.get_trials(deepcopy=False) if trial.state == TrialState.RUNNING]
-        for frozen in left:
-            trial = Trial(self.optuna_study, frozen._trial_id)
-            trial.set_user_attr("reason", reason)
-            self.optuna_study.tell(trial, state=TrialState.FAIL)
-            if again and len(frozen.params) == len(self.config.space.parameters):
-                self.optuna_study.enqueue_trial(frozen.params)
+        with storage_errors(self.name):
+            trials = self.optuna_study.get_trials(deepcopy=False)
+            left = [trial for trial in trials if trial.state == TrialState.RUNNING]
+            for frozen in left:
+                trial = Trial(self.optuna_study, frozen._trial_id)
+                trial.set_user_attr("reason", reason)
+                self.optuna_study.tell(trial, state=TrialState.FAIL)
+                if again and len(frozen.params) == len(self.config.space.parameters):
+                    self.optuna_study.enqueue_trial(frozen.params)
         return len(left)
 
     @contextmanager
@@ -219,6 +226,8 @@ class Study:
         except OSError as error:
             raise StudyError(f"study '{self.name}': the folder {self.folder} cannot be written: {error}") from None
         try:
+            if (self.folder / JOURNAL_FILE).exists():
+                cut_torn_line(self.folder / JOURNAL_FILE)
             yield
         finally:
             lock.release()

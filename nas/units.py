@@ -4,6 +4,7 @@ import math
 import re
 
 from nas.errors import InvalidValue
+from nas.validation import shown
 
 __all__ = ["count_text", "duration_text", "parse_count", "parse_duration", "percent_text"]
 
@@ -55,7 +56,7 @@ def parse_count(value: object, field: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGbBtT]?)\s*", value) if isinstance(value, str) else None
     count = float(match[1]) * _PREFIXES[match[2].lower()] if match else 0.0
     if count < 1 or not math.isfinite(count):
-        raise InvalidValue(f"{field}={value}: must be a positive number such as 50M, 1.5G or 200000")
+        raise InvalidValue(f"{field}={_bare(value)}: must be a positive number such as 50M, 1.5G or 200000")
     return round(count)
 
 
@@ -70,5 +71,10 @@ def parse_duration(value: float | str, field: str) -> float:
     whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", text)
     seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) if whole else 0.0
     if seconds <= 0 or not math.isfinite(seconds):
-        raise InvalidValue(f"{field}={value}: must be a positive duration such as 90s, 30m, 2h or 1h30m")
+        raise InvalidValue(f"{field}={_bare(value)}: must be a positive duration such as 90s, 30m, 2h or 1h30m")
     return seconds
+
+
+def _bare(value: object) -> str:
+    """A value as it stands in a message, a text without its quotes, as people type it."""
+    return shown(value).strip("'") if isinstance(value, str) else shown(value)

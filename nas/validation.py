@@ -1,7 +1,6 @@
 """Checks on values that people write: each failure is one line naming field, value and what is allowed."""
 
 import difflib
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,18 @@ import yaml
 
 from nas.errors import InvalidValue
 
-__all__ = ["LARGEST", "boolean", "integer", "mapping", "nearest_name", "one_of", "read_yaml", "real", "sequence"]
+__all__ = [
+    "LARGEST",
+    "boolean",
+    "integer",
+    "mapping",
+    "nearest_name",
+    "one_of",
+    "read_yaml",
+    "real",
+    "sequence",
+    "shown",
+]
 
 LARGEST = 65_536
 """No width, depth, size or number of classes may be above it: a slip of the keyboard, not a network."""
@@ -18,7 +28,10 @@ LARGEST = 65_536
 
 def shown(value: object) -> str:
     """The value as it stands in an error message: short, and on one line."""
-    text = repr(value)
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        return "a number of too many digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -34,7 +47,7 @@ def integer(value: object, field: str, *, minimum: int = 1, maximum: int = LARGE
 
 def real(value: object, field: str, *, minimum: float, maximum: float) -> float:
     """`value` as a float if it is a finite number in [minimum, maximum]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or str(value) == "nan":
         raise InvalidValue(f"{field}={shown(value)}: must be a number from {minimum:g} to {maximum:g}")
     if not minimum <= value <= maximum:
         raise InvalidValue(f"{field}={shown(value)}: must be from {minimum:g} to {maximum:g}")
@@ -124,8 +137,8 @@ def read_yaml(path: Path) -> Any:
         raise InvalidValue(f"{path}: cannot be read: {error}") from None
     except RecursionError:
         raise InvalidValue(f"{path}: is nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # on hostile text the parser raises more than its own errors
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or next(iter(str(error).splitlines()), type(error).__name__)
         raise InvalidValue(f"{path}{place}: is not valid YAML: {problem}") from None

@@ -81,20 +81,25 @@ def test_repair_takes_the_next_lower_divisor_that_is_a_choice() -> None:
     assert stage.repair(31, 8) == (24, 8)  # 31 has no divisor among the groups
 
 
-@pytest.mark.parametrize("by", ["flops", "params"])
-def test_smallest_is_the_least_of_all(tiny: SearchSpace, by: str) -> None:
-    smallest = tiny.architecture(tiny.smallest(("flops", "params").index(by)))
-    least = min(getattr(cost(tiny.architecture(point)), by) for point in tiny.points())
-    assert getattr(cost(smallest), by) == least
+def test_least_cost_is_the_least_of_all(tiny: SearchSpace) -> None:
+    every = [cost(tiny.architecture(point)) for point in tiny.points()]
+    assert tiny.least_cost == (min(amounts.flops for amounts in every), min(amounts.params for amounts in every))
 
 
-def test_neighbours_are_one_step_away(tiny: SearchSpace) -> None:
-    point = {"stage1.depth": 1, "stage1.mid": 8, "stage1.groups": 2, "stage2.mid": 16, "stage2.groups": 4}
-    neighbours = tiny.neighbours({**point, "stage2.out": 16})
-    assert {**point, "stage2.out": 32} in neighbours
-    assert {**point, "stage2.out": 16, "stage1.depth": 2} in neighbours
-    for neighbour in neighbours:
-        tiny.architecture(neighbour)
+@pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
+def test_affordable_points_are_all_within_the_budgets_and_the_nearest_come_first(
+    tiny: SearchSpace, share: float
+) -> None:
+    every = [cost(tiny.architecture(point)) for point in tiny.points()]
+    space = tiny.with_changes(
+        max_flops=sorted(amounts.flops for amounts in every)[int(share * (len(every) - 1))],
+        max_params=sorted(amounts.params for amounts in every)[int(share * (len(every) - 1))],
+    )
+    fitting = [point for point in space.points() if space.fits(space.architecture(point))]
+    for near in (None, fitting[-1]):
+        found = list(space.affordable(near))
+        assert sorted(map(str, found)) == sorted(map(str, fitting))
+        assert near is None or found[0] == near
 
 
 def test_budgets_are_inclusive(tiny: SearchSpace) -> None:

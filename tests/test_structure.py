@@ -18,8 +18,8 @@ ROOT = PACKAGE.parent
 ORDER = [
     "errors",
     "resources",
-    "units",
     "validation",
+    "units",
     "architecture",
     "cost",
     "recipe",

@@ -23,7 +23,7 @@ def config(tiny: SearchSpace) -> StudyConfig:
 
 def sampler(study: Study, seed: int = 0) -> ValidSampler:
     taken = {record.architecture.key for record in study.records()}
-    return ValidSampler(SAMPLERS["random"](seed), study.config.space, lambda a: a.key in taken, seed=seed)
+    return ValidSampler(SAMPLERS["random"](seed), study.config.space, lambda a: a.key in taken)
 
 
 def complete(study: Study, accuracy: float, seed: int = 0) -> int:

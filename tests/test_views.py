@@ -62,7 +62,7 @@ def test_failures_are_seen_while_the_search_runs(tmp_path: Path, tiny: SearchSpa
 
 def test_plain_lines_say_what_failed_and_why_the_search_ended(tmp_path: Path, tiny: SearchSpace) -> None:
     console = Console(file=io.StringIO(), width=40)
-    space = tiny.with_changes(max_flops=nas.cost(tiny.architecture(tiny.smallest())).flops)
+    space = tiny.with_changes(max_flops=tiny.least_cost[0])
     nas.search(space, trials=5, runs=tmp_path, name="s", evaluate=lambda *_: 7.0, listener=PlainView(console))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert "failed: bad_accuracy" in lines[1]
