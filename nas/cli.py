@@ -121,7 +121,7 @@ def _finish(console: "Console", study: "Study") -> None:
 
 @cli.command(short_help="Say what a space holds and what a search of it costs here.")
 @click.argument("file", required=False, metavar="[SPACE]")
-@click.option("--trials", default=50, show_default=True, metavar="N", help="For the estimate of time.")
+@click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
 @_device
 @_json
@@ -260,6 +260,8 @@ def main() -> NoReturn:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
+    except (OSError, UnicodeError) as error:  # a disk that is full, a path that no system allows
+        _fail(str(error))
     sys.exit(0)
 
 
@@ -275,8 +277,8 @@ def _note(text: str) -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 def _print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nas.architecture import Input
 from nas.errors import DataError
+from nas.validation import integer
 
 __all__ = [
     "HELD_OUT",
@@ -121,6 +122,8 @@ def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) ->
         DataError: fewer than two classes, an empty class, or too few images to split.
     """
     _check_classes(raw)
+    if max_images is not None:
+        integer(max_images, "max_images", maximum=10**12)
     rng = np.random.default_rng(seed)
     train, test = (raw.train, raw.test) if raw.test else _hold_out(raw.train, raw, rng)
     validation = raw.validation

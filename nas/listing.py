@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ import numpy as np
 
 from nas.data import Labels
 from nas.errors import DataError, MissingExtra
+from nas.validation import shown
 
 __all__ = ["Encoded", "Listing", "list_source"]
 
@@ -55,7 +58,7 @@ def list_source(source: str) -> Listing:
         return _list_parquet(source, {"train": [path]})
     if path.is_dir():
         files = sorted(path.rglob("*.parquet"))
-        return _list_parquet(source, _parquet_splits(source, files)) if files else _list_folder(source, path)
+        return _list_parquet(source, _parquet_splits(source, path, files)) if files else _list_folder(source, path)
     looks_local = source.startswith((".", "/", "~")) or source.count("/") != 1 or Path(source).parent.is_dir()
     if looks_local:
         raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
@@ -67,11 +70,7 @@ def _list_folder(source: str, root: Path) -> Listing:
 
     The folders are read here and not by `datasets`, which takes a file for a test image when "test" is in its name.
     """
-    parts = {
-        SPLIT_NAMES[folder.name.lower()]: folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES
-    }
-    if "train" not in parts or not _folders(parts["train"]):
-        parts = {"train": root}
+    parts = _split_folders(source, root)
     files = {split: {folder.name: _image_files(folder) for folder in _folders(part)} for split, part in parts.items()}
     classes = tuple(sorted({name for folders in files.values() for name in folders}))
     if not classes:
@@ -85,7 +84,22 @@ def _list_folder(source: str, root: Path) -> Listing:
         pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
         splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, [file for file, _ in pairs]))
         stamps += [_stamp(file) for file, _ in pairs]
-    return Listing(classes, splits, hashlib.sha256("\n".join(stamps).encode()).hexdigest())
+    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be text
+    return Listing(classes, splits, hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest())
+
+
+def _split_folders(source: str, root: Path) -> dict[str, Path]:
+    """The folder of each split; the root alone where no folder `train` holds folders."""
+    named = [folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES]
+    parts = {SPLIT_NAMES[folder.name.lower()]: folder for folder in named}
+    if "train" not in parts or not _folders(parts["train"]):
+        return {"train": root}
+    if len(parts) < len(named):
+        raise DataError(f"{source}: has two folders for one split among {', '.join(folder.name for folder in named)}")
+    beside = next((folder for folder in _folders(root) if folder not in named and _image_files(folder)), None)
+    if beside:
+        raise DataError(f"{source}: images in '{beside.name}' stand beside the splits; move them into train/ or away")
+    return parts
 
 
 def _paths(root: Path, files: Sequence[Path]) -> Callable[[], Iterator[tuple[str, bytes | Path]]]:
@@ -93,11 +107,15 @@ def _paths(root: Path, files: Sequence[Path]) -> Callable[[], Iterator[tuple[str
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
 
 
 def _stamp(file: Path) -> str:
@@ -105,12 +123,17 @@ def _stamp(file: Path) -> str:
     return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
 
 
-def _parquet_splits(source: str, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by split, from the first word of their names (`test-00000-of-00001.parquet`); training if none tells."""
+def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by split, from the first word of their names or of their folders'; training if none tells.
+
+    `test-00000-of-00001.parquet` and `test/0000.parquet` are both of the test split.
+    """
     splits: dict[str, list[Path]] = {}
     for file in files:
-        word = file.stem.lower().replace("_", "-").replace(".", "-").split("-")[0]
-        splits.setdefault(SPLIT_NAMES.get(word, "train"), []).append(file)
+        names = (file.name, *reversed(file.relative_to(root).parts[:-1]))
+        words = [re.split(r"[-_. ]", name.lower())[0] for name in names]
+        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
+        splits.setdefault(split, []).append(file)
     if "train" not in splits:
         raise DataError(f"{source}: has parquet files for {', '.join(splits)} but none for training")
     return splits
@@ -142,6 +165,11 @@ def _list_dataset(source: str, what: str, *, version: str = "", **options: Any) 
     image = _column(source, features, datasets.Image, ("image", "img"))
     label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class"))
     values = {name: list(part[label]) for name, part in parts.items()}
+    strange = next((value for column in values.values() for value in column if not isinstance(value, int | str)), 0)
+    if not isinstance(strange, int | str):
+        raise DataError(f"{source}: the column '{label}' holds {shown(strange)}; a label is a whole number or a text")
+    if not isinstance(features[image], datasets.Image | dict):
+        raise DataError(f"{source}: the column '{image}' holds {features[image]}; it must hold images")
     names = getattr(features[label], "names", None)
     known = range(len(names)) if names else sorted({value for column in values.values() for value in column})
     index = {value: position for position, value in enumerate(known)}

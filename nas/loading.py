@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from nas.architecture import Input
 from nas.data import ImageData, Images, RawImages, Split, arrays_as_images, check_input, split_images
 from nas.errors import DataError
 from nas.listing import Encoded, Listing, list_source
+from nas.validation import shown
 
 __all__ = ["DIGITS", "load_data"]
 
@@ -40,15 +41,17 @@ def load_data(
 
     `source` is `digits`, a folder of images (`CLASS/*.jpg`, or `train/CLASS` and `test/CLASS`), a parquet file or a
     folder of them, a name on the Hugging Face hub, or a pair of arrays (`nas.data.arrays_as_images`). Files are
-    cropped to a square and resized. Grey files are repeated over colour channels, as nothing is lost by it; colour
-    files for a grey input are refused, and so are arrays whose shape is not the input's.
+    cropped to a square and resized. Grey files are repeated over colour channels, as nothing is lost by it; files
+    with any colour are refused for a grey input, and so are arrays whose shape is not the input's.
 
     Raises:
         DataError: naming the source and what is wrong with it.
         MissingExtra: parquet files and hub names need the extra `data`.
     """
-    if not isinstance(source, str | Path):
+    if isinstance(source, tuple | list) and len(source) == 2:
         raw = arrays_as_images(*source)
+    elif not isinstance(source, str | Path):
+        raise DataError(f"data={shown(source)}: must be a name, a path, or a pair of images and labels")
     elif str(source) == "digits":
         raw = _digits()
     else:
@@ -83,7 +86,7 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
             for name in listing.splits
         }
         skipped = tuple(json.loads((folder / "skipped.json").read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{source}: the cache folder {folder} cannot be used ({error}); set XDG_CACHE_HOME") from None
     return RawImages(
         source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
@@ -157,11 +160,16 @@ def _decode(content: bytes | Path, name: str, wanted: Input) -> Images | None:
             image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):
                 image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
-            grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
-            image = image.convert("L" if wanted.channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            if image.mode == "F":
+                return None  # no known range
+            colours = image.convert("RGB")
+    except Exception:  # on damaged files decoders raise more than their own errors
         return None
-    if wanted.channels == 1 and not grey:
-        raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
+    image = colours
+    if wanted.channels == 1:
+        red, green, blue = colours.split()
+        if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
+            raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
+        image = red
     fitted = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)
     return np.asarray(fitted, dtype=np.uint8).reshape(side, side, wanted.channels)

@@ -13,14 +13,14 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.data import ImageData
-from nas.errors import DataError, InvalidValue, TrainingFailed
+from nas.errors import DataError, InvalidValue, StudyError, TrainingFailed
 from nas.loading import DIGITS, load_data
 from nas.records import INTERRUPTED, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
 from nas.study import Study, StudyConfig
 from nas.units import parse_count, parse_duration
-from nas.validation import integer, one_of
+from nas.validation import integer, one_of, shown
 
 if TYPE_CHECKING:
     from nas.training import TrainingResult
@@ -107,6 +107,7 @@ def search(
     description: Mapping[str, Any] = {"source": "evaluate"}
     if data is None and evaluate is None:
         data, max_images = _usual_data(space, known, max_images)
+        skip_bad_images = skip_bad_images or bool(known and known.data["skipped_images"])
     if data is not None:
         images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
         space = space.with_changes(classes=len(images.classes))
@@ -161,42 +162,53 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     curve: list[float] = []
 
     def report(epoch: int, accuracy: float) -> None:
-        curve.append(float(accuracy))
+        curve.append(_checked(accuracy))
         if listener:
-            listener.epoch_ended(epoch, float(accuracy))
+            listener.epoch_ended(epoch, curve[-1])
 
     start = time.perf_counter()
-    accuracy, reason, detail = None, None, None
+    accuracy: float | None = None
+    reason: str | None = INTERRUPTED  # unless better is known below
+    detail: str | None = None
     try:
-        accuracy = _accuracy_of(evaluate(record.architecture, report), study, record)
-    except (KeyboardInterrupt, SystemExit):  # the latter is how Lightning, in one's own training, answers Ctrl-C
-        reason = INTERRUPTED
+        result = evaluate(record.architecture, report)
+        reached = _checked(getattr(result, "accuracy", result))
+        _keep_weights(getattr(result, "weights", None), study, record)
+        accuracy, reason = reached, None
+    except StudyError:  # no trial's fault: the study cannot keep what is trained
+        raise
+    except SystemExit:  # how Lightning, in one's own training, answers Ctrl-C
         raise KeyboardInterrupt from None
     except Exception as error:  # a trial may fail in any way; the search goes on
         reason, detail = _failure(error)
     finally:
-        outcome = Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail)
-        record = study.tell(trial, outcome)
+        record = study.tell(trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail))
         if listener:
             listener.trial_ended(record)
     return record
 
 
-def _accuracy_of(result: "float | TrainingResult", study: Study, record: TrialRecord) -> float:
-    """The accuracy of a result, its weights saved if it has any."""
-    value: Any = getattr(result, "accuracy", result)
+def _checked(value: Any) -> float:
+    """An accuracy that was returned or reported, if it is one."""
     try:
         accuracy = float(value)
     except (TypeError, ValueError):
-        raise TrainingFailed("bad_accuracy", f"evaluate returned {value!r}, which is no number") from None
+        raise TrainingFailed("bad_accuracy", f"evaluate gave {shown(value)}, which is no number") from None
     if not 0 <= accuracy <= 1:
-        raise TrainingFailed("bad_accuracy", f"evaluate returned {accuracy:g}; an accuracy is between 0 and 1")
-    weights = getattr(result, "weights", None)
-    if weights is not None:
-        from nas.weights import save_weights
-
-        save_weights(study.weights_file(record.trial), weights, record.architecture)
+        raise TrainingFailed("bad_accuracy", f"evaluate gave {accuracy:g}; an accuracy is between 0 and 1")
     return accuracy
+
+
+def _keep_weights(weights: Any, study: Study, record: TrialRecord) -> None:
+    if weights is None:
+        return
+    from nas.weights import save_weights
+
+    file = study.weights_file(record.trial)
+    try:
+        save_weights(file, weights, record.architecture)
+    except OSError as error:
+        raise StudyError(f"{file}: the weights cannot be written: {error.strerror or error}") from None
 
 
 def _failure(error: Exception) -> tuple[str, str]:
@@ -204,7 +216,8 @@ def _failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, TrainingFailed):
         return error.reason, str(error)
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
-    return "out_of_memory" if memory else "error", traceback.format_exc()[-DETAIL_CHARACTERS:]
+    detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
+    return "out_of_memory" if memory else "error", detail.encode("utf-8", "replace").decode()
 
 
 def _our_training(images: ImageData, space: SearchSpace, *, seed: int, device: str) -> Evaluate:
@@ -224,7 +237,7 @@ def _settled_space(
     if space is None and known:
         settled = known.space
     else:
-        settled = space if isinstance(space, SearchSpace) else load_space(space or "digits")
+        settled = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
     read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
     settled = settled.with_changes(**read)
     return settled.with_changes(recipe=replace(settled.recipe, epochs=epochs)) if epochs is not None else settled

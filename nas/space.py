@@ -263,7 +263,7 @@ def load_space(source: str | Path) -> SearchSpace:
         InvalidValue: there is no such file or name, or its content is not a valid space; the line names the file.
     """
     ready = ready_spaces()
-    path = ready.get(str(source), Path(source))
+    path = ready.get(str(source), Path(str(source)))
     if not path.is_file():
         raise InvalidValue(
             f"space {str(source)!r}: no such file, and no ready space of that name"

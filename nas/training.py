@@ -68,7 +68,7 @@ def on_device(data: ImageData, recipe: Recipe, device: str = "auto") -> DeviceDa
         raise InvalidValue(f"device={device!r}: must be one of {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
-    with _silence():
+    with _quiet_lightning():
         chosen = _trainer(device, epochs=1).strategy.root_device
     return DeviceData(
         DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding),
@@ -87,14 +87,11 @@ def train(
         TrainingFailed: the loss was not finite (`not_finite`).
         KeyboardInterrupt: passed on, where Lightning alone would end the process.
     """
-    with _silence(), torch.random.fork_rng():
+    with _quiet_lightning(), torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(seed)
         module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
         trainer = _trainer(data.accelerator, epochs=recipe.epochs)
-        try:
-            trainer.fit(module)
-        except SystemExit:  # how Lightning answers Ctrl-C
-            raise KeyboardInterrupt from None
+        trainer.fit(module)
     return TrainingResult(module.curve[-1], tuple(module.curve), module.weights())
 
 
@@ -110,7 +107,7 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
     except RuntimeError:
         raise WeightsError(f"the weights are not those of {architecture.name}: other names or shapes") from None
     module = _Trial(network, data, Recipe(epochs=1), seed=0, report=None)
-    with _silence():
+    with _quiet_lightning():
         _trainer(data.accelerator, epochs=1).validate(module, verbose=False)
     return module.curve[-1]
 
@@ -266,12 +263,12 @@ def _trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
 
 def _in_half(device: torch.device) -> bool:
     """Whether arithmetic on a device is in bfloat16, with float32 weights."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps Lightning's banners, tips and warnings out of a search."""
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's banners, tips and warnings out of a search, and gives Ctrl-C its usual meaning."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -279,5 +276,7 @@ def _silence() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except SystemExit:  # how Lightning answers Ctrl-C
+        raise KeyboardInterrupt from None
     finally:
         logger.setLevel(level)

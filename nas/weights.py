@@ -21,7 +21,8 @@ def save_weights(
     """Writes the state of a `GroupConvNet`; `notes` join the architecture in the header. Whole or not at all."""
     header = {"format": "pt", "architecture": json.dumps(architecture.to_dict()), **(notes or {})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, safetensors.torch.save(dict(weights), metadata=header))
+    contiguous = {name: value.contiguous() for name, value in weights.items()}
+    write_whole(path, safetensors.torch.save(contiguous, metadata=header))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
