@@ -24,7 +24,9 @@ def main(runs: str) -> None:
         st.stop()
     asked = st.query_params.get("study")
     name = st.sidebar.selectbox("Study", names, index=names.index(asked) if asked in names else 0)
-    st.query_params["study"] = name
+    if st.query_params.get("study") != name:
+        st.session_state.pop("trial", None)
+        st.query_params["study"] = name
     show_study(name, runs)
 
 
@@ -59,8 +61,9 @@ def show_study(name: str, runs: str) -> None:
 def chosen_trial(event: Any, records: list[TrialRecord]) -> TrialRecord | None:
     """The trial of the point that was clicked last."""
     points = event["selection"]["points"] if event else []
-    numbers = [point.get("customdata") for point in points]
-    return next((record for record in records if record.trial in numbers), None)
+    if points:  # a redrawn chart forgets what was selected, so it is kept here
+        st.session_state["trial"] = points[0].get("customdata")
+    return next((record for record in records if record.trial == st.session_state.get("trial")), None)
 
 
 def show_trial(record: TrialRecord) -> None:

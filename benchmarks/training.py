@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from nas import Architecture, Recipe, build_network, load_data, load_space
 from nas.data import ImageData, Split
-from nas.training import DeviceData, on_device, one_cycle, train
+from nas.training import DeviceData, on_device, one_cycle, threads_for, train
 
 REPEATS = 5
 
@@ -70,7 +70,8 @@ def _pair(
         curve = list(train(architecture, data, recipe).curve)
         ours.append((time.perf_counter() - start) / recipe.epochs)
         start = time.perf_counter()
-        assert by_hand(architecture, data, recipe) == curve or data.device.type == "cuda"
+        with threads_for(architecture, recipe):
+            assert by_hand(architecture, data, recipe) == curve or data.device.type == "cuda"
         theirs.append((time.perf_counter() - start) / recipe.epochs)
     yield f"{name}: `nas.training.train`", ours, "s"
     yield f"{name}: by hand", theirs, "s"

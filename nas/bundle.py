@@ -128,4 +128,4 @@ def _measure(folder: Path, study: Study, images: ImageData, device: str) -> floa
 
     architecture = Architecture.from_yaml(folder / ARCHITECTURE_FILE)
     data = on_device(images, study.config.space.recipe, device)
-    return evaluate(architecture, load_weights(folder / WEIGHTS_FILE), data)
+    return evaluate(architecture, load_weights(folder / WEIGHTS_FILE), data, recipe=study.config.space.recipe)

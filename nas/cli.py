@@ -26,7 +26,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 _runs = click.option("--runs", default="runs", show_default=True, metavar="DIR", help="The folder of studies.")
 _storage = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
-_device = click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+_device = click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -163,7 +163,8 @@ def front(study: "Study", as_json: bool) -> None:
         return
     from nas.tables import show_front
 
-    _has_trials(study)
+    if not study.front():
+        raise NasError(f"study '{study.name}' has no complete trial yet; `nas trials {study.name}` shows what it has")
     show_front(_console(), study)
 
 
@@ -228,11 +229,18 @@ def export(study: "Study", out: str, **options: Any) -> None:
 
 @cli.command(short_help="Open the dashboard in the browser.")
 @_runs
-@click.option("--port", default=8501, show_default=True, metavar="P", help="Where the browser finds it.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8501,
+    show_default=True,
+    metavar="P",
+    help="Where the browser finds it.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def dashboard(runs: str, port: int, no_browser: bool) -> None:
     """Open the dashboard on the studies of a folder; it only reads them."""
-    import subprocess
+    import os
     from importlib.util import find_spec
 
     from nas.errors import MissingExtra
@@ -241,9 +249,9 @@ def dashboard(runs: str, port: int, no_browser: bool) -> None:
     if find_spec("streamlit") is None:
         raise MissingExtra("the dashboard", "dashboard")
     server = [f"--server.port={port}", "--server.address=127.0.0.1", f"--server.headless={str(no_browser).lower()}"]
-    command = [sys.executable, "-m", "streamlit", "run", str(dashboard_script()), *server]
     quiet = ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
-    sys.exit(subprocess.run([*command, *quiet, "--", runs], check=False).returncode)
+    command = [sys.executable, "-m", "streamlit", "run", str(dashboard_script()), *server, *quiet, "--", runs]
+    os.execv(sys.executable, command)  # in this process's place, so that what ends it ends the server
 
 
 def main() -> NoReturn:

@@ -162,6 +162,9 @@ def _decode(content: bytes | Path, name: str, wanted: Input) -> Images | None:
                 image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
             if image.mode == "F":
                 return None  # no known range
+            if image.has_transparency_data:  # what shows through is white, as on a page
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             colours = image.convert("RGB")
     except Exception:  # on damaged files decoders raise more than their own errors
         return None

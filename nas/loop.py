@@ -4,7 +4,7 @@ import math
 import re
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,7 +104,7 @@ def search(
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
-    description: Mapping[str, Any] = {"source": "evaluate"}
+    description: dict[str, Any] = {"source": "evaluate"}
     if data is None and evaluate is None:
         data, max_images = _usual_data(space, known, max_images)
         skip_bad_images = skip_bad_images or bool(known and known.data["skipped_images"])
@@ -112,6 +112,8 @@ def search(
         images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
         space = space.with_changes(classes=len(images.classes))
         description = {**images.describe(), "max_images": max_images}
+        if isinstance(data, str | Path) and Path(data).expanduser().exists():  # to be found from any folder
+            description["source"] = str(Path(data).expanduser().absolute())
         evaluate = evaluate or _our_training(images, space, seed=seed, device=device)
     study = Study.create(
         name or _usual_name(space, description["source"]), runs, StudyConfig(space, description, seed), storage=storage

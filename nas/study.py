@@ -38,7 +38,7 @@ STATES = {
     TrialState.RUNNING: RUNNING,
     TrialState.WAITING: WAITING,
 }
-NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source")
+NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,9 @@ class Study:
             if storage is None and not (folder / JOURNAL_FILE).is_file():
                 raise StudyError(f"study '{name}': its journal {folder / JOURNAL_FILE} is missing")
         with storage_errors(name):
-            return cls(folder, optuna.load_study(study_name=name, storage=open_storage(folder / JOURNAL_FILE, storage)))
+            opened = open_storage(folder / JOURNAL_FILE, storage)
+            only = optuna.get_all_study_names(opened) if storage is None else []  # a copied folder has another name
+            return cls(folder, optuna.load_study(study_name=only[0] if only else name, storage=opened))
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
@@ -280,7 +282,9 @@ def _last_touched(config: Path) -> float:
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested dict as one level: `space.recipe.epochs`."""
+    """Nested dicts, and lists of them, as one level: `space.recipe.epochs`, `space.stages.1.mid`."""
+    if isinstance(data, list) and data and isinstance(data[0], Mapping):
+        data = {str(number): part for number, part in enumerate(data, start=1)}
     if not isinstance(data, Mapping):
         return {prefix: data}
     return {

@@ -20,7 +20,7 @@ __all__ = ["front_table", "headline", "show_front", "show_preflight", "show_tria
 
 BARS = "▁▂▃▄▅▆▇█"
 FLOPS_NOTE = "FLOPs are multiply–adds per image."
-KNEE_NOTE = "◆ the knee: beyond it, more FLOPs buy little."
+KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of FLOPs."
 
 
 def headline(study: Study) -> str:
@@ -179,4 +179,6 @@ def sparkline(curve: Sequence[float]) -> str:
 def _columns(table: Table, *names: str) -> None:
     for name in names:
         words = name in ("architecture", "part")
-        table.add_column(name, justify="left" if words else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if words else "right", no_wrap=not words
+        )  # words yield in a narrow window

@@ -26,12 +26,23 @@ from nas.errors import InvalidValue, TrainingFailed, WeightsError
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 
-__all__ = ["DEVICES", "DeviceData", "Report", "TrainingResult", "evaluate", "on_device", "seconds_per_image", "train"]
+__all__ = [
+    "DEVICES",
+    "DeviceData",
+    "Report",
+    "TrainingResult",
+    "evaluate",
+    "on_device",
+    "seconds_per_image",
+    "threads_for",
+    "train",
+]
 
 DEVICES = ("auto", "cpu", "cuda")
 BATCHES_PER_STEP = 50
 EVALUATION_BATCH = 256
 CPU_PROBE_FLOPS = 20 * 10**9
+SMALL_STEP_FLOPS = 10**9
 
 T = TypeVar("T")
 
@@ -87,7 +98,11 @@ def train(
         TrainingFailed: the loss was not finite (`not_finite`).
         KeyboardInterrupt: passed on, where Lightning alone would end the process.
     """
-    with _quiet_lightning(), torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []):
+    with (
+        _quiet_lightning(),
+        threads_for(architecture, recipe),
+        torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
+    ):
         torch.manual_seed(seed)
         module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
         trainer = _trainer(data.accelerator, epochs=recipe.epochs)
@@ -95,7 +110,7 @@ def train(
     return TrainingResult(module.curve[-1], tuple(module.curve), module.weights())
 
 
-def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData) -> float:
+def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData, *, recipe: Recipe) -> float:
     """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with.
 
     Raises:
@@ -106,8 +121,8 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
         network.load_state_dict(weights)
     except RuntimeError:
         raise WeightsError(f"the weights are not those of {architecture.name}: other names or shapes") from None
-    module = _Trial(network, data, Recipe(epochs=1), seed=0, report=None)
-    with _quiet_lightning():
+    module = _Trial(network, data, recipe, seed=0, report=None)
+    with _quiet_lightning(), threads_for(architecture, recipe):
         _trainer(data.accelerator, epochs=1).validate(module, verbose=False)
     return module.curve[-1]
 
@@ -122,13 +137,30 @@ def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Reci
     affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
     rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
     seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        with torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)):
-            module.learn(rows, optimizer)
-        module.wait()
-        seconds.append(time.perf_counter() - start)
+    with threads_for(architecture, recipe):
+        for _ in range(4):
+            start = time.perf_counter()
+            with torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)):
+                module.learn(rows, optimizer)
+            module.wait()
+            seconds.append(time.perf_counter() - start)
     return min(seconds[1:]) / len(rows)
+
+
+@contextmanager
+def threads_for(architecture: Architecture, recipe: Recipe) -> Iterator[None]:
+    """One CPU thread where a training step is small, all of them where it is large.
+
+    On small steps a second thread gains a tenth at most; but where another program wants the cores, threads that wait
+    for each other at every operation make a step a hundred times longer.
+    """
+    threads = torch.get_num_threads()
+    if 3 * cost(architecture).flops * recipe.batch_size < SMALL_STEP_FLOPS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Trial(lightning.LightningModule):

@@ -53,7 +53,9 @@ def parse_count(value: object, field: str) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGbBtT]?)\s*", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kKmMgGbBtT]?)\s*", value) if isinstance(value, str) else None
+    )
     count = float(match[1]) * _PREFIXES[match[2].lower()] if match else 0.0
     if count < 1 or not math.isfinite(count):
         raise InvalidValue(f"{field}={_bare(value)}: must be a positive number such as 50M, 1.5G or 200000")

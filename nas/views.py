@@ -32,17 +32,17 @@ class _Progress:
         self.total = 0
         self.running: TrialRecord | None = None
         self.curve: list[float] = []
-        self.started = self.trial_start = time.monotonic()
+        self.started = self.last_end = time.monotonic()
         self.ended_here = 0
 
     def search_started(self, study: Study, trials: int) -> None:
         """Takes over what the study holds already."""
-        self.study, self.total = study, trials
+        self.study, self.total, self.started = study, trials, time.monotonic()
         self.records = {record.trial: record for record in study.records()}
 
     def trial_started(self, record: TrialRecord) -> None:
         """A new curve begins."""
-        self.running, self.curve, self.trial_start = record, [], time.monotonic()
+        self.running, self.curve = record, []
 
     def epoch_ended(self, epoch: int, accuracy: float) -> None:
         """One more point of the curve."""
@@ -52,7 +52,7 @@ class _Progress:
         """The record is final."""
         self.records[record.trial] = record
         self.ended_here += record.finished
-        self.running = None
+        self.running, self.last_end = None, time.monotonic()
 
     def search_ended(self, reason: str) -> None:
         """Nothing more to come."""
@@ -74,12 +74,12 @@ class _Progress:
         return sum(record.finished for record in self.records.values())
 
     def seconds_left(self) -> float | None:
-        """From the mean of the trials that ended here; None before the first has."""
+        """From the mean time of the trials that ended here; None before the first has."""
         if not self.ended_here:
             return None
-        mean = (self.trial_start - self.started) / self.ended_here if self.running else 0.0
-        elapsed = time.monotonic() - self.trial_start if self.running else 0.0
-        return max(0.0, mean * (self.total - self.finished) - min(elapsed, mean))
+        mean = (self.last_end - self.started) / self.ended_here
+        since = time.monotonic() - self.last_end
+        return max(mean * (self.total - self.finished) - since, 0.0)
 
 
 class PlainView(_Progress):
@@ -108,7 +108,7 @@ class PlainView(_Progress):
             record.name,
             duration_text(record.seconds or 0.0),
             *(["on the front"] if on_front else []),
-            *([f"about {duration_text(left)} left"] if left and self.finished < self.total else []),
+            *([f"about {duration_text(left)} left"] if left is not None and self.finished < self.total else []),
         ]
         self._say("  ".join(parts))
 

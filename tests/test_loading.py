@@ -71,6 +71,34 @@ def test_sixteen_bit_greys_are_scaled_down(tmp_path: Path) -> None:
     assert set(data.train.images[data.train.labels == 1].ravel().tolist()) == {0xF0}
 
 
+def test_transparent_images_lie_on_white_and_grey_ones_may_be_stored_in_colour(tmp_path: Path) -> None:
+    for name, level in (("black", 0), ("grey", 90)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            drawing = Image.new("RGBA", (12, 12), (level, level, level, 0))
+            drawing.paste((level, level, level, 255), (0, 0, 12, 6))
+            (drawing if number % 2 else drawing.convert("P")).save(tmp_path / name / f"{number}.png")
+    data = load_data(str(tmp_path), Input(1, 12))
+    for image, label in zip(data.train.images, data.train.labels, strict=True):
+        assert image[:5].max() == image[:5].min() == (0, 90)[label]
+        assert image[7:].min() == 255
+
+
+def test_parquet_splits_may_be_folders(tmp_path: Path) -> None:
+    for split, rows in (("train", 20), ("test", 6)):
+        (tmp_path / split).mkdir()
+        parquet(tmp_path / split / "0000.parquet", rows)
+    data = load_data(str(tmp_path), COLOUR)
+    assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [16, 4, 6]
+
+
+def test_images_beside_the_splits_are_not_lost_silently(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train")
+    write_photos(tmp_path, classes=("plane", "car"))
+    with pytest.raises(NasError, match="'car' stand beside the splits"):
+        load_data(str(tmp_path), COLOUR)
+
+
 def damage(photos: Path) -> None:
     (photos / "cat" / "03.png").write_bytes(b"not an image")
     whole = (photos / "dog" / "05.png").read_bytes()

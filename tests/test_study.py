@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,44 @@ def test_front_is_sorted_by_flops_and_no_member_beats_another(tmp_path: Path, co
     assert [record.accuracy for record in front] == sorted(record.accuracy or 0 for record in front)
     best = max(record.accuracy or 0 for record in study.records())
     assert front[-1].accuracy == best
+
+
+def test_a_copied_folder_is_a_study_of_its_own(tmp_path: Path, config: StudyConfig) -> None:
+    complete(Study.create("s", tmp_path, config), 0.5)
+    shutil.copytree(tmp_path / "s", tmp_path / "copy")
+    copy = Study.create("copy", tmp_path, config)
+    complete(copy, 0.6, seed=1)
+    assert [len(Study.open(name, tmp_path).records()) for name in ("s", "copy")] == [1, 2]
+
+
+def test_a_torn_last_line_is_dropped_before_anything_is_appended(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    complete(study, 0.5)
+    journal = tmp_path / "s" / "journal.log"
+    whole = journal.read_bytes()
+    for cut in range(1, len(whole.splitlines()[-1]) + 1, 7):
+        journal.write_bytes(whole[:-cut])
+        again = Study.open("s", tmp_path)
+        with again.locked():
+            again.close_running()
+            complete(again, 0.6, seed=1)
+        states = [record.state for record in Study.open("s", tmp_path).records()]
+        assert states.count("complete") >= 1
+        assert "running" not in states
+
+
+def test_a_lock_that_a_killed_process_left_is_taken_over(
+    tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the runs folder is relative: a relative link would dangle, and Optuna wait for ever."""
+    monkeypatch.chdir(tmp_path)
+    complete(Study.create("s", "runs", config), 0.5)
+    study = Study.open("s", "runs")
+    lock = study.optuna_study._storage._backend._lock  # type: ignore[attr-defined]
+    lock.grace_period = 1
+    lock.acquire()  # and never released
+    complete(study, 0.6, seed=1)
+    assert len(study.records()) == 2
 
 
 def test_studies_are_listed_latest_first(tmp_path: Path, config: StudyConfig) -> None:

@@ -14,7 +14,7 @@ from nas import NasError, Recipe, SearchSpace, build_network
 from nas.batches import DeviceImages
 from nas.data import ImageData, Normalization, Split
 from nas.errors import TrainingFailed
-from nas.training import evaluate, on_device, one_cycle, train
+from nas.training import evaluate, on_device, one_cycle, threads_for, train
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_weights_evaluate_to_the_accuracy_they_were_recorded_with(
 ) -> None:
     data = on_device(digits, tiny.recipe, "cpu")
     result = train(network, data, tiny.recipe)
-    assert evaluate(network, result.weights, data) == result.accuracy
+    assert evaluate(network, result.weights, data, recipe=tiny.recipe) == result.accuracy
 
 
 def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
@@ -59,18 +59,21 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
     data = on_device(digits, recipe, "cpu")
     result = train(network, data, recipe, seed=3)
 
-    torch.manual_seed(3)
-    model = build_network(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001, fused=True)
-    generator = torch.Generator().manual_seed(3)
-    steps = len(data.train) // 64
-    for step, rows in enumerate(list(data.train.shuffled(64, generator))):
-        optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
-        images, labels = data.train.augmented(rows, flip=False, generator=generator)
-        loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    with threads_for(network, recipe):
+        torch.manual_seed(3)
+        model = build_network(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.001, fused=True
+        )
+        generator = torch.Generator().manual_seed(3)
+        steps = len(data.train) // 64
+        for step, rows in enumerate(list(data.train.shuffled(64, generator))):
+            optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
+            images, labels = data.train.augmented(rows, flip=False, generator=generator)
+            loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
     assert all(torch.equal(value, result.weights[name]) for name, value in model.state_dict().items())
 
 
@@ -114,7 +117,7 @@ def test_trains_on_the_gpu(digits: ImageData, tiny: SearchSpace, network: Any) -
     assert data.device.type == "cuda"
     result = train(network, data, replace(tiny.recipe, epochs=5))
     assert result.accuracy > 0.5
-    assert abs(evaluate(network, result.weights, data) - result.accuracy) < 0.01
+    assert abs(evaluate(network, result.weights, data, recipe=tiny.recipe) - result.accuracy) < 0.01
 
 
 def test_one_cycle_rises_to_its_peak_and_anneals_to_nothing() -> None:
@@ -191,3 +194,12 @@ except KeyboardInterrupt:
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["interrupted", "True"], "")
+
+
+def test_small_steps_take_one_thread_and_large_ones_all(tiny: SearchSpace, network: Any) -> None:
+    threads = torch.get_num_threads()
+    with threads_for(network, tiny.recipe):
+        assert torch.get_num_threads() == 1
+    with threads_for(network, replace(tiny.recipe, batch_size=60_000)):
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == threads

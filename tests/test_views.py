@@ -69,6 +69,26 @@ def test_plain_lines_say_what_failed_and_why_the_search_ended(tmp_path: Path, ti
     assert lines[-1] == "Every architecture of the space within its budgets has been trained."
 
 
+def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("nas.views.time.monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=200)
+    view = PlainView(console)
+    now[0] = 500.0  # the images were read until now
+
+    def evaluate(architecture: nas.Architecture, report: object) -> float:
+        assert view.seconds_left() == ({0: None, 1: 30.0, 2: 20.0, 3: 10.0}[len(view.records)])
+        now[0] += 10
+        return formula(architecture, lambda *_: None)
+
+    nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split("about ")[-1] for line in lines[1:4]] == ["30s left", "20s left", "10s left"]
+    assert "left" not in lines[4]
+
+
 def test_sparkline_spans_lowest_to_highest() -> None:
     assert sparkline([0.1, 0.2, 0.8]) == "▁▂█"
     assert sparkline([0.5, 0.5]) == "▁▁"
