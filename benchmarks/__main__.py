@@ -5,14 +5,14 @@ import platform
 
 import torch
 
-from benchmarks import bookkeeping, costing, startup, training
+from benchmarks import bookkeeping, costing, startup, threads, training
 
 
 def main() -> None:
     """Prints the machine, then a table for each benchmark."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores, GPU: {gpu}")
-    for module in (costing, training, bookkeeping, startup):
+    for module in (costing, training, threads, bookkeeping, startup):
         print(f"\n### {(module.__doc__ or '').strip().splitlines()[0]}\n")
         print("| what | median | lowest | highest |\n|---|---|---|---|")
         for what, figures, unit in module.measure():

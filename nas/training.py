@@ -151,8 +151,8 @@ def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Reci
 def threads_for(architecture: Architecture, recipe: Recipe) -> Iterator[None]:
     """One CPU thread where a training step is small, all of them where it is large.
 
-    On small steps a second thread gains a tenth at most; but where another program wants the cores, threads that wait
-    for each other at every operation make a step a hundred times longer.
+    On small steps a second thread gains little; but where another program wants the cores, threads that wait for each
+    other at every operation take several times as long as one (docs/benchmarks.md).
     """
     threads = torch.get_num_threads()
     if 3 * cost(architecture).flops * recipe.batch_size < SMALL_STEP_FLOPS:
