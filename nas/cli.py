@@ -111,12 +111,14 @@ def _finish(console: "Console", study: "Study") -> None:
     where = "" if study.folder.parent == Path("runs") else f" --runs {shlex.quote(str(study.folder.parent))}"
     best = study.front()[-1]
     console.print("\nNext:")
-    for command, purpose in (
-        (f"nas show {best.trial} {study.name}{where}", "one trial, stage by stage"),
-        (f"nas export {study.name}{where} --out best", "the most accurate, as files"),
-        (f"nas dashboard{where}", "the front in the browser"),
-    ):
-        console.print(f"  {command:<44} {purpose}", highlight=False, soft_wrap=True)
+    hints = {
+        f"nas show {best.trial} {study.name}{where}": "one trial, stage by stage",
+        f"nas export {study.name}{where} --out best": "the most accurate, as files",
+        f"nas dashboard{where}": "the front in the browser",
+    }
+    width = max(map(len, hints))
+    for command, purpose in hints.items():
+        console.print(f"  {command:<{width}}   {purpose}", soft_wrap=True)
 
 
 @cli.command(short_help="Say what a space holds and what a search of it costs here.")

@@ -109,6 +109,47 @@ def test_an_interrupted_architecture_is_trained_again_and_the_rest_is_as_undistu
     assert "waiting" not in states
 
 
+def test_resuming_nsga2_after_an_interruption_gives_what_an_undisturbed_search_gives(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    """NSGA-II notes a generation with every trial, also with one whose parameters are fixed already."""
+    space, total = nas.load_space("digits"), 56  # its population is 50
+    whole = nas.search(space, trials=total, runs=tmp_path, name="whole", evaluate=formula, sampler="nsga2")
+    calls = []
+
+    def interrupted(architecture: Architecture, report: Report) -> float:
+        calls.append(architecture.key)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return formula(architecture, report)
+
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(space, trials=total, runs=tmp_path, name="parts", evaluate=interrupted, sampler="nsga2")
+    parts = nas.search(space, trials=total, runs=tmp_path, name="parts", evaluate=interrupted, sampler="nsga2")
+    assert finished(parts) == finished(whole)
+
+
+def test_a_space_of_one_architecture_is_trained_once(tmp_path: Path) -> None:
+    stage = {"depth": 1, "mid": 8, "groups": 2, "out": 8}
+    space = SearchSpace.from_dict({"name": "one", "input": {"channels": 1, "size": 8}, "stages": [stage]})
+    for _ in range(2):
+        study = nas.search(space, trials=5, runs=tmp_path, name="one", evaluate=formula)
+        assert [record.state for record in study.records()] == ["complete"]
+
+
+def test_weights_that_cannot_be_kept_stop_the_search_and_cost_no_architecture(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(tiny, "digits", trials=1, runs=tmp_path, name="s", device="cpu", epochs=1)
+    artifacts = study.weights_file(0).parent
+    artifacts.rename(artifacts.with_name("moved"))
+    artifacts.write_text("a file, where the folder should be")
+    with pytest.raises(NasError, match="the weights cannot be written"):
+        nas.search(trials=3, runs=tmp_path, name="s", device="cpu")
+    states = [(record.state, record.reason) for record in study.records()]
+    assert states == [("complete", None), ("failed", "interrupted"), ("waiting", None)]
+
+
 def test_trials_that_fail_are_recorded_with_why_and_the_search_goes_on(tmp_path: Path, tiny: SearchSpace) -> None:
     answers: list[Any] = [
         ValueError("broken <b>here</b>"),
