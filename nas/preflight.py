@@ -105,7 +105,6 @@ def _all_costs(space: SearchSpace) -> Counts:
     A stage's cost depends on those before it through its input's width alone, so the sums are built up stage by
     stage, apart for each width that is handed on.
     """
-    fixed = cost(space.architecture(next(space.points())))
     ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=float)]}
     for choices, size in zip(space.stages, space.sizes, strict=True):
         by_width: dict[int, list[Counts]] = defaultdict(list)
@@ -119,10 +118,9 @@ def _all_costs(space: SearchSpace) -> Counts:
                 both = np.array(amounts_of_out, dtype=float).T
                 by_width[out].append((before[:, :, None] + both[:, None, :]).reshape(2, -1))
         ways = by_width
-    stem = [(layer.flops, layer.params) for layer in fixed.layers if layer.kind == "stem"]
     whole = [
         np.concatenate(sums, axis=1)
-        + np.sum(stem, axis=0)[:, None]
+        + np.array(space.stem_cost)[:, None]
         + np.array([[out * space.classes], [(out + 1) * space.classes]])
         for out, sums in ways.items()
     ]

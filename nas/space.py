@@ -186,7 +186,7 @@ class SearchSpace:
     def least_cost(self) -> tuple[int, int]:
         """The fewest FLOPs and the fewest parameters of a valid architecture; they may be of two different ones."""
         flops, params = self._least[0][self.stem[-1].width]
-        return self._stem_cost[0] + flops, self._stem_cost[1] + params
+        return self.stem_cost[0] + flops, self.stem_cost[1] + params
 
     def affordable(self, near: Mapping[str, int] | None = None) -> Iterator[Params]:
         """All valid points within the budgets: the last stages vary first, each from its values nearest to `near`.
@@ -209,10 +209,10 @@ class SearchSpace:
                 if flops + rest[0] <= budgets[0] and params + rest[1] <= budgets[1]:
                     yield from longer((*stages, stage), stage.out, (flops, params))
 
-        return longer((), self.stem[-1].width, self._stem_cost)
+        return longer((), self.stem[-1].width, self.stem_cost)
 
     @cached_property
-    def _stem_cost(self) -> tuple[int, int]:
+    def stem_cost(self) -> tuple[int, int]:
         """FLOPs and parameters of the stem, which all architectures share."""
         layers = [layer for layer in cost(self.architecture(next(self.points()))).layers if layer.kind == "stem"]
         return sum(layer.flops for layer in layers), sum(layer.params for layer in layers)

@@ -1,3 +1,4 @@
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,17 @@ def formula(architecture: Architecture, report: Callable[[int, float], None]) ->
     report(1, accuracy / 2)
     report(2, accuracy)
     return float(accuracy)
+
+
+def changed(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of nested dicts and lists with one value replaced: `changed(space, "stages.0.mid", 8)`."""
+    data = copy.deepcopy(whole)
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place: Any = data
+    for part in way:
+        place = place[part]
+    place[last] = value
+    return data
 
 
 class Ran(NamedTuple):

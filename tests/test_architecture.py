@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import Architecture, NasError, fit_groups
+from tests.conftest import changed
 
 VALID: dict[str, Any] = {
     "input": {"channels": 3, "size": 32},
@@ -17,16 +18,6 @@ VALID: dict[str, Any] = {
         {"depth": 3, "mid": 256, "groups": 32, "out": 512, "stride": 2},
     ],
 }
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    data = copy.deepcopy(VALID)
-    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    place: Any = data
-    for part in way:
-        place = place[part]
-    place[last] = value
-    return data
 
 
 def test_dict_and_yaml_give_the_same_architecture_back(tmp_path: Path) -> None:
@@ -45,7 +36,7 @@ def test_name_tells_depths_and_groups_times_width_per_group() -> None:
 
 def test_key_is_the_same_in_every_process_and_differs_with_any_field() -> None:
     assert Architecture.from_dict(VALID).key == "854535f74e70f71a"
-    others = [changed("classes", 11), changed("stem.0.width", 32), changed("stages.1.out", 256)]
+    others = [changed(VALID, "classes", 11), changed(VALID, "stem.0.width", 32), changed(VALID, "stages.1.out", 256)]
     assert len({Architecture.from_dict(data).key for data in [VALID, *others]}) == 4
 
 
@@ -86,7 +77,7 @@ def test_left_out_stem_and_strides_are_those_of_group_conv_net() -> None:
 )
 def test_what_is_wrong_is_named_in_one_line(path: str, value: Any, parts: list[str]) -> None:
     with pytest.raises(NasError) as raised:
-        Architecture.from_dict(changed(path, value))
+        Architecture.from_dict(changed(VALID, path, value))
     message = str(raised.value)
     assert "\n" not in message
     for part in parts:
@@ -95,7 +86,7 @@ def test_what_is_wrong_is_named_in_one_line(path: str, value: Any, parts: list[s
 
 def test_an_input_too_small_for_its_strides_is_refused_at_the_stage_that_has_no_pixels_left() -> None:
     with pytest.raises(NasError, match=r"stage2.stride=2.*only 1 pixel wide.*nearest valid: 1"):
-        Architecture.from_dict({**changed("stages.0.stride", 2), "input": {"channels": 3, "size": 2}})
+        Architecture.from_dict({**changed(VALID, "stages.0.stride", 2), "input": {"channels": 3, "size": 2}})
 
 
 def test_a_missing_key_is_named() -> None:

@@ -1,4 +1,3 @@
-import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from nas import NasError, SearchSpace, cost, load_space
 from nas.choices import StageChoices
 from nas.resources import ready_spaces
-from tests.conftest import TINY
+from tests.conftest import TINY, changed
 from tests.test_cost import REGNETX_200MF, RESNEXT_29_32X4
 
 
@@ -133,16 +132,6 @@ def test_the_published_networks_are_in_the_spaces_around_them() -> None:
     assert regnet.architecture(point).stages == REGNETX_200MF.stages
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
-    data = copy.deepcopy(TINY)
-    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    place: Any = data
-    for part in way:
-        place = place[part]
-    place[last] = value
-    return data
-
-
 @pytest.mark.parametrize(
     ("path", "value", "parts"),
     [
@@ -171,7 +160,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 )
 def test_a_bad_file_is_one_line_with_file_and_key(tmp_path: Path, path: str, value: Any, parts: list[str]) -> None:
     file = tmp_path / "space.yaml"
-    file.write_text(yaml.safe_dump(changed(path, value)))
+    file.write_text(yaml.safe_dump(changed(TINY, path, value)))
     with pytest.raises(NasError) as raised:
         load_space(file)
     message = str(raised.value)
