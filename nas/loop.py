@@ -1,5 +1,6 @@
 """search(): ask, train, tell, until the study has as many trials as it is to have. One exit for every trial."""
 
+import io
 import math
 import re
 import time
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nas.architecture import Architecture
+from nas.configuration import StudyConfig
 from nas.data import ImageData
 from nas.errors import DataError, InvalidValue, StudyError, TrainingFailed
 from nas.loading import DIGITS, load_data
-from nas.records import INTERRUPTED, Outcome, TrialRecord
+from nas.records import INTERRUPTED, RUNNING, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
-from nas.study import Study, StudyConfig
+from nas.storage import write_whole
+from nas.study import Study
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
 
@@ -32,6 +35,8 @@ Evaluate = Callable[[Architecture, Report], "float | TrainingResult"]
 """(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1."""
 
 DETAIL_CHARACTERS = 2000
+SECONDS_BETWEEN_REPORTS = 2.0
+"""A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
 
 
 class Listener(Protocol):
@@ -121,13 +126,21 @@ def search(
     assert evaluate is not None  # without one of the user's there were data
     with study.locked():
         study.close_running()
-        _run(study, evaluate, sampler, trials=trials, deadline=time.monotonic() + seconds, listener=listener)
+        study.set_search_state(trials, RUNNING)
+        ended = INTERRUPTED  # unless it comes to an end by itself
+        try:
+            ended = _run(
+                study, evaluate, sampler, trials=trials, deadline=time.monotonic() + seconds, listener=listener
+            )
+        finally:
+            study.set_search_state(trials, ended)
     return study
 
 
 def _run(
     study: Study, evaluate: Evaluate, sampler: str, *, trials: int, deadline: float, listener: Listener | None
-) -> None:
+) -> str:
+    """Returns why it ended: complete, timeout or exhausted."""
     finished = [record for record in study.records() if record.finished]
     taken = {record.architecture.key for record in finished}
     if listener:
@@ -155,6 +168,7 @@ def _run(
         taken.add(record.architecture.key)
     if listener:
         listener.search_ended(ended)
+    return ended
 
 
 def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener: Listener | None) -> TrialRecord:
@@ -162,9 +176,14 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     if listener:
         listener.trial_started(record)
     curve: list[float] = []
+    written = time.monotonic()
 
     def report(epoch: int, accuracy: float) -> None:
+        nonlocal written
         curve.append(_checked(accuracy))
+        if time.monotonic() - written >= SECONDS_BETWEEN_REPORTS:
+            study.report(trial, curve)
+            written = time.monotonic()
         if listener:
             listener.epoch_ended(epoch, curve[-1])
 
@@ -175,7 +194,7 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     try:
         result = evaluate(record.architecture, report)
         reached = _checked(getattr(result, "accuracy", result))
-        _keep_weights(getattr(result, "weights", None), study, record)
+        _keep_artifacts(result, study, record)
         accuracy, reason = reached, None
     except StudyError:  # no trial's fault: the study cannot keep what is trained
         raise
@@ -201,16 +220,22 @@ def _checked(value: Any) -> float:
     return accuracy
 
 
-def _keep_weights(weights: Any, study: Study, record: TrialRecord) -> None:
-    if weights is None:
-        return
-    from nas.weights import save_weights
-
+def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord) -> None:
+    """The weights and the confusion matrix of a trial, where the training gave them."""
+    weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
     file = study.weights_file(record.trial)
     try:
-        save_weights(file, weights, record.architecture)
+        if weights is not None:
+            from nas.weights import save_weights
+
+            save_weights(file, weights, record.architecture)
+        if confusion is not None:
+            file = study.confusion_file(record.trial)
+            content = io.BytesIO()
+            np.save(content, confusion, allow_pickle=False)
+            write_whole(file, content.getvalue())
     except OSError as error:
-        raise StudyError(f"{file}: the weights cannot be written: {error.strerror or error}") from None
+        raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def _failure(error: Exception) -> tuple[str, str]:

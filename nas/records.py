@@ -1,14 +1,15 @@
-"""TrialRecord: what is known of one trial, as a frozen value; Outcome: how a training ended."""
+"""What is known of a study as frozen values: TrialRecord, Outcome (how a training ended), SearchState."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from nas import pareto
 from nas.architecture import Architecture
 from nas.cost import Cost, cost
 from nas.errors import StudyError
 from nas.units import count_text
+from nas.workers import is_alive
 
 __all__ = [
     "COMPLETE",
@@ -18,6 +19,7 @@ __all__ = [
     "STOPPED",
     "WAITING",
     "Outcome",
+    "SearchState",
     "TrialRecord",
     "best_of",
     "front_of",
@@ -41,12 +43,29 @@ class Outcome:
     detail: str | None = None
 
 
+class SearchState(NamedTuple):
+    """The last search on a study: the total of trials it was to reach, how it stands, which process it is.
+
+    `state` is running, complete, timeout, exhausted or interrupted.
+    """
+
+    trials: int
+    state: str
+    worker: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on, as far as this machine can tell: what was killed cannot say so itself."""
+        return self.state == RUNNING and is_alive(self.worker) is not False
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial. `state` is complete, failed, stopped, running or waiting.
 
     `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A failed trial has a
-    `reason`; one that was interrupted is trained again as another trial.
+    `reason`; one that was interrupted is trained again as another trial. `started` and `ended` are in seconds since
+    1970; `worker` is the process that trains it, as `HOST:PID`.
     """
 
     trial: int
@@ -57,6 +76,9 @@ class TrialRecord:
     curve: tuple[float, ...] = ()
     reason: str | None = None
     detail: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    worker: str | None = None
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +137,9 @@ class TrialRecord:
             tuple(attrs.get("curve", ())),
             attrs.get("reason"),
             attrs.get("detail"),
+            attrs.get("started"),
+            attrs.get("ended"),
+            attrs.get("worker"),
         )
 
 

@@ -2,7 +2,8 @@
 
     runs/NAME/study.yaml      space with recipe, data, seed, versions: for people, and to find the storage by
     runs/NAME/journal.log     Optuna's journal, unless the study was given another storage
-    runs/NAME/artifacts/      trial-00012.safetensors: the trained weights of each complete trial
+    runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: of each complete trial, its trained
+                              weights, and how often an image of class i (row) was taken for class j (column)
     runs/NAME/search.lock     locked by the search that is running
 
 The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
@@ -10,25 +11,37 @@ The configuration is also in the storage, among the study's attributes; that cop
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import yaml
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.configuration import StudyConfig
 from nas.errors import InvalidValue, StudyError
-from nas.records import COMPLETE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, Outcome, TrialRecord, front_of
-from nas.space import SearchSpace
+from nas.records import (
+    COMPLETE,
+    FAILED,
+    INTERRUPTED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Outcome,
+    SearchState,
+    TrialRecord,
+    front_of,
+)
 from nas.storage import cut_torn_line, distributions, open_storage, storage_errors, write_whole
 from nas.validation import nearest_name, read_yaml, shown
+from nas.workers import this_worker
 
-__all__ = ["Study", "StudyConfig", "list_studies"]
+__all__ = ["Study", "list_studies"]
 
 CONFIG_FILE, JOURNAL_FILE, LOCK_FILE, ARTIFACTS = "study.yaml", "journal.log", "search.lock", "artifacts"
 STATES = {
@@ -38,26 +51,6 @@ STATES = {
     TrialState.RUNNING: RUNNING,
     TrialState.WAITING: WAITING,
 }
-NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """What makes the trials of a study comparable: space and recipe, the data's description, the seed."""
-
-    space: SearchSpace
-    data: Mapping[str, Any]
-    seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, with the versions of what trains and searches."""
-        versions = {name: version(name) for name in ("nas", "torch", "lightning", "optuna")}
-        return {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed, "versions": versions}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "StudyConfig":
-        """The inverse of `to_dict`."""
-        return cls(SearchSpace.from_dict(data["space"]), data["data"], data["seed"])
 
 
 class Study:
@@ -66,10 +59,12 @@ class Study:
     Reading takes no lock and disturbs no search that is running.
     """
 
-    def __init__(self, folder: Path, optuna_study: optuna.Study) -> None:
+    def __init__(self, folder: Path, optuna_study: optuna.Study, *, journal: bool) -> None:
         self.folder = folder
         self.name = folder.name
         self.optuna_study = optuna_study
+        self._journal = folder / JOURNAL_FILE if journal else None
+        self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
         try:
             self.config = StudyConfig.from_dict(optuna_study.user_attrs["nas"])
         except (KeyError, TypeError, InvalidValue) as error:
@@ -109,7 +104,7 @@ class Study:
             if "nas" not in optuna_study.user_attrs:
                 optuna_study.set_metric_names(["accuracy", "flops"])
                 optuna_study.set_user_attr("nas", described)
-        study = cls(folder, optuna_study)
+        study = cls(folder, optuna_study, journal=storage is None)
         study._refuse_other(config)
         text = yaml.safe_dump({**described, "storage": storage}, sort_keys=False, allow_unicode=True)
         write_whole(folder / CONFIG_FILE, text.encode())
@@ -135,7 +130,8 @@ class Study:
         with storage_errors(name):
             opened = open_storage(folder / JOURNAL_FILE, storage)
             only = optuna.get_all_study_names(opened) if storage is None else []  # a copied folder has another name
-            return cls(folder, optuna.load_study(study_name=only[0] if only else name, storage=opened))
+            optuna_study = optuna.load_study(study_name=only[0] if only else name, storage=opened)
+            return cls(folder, optuna_study, journal=storage is None)
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
@@ -143,10 +139,38 @@ class Study:
         return (Path(runs) / name / CONFIG_FILE).is_file()
 
     def records(self) -> list[TrialRecord]:
-        """All trials by number, those whose parameters are still being written left out."""
+        """All trials by number, those whose parameters are still being written left out.
+
+        What was read before is not read again, so that asking often is cheap.
+        """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
         return [record for trial in trials if (record := self._record(trial)) is not None]
+
+    def version(self) -> Hashable:
+        """Another value whenever the trials or the search's state may have changed.
+
+        Raises:
+            StudyError: the storage is gone.
+        """
+        if self._journal is None:
+            return tuple(record for record in self.records() if not record.ended), len(self._ended), self.search_state()
+        try:
+            status = self._journal.stat()
+        except OSError:
+            raise StudyError(f"study '{self.name}': its journal {self._journal} is missing") from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def search_state(self) -> SearchState | None:
+        """How the last search stands; None before the first."""
+        with storage_errors(self.name):
+            written = self.optuna_study.user_attrs.get("search")
+        return SearchState(**written) if written else None
+
+    def set_search_state(self, trials: int, state: str) -> None:
+        """Records that a search of this process, which is to reach so many trials, stands so."""
+        with storage_errors(self.name):
+            self.optuna_study.set_user_attr("search", SearchState(trials, state, this_worker())._asdict())
 
     def record(self, trial: int) -> TrialRecord:
         """One trial.
@@ -176,18 +200,25 @@ class Study:
         except Exception:
             self.close_running(reason="not_proposed", again=False)
             raise
+        with storage_errors(self.name):
+            trial.set_user_attr("worker", this_worker())
         return trial, self._record_of(trial.number, trial.params, RUNNING)
+
+    def report(self, trial: Trial, curve: Sequence[float]) -> None:
+        """Records how far a running trial has come: its accuracy after each epoch."""
+        with storage_errors(self.name):
+            trial.set_user_attr("curve", list(curve))
 
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         """Ends a trial, well or badly. An interrupted one is queued to be trained again."""
+        record = self._record_of(trial.number, trial.params, RUNNING)
         attrs = {
-            "name": self._record_of(trial.number, trial.params, RUNNING).name,
+            "name": record.name,
             "seconds": outcome.seconds,
             "curve": list(outcome.curve),
             "reason": outcome.reason,
             "detail": outcome.detail,
         }
-        record = self._record_of(trial.number, trial.params, FAILED if outcome.accuracy is None else COMPLETE)
         with storage_errors(self.name):
             for key, value in attrs.items():
                 if value is not None:
@@ -198,7 +229,10 @@ class Study:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
             if outcome.reason == INTERRUPTED:
                 self.optuna_study.enqueue_trial(trial.params)
-        return TrialRecord.from_attributes(trial.number, record.state, record.architecture, outcome.accuracy, attrs)
+            ended = self.optuna_study.get_trials(deepcopy=False)[trial.number]
+        told = self._record(ended)
+        assert told is not None  # its parameters were complete when it was asked for
+        return told
 
     def close_running(self, *, reason: str = INTERRUPTED, again: bool = True) -> int:
         """Ends the trials that a search which is no more left running; `again` queues them. Returns how many."""
@@ -238,13 +272,29 @@ class Study:
         """Where the trained weights of a complete trial are."""
         return self.folder / ARTIFACTS / f"trial-{trial:05d}.safetensors"
 
+    def confusion_file(self, trial: int) -> Path:
+        """Where the confusion matrix of a complete trial is."""
+        return self.weights_file(trial).with_suffix(".confusion.npy")
+
+    def confusion(self, trial: int) -> NDArray[np.int64] | None:
+        """How often a validation image of class i (row) was taken for class j (column); None if not recorded.
+
+        Raises:
+            StudyError: the file is damaged.
+        """
+        file = self.confusion_file(trial)
+        if not file.is_file():
+            return None
+        try:
+            matrix = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            matrix = np.zeros(0)
+        if matrix.ndim != 2 or len(set(matrix.shape)) != 1 or matrix.dtype.kind not in "iu":
+            raise StudyError(f"{file}: is damaged: not a confusion matrix")
+        return np.asarray(matrix, dtype=np.int64)
+
     def _refuse_other(self, config: StudyConfig) -> None:
-        mine, theirs = _flat(self.config.to_dict()), _flat(config.to_dict())
-        differing = [
-            f"{key} is {_brief(mine.get(key))} there and {_brief(theirs.get(key))} now"
-            for key in {**mine, **theirs}
-            if mine.get(key) != theirs.get(key) and not key.startswith(NOT_COMPARED)
-        ]
+        differing = self.config.differences(config)
         if differing:
             raise StudyError(
                 f"study '{self.name}' exists with another configuration: {'; '.join(differing)}; "
@@ -252,12 +302,21 @@ class Study:
             )
 
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
+        if trial.number in self._ended:
+            return self._ended[trial.number]
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         reason = trial.user_attrs.get("reason")
         if len(params) < len(self.config.space.parameters) or reason == "not_proposed":
             return None
         accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else None
-        return self._record_of(trial.number, params, STATES[trial.state], accuracy, trial.user_attrs)
+        started, ended = (
+            at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
+        )
+        attrs = {"started": started, "ended": ended, **trial.user_attrs}
+        record = self._record_of(trial.number, params, STATES[trial.state], accuracy, attrs)
+        if trial.state.is_finished():
+            self._ended[trial.number] = record
+        return record
 
     def _record_of(
         self,
@@ -270,8 +329,11 @@ class Study:
         return TrialRecord.from_attributes(number, state, self.config.space.architecture(params), accuracy, attrs or {})
 
 
-def list_studies(runs: str | Path) -> list[str]:
-    """The names of the studies in a runs folder, the latest touched first."""
+def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
+    """The names of the studies in a runs folder, the latest touched first; or those in a database, by name."""
+    if storage is not None:
+        with storage_errors("all"):
+            return sorted(optuna.get_all_study_names(open_storage(Path(), storage)))
     files = Path(runs).glob(f"*/{CONFIG_FILE}")
     return [file.parent.name for file in sorted(files, key=_last_touched, reverse=True)]
 
@@ -279,21 +341,3 @@ def list_studies(runs: str | Path) -> list[str]:
 def _last_touched(config: Path) -> float:
     journal = config.with_name(JOURNAL_FILE)
     return (journal if journal.exists() else config).stat().st_mtime
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts, and lists of them, as one level: `space.recipe.epochs`, `space.stages.1.mid`."""
-    if isinstance(data, list) and data and isinstance(data[0], Mapping):
-        data = {str(number): part for number, part in enumerate(data, start=1)}
-    if not isinstance(data, Mapping):
-        return {prefix: data}
-    return {
-        key: value
-        for name, part in data.items()
-        for key, value in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
-
-
-def _brief(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."

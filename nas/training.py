@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import lightning
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.architecture import Architecture
@@ -52,11 +54,15 @@ Report = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What one training gave: accuracies on the validation images in [0, 1], and float32 weights on the CPU."""
+    """What one training gave: accuracies on the validation images in [0, 1], and float32 weights on the CPU.
+
+    `confusion` (classes, classes) counts the validation images of class i (row) that are taken for class j (column).
+    """
 
     accuracy: float
     curve: tuple[float, ...]
     weights: dict[str, Tensor]
+    confusion: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def train(
         module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
         trainer = _trainer(data.accelerator, epochs=recipe.epochs)
         trainer.fit(module)
-    return TrainingResult(module.curve[-1], tuple(module.curve), module.weights())
+    return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
 
 
 def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData, *, recipe: Recipe) -> float:
@@ -173,13 +179,13 @@ class _Trial(lightning.LightningModule):
         self.automatic_optimization = False
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
+        self.confusion = torch.zeros(0)
         self._data, self._recipe, self._report = data, recipe, report
         self._batch_size = min(recipe.batch_size, len(data.train))
         self._steps = recipe.epochs * (len(data.train) // self._batch_size)
         self._step = 0
         self._generator = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
-        self._correct = torch.zeros((), device=data.device, dtype=torch.long)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW, or SGD with Nesterov's momentum; fused into one kernel on every device."""
@@ -237,15 +243,20 @@ class _Trial(lightning.LightningModule):
         if not math.isfinite(self.wait()):
             raise TrainingFailed("not_finite", f"the loss was not finite in epoch {self.current_epoch + 1}")
 
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is counted yet."""
+        classes = self.network.classifier.out_features
+        self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
+
     def validation_step(self, rows: slice) -> None:
-        """Counts the images that are classified right."""
+        """Counts which class the images of each class are taken for."""
         images, labels = self._data.validation.plain(rows)
-        self._correct += (self.network(images).argmax(dim=1) == labels).sum()
+        ones = torch.ones_like(labels)
+        self.confusion.index_put_((labels, self.network(images).argmax(dim=1)), ones, accumulate=True)
 
     def on_validation_epoch_end(self) -> None:
         """Adds to the curve, and reports."""
-        self.curve.append(self._correct.item() / len(self._data.validation))
-        self._correct.zero_()
+        self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
         if self._report:
             self._report(len(self.curve), self.curve[-1])
 

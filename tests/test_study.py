@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from nas import NasError, SearchSpace, Study, cost
+from nas.configuration import StudyConfig
 from nas.records import Outcome
 from nas.samplers import SAMPLERS, ValidSampler
-from nas.study import StudyConfig, list_studies
+from nas.study import list_studies
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
 

@@ -1,0 +1,68 @@
+"""StudyConfig: what makes the trials of a study comparable, and in what two of them differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from nas.space import SearchSpace
+
+__all__ = ["StudyConfig"]
+
+NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What makes the trials of a study comparable: space and recipe, the data's description, the seed."""
+
+    space: SearchSpace
+    data: Mapping[str, Any]
+    seed: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; numbers where one's own training kept the data to itself."""
+        return tuple(map(str, self.data.get("classes") or range(self.space.classes)))
+
+    @property
+    def validation_images(self) -> int | None:
+        """How many images an accuracy is measured on; None where one's own training kept the data to itself."""
+        return self.data.get("validation_images")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the versions of what trains and searches."""
+        versions = {name: version(name) for name in ("nas", "torch", "lightning", "optuna")}
+        return {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed, "versions": versions}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "StudyConfig":
+        """The inverse of `to_dict`."""
+        return cls(SearchSpace.from_dict(data["space"]), data["data"], data["seed"])
+
+    def differences(self, other: "StudyConfig") -> list[str]:
+        """What keeps the trials of the other one from being compared with these, a line for each field."""
+        mine, theirs = _flat(self.to_dict()), _flat(other.to_dict())
+        return [
+            f"{key} is {_brief(mine.get(key))} there and {_brief(theirs.get(key))} now"
+            for key in {**mine, **theirs}
+            if mine.get(key) != theirs.get(key) and not key.startswith(NOT_COMPARED)
+        ]
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts, and lists of them, as one level: `space.recipe.epochs`, `space.stages.1.mid`."""
+    if isinstance(data, list) and data and isinstance(data[0], Mapping):
+        data = {str(number): part for number, part in enumerate(data, start=1)}
+    if not isinstance(data, Mapping):
+        return {prefix: data}
+    return {
+        key: value
+        for name, part in data.items()
+        for key, value in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+def _brief(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
