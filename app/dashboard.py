@@ -1,88 +1,131 @@
-"""The dashboard: the front of a study and its trials. It reads; what it shows is computed in `nas`."""
+"""The dashboard's frame: which study, which page, how the search stands. It reads; numbers are computed in `nas`."""
 
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import architecture_page
+import compare_page
+import export_page
+import front_page
+import insights_page
+import live
+import messages
+import progress_page
+import selection
 import streamlit as st
+import trials_page
 
 from nas.errors import NasError
-from nas.figures import front_figure, front_numbers
-from nas.records import COMPLETE, TrialRecord
-from nas.study import Study, list_studies
-from nas.units import count_text, percent_text
+from nas.progress import seconds_left
+from nas.units import duration_text
 
-REFRESH_SECONDS = 3
-
-
-def main(runs: str) -> None:
-    """One page: choose a study, see its front, open a trial."""
-    st.set_page_config(page_title="nas", layout="wide")
-    names = list_studies(runs)
-    if not names:
-        st.info(f"There is no study in `{runs}` yet. In a terminal, `nas search` makes one; then reload this page.")
-        st.stop()
-    asked = st.query_params.get("study")
-    name = st.sidebar.selectbox("Study", names, index=names.index(asked) if asked in names else 0)
-    if st.query_params.get("study") != name:
-        st.session_state.pop("trial", None)
-        st.query_params["study"] = name
-    show_study(name, runs)
+PAGES = {
+    "front": ("Front", ":material/show_chart:", front_page.show),
+    "trials": ("Trials", ":material/table_rows:", trials_page.show),
+    "architecture": ("Architecture", ":material/account_tree:", architecture_page.show),
+    "compare": ("Compare", ":material/compare_arrows:", compare_page.show),
+    "progress": ("Progress", ":material/timeline:", progress_page.show),
+    "insights": ("Insights", ":material/lightbulb:", insights_page.show),
+    "export": ("Export", ":material/deployed_code_update:", export_page.show),
+}
+STYLE = """<style>
+.stMainBlockContainer { padding: 3.4rem 2.5rem 2rem; }
+[data-testid="stMetricValue"] { font-size: 1.45rem; }
+[data-testid="stMetricLabel"] p { font-size: 0.82rem; }
+</style>"""
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
-def show_study(name: str, runs: str) -> None:
-    """The live part of the page."""
+def main() -> None:
+    """Reads what is chosen and the study, then runs the page."""
+    st.set_page_config(page_title="nas", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
+    st.html(STYLE)
+    place = live.place_from(sys.argv)
+    selection.read_url()
+    seen: live.Snapshot | None = None
     try:
-        records = Study.open(name, runs).records()
+        names = live.names(place)
+        if names or selection.current().study:
+            selection.choose(study=selection.current().study or names[0])
+            seen = live.snapshot(str(selection.current().study), place)
+        problem = partial(messages.no_study, place)
     except NasError as error:
-        st.warning(str(error))
+        problem = partial(messages.calm, "The study cannot be read", str(error))
+    pages = {
+        key: st.Page(partial(show, seen) if seen else problem, title=title, icon=icon, url_path=key, default=not index)
+        for index, (key, (title, icon, show)) in enumerate(PAGES.items())
+    }
+    st.session_state["pages"] = pages
+    page = st.navigation(list(pages.values()), position="hidden")
+    with st.sidebar:
+        sidebar(place, seen, pages)
+    selection.write_url()
+    page.run()
+    live.watch(seen, selection.current().study, place)
+
+
+def sidebar(place: live.Place, seen: live.Snapshot | None, pages: dict[str, Any]) -> None:
+    """The pages, the study, and how its search stands."""
+    for page in pages.values():  # not Streamlit's own list of them: its links would drop what is chosen from the URL
+        st.page_link(page, query_params=selection.current().to_query())
+    names = _names(place)
+    if names:
+        chosen = selection.current().study
+        known = chosen in names
+        if known:
+            st.session_state["study"] = chosen
+        st.selectbox(
+            "Study",
+            names,
+            key="study",
+            index=0 if known else None,
+            placeholder="Choose a study",
+            on_change=lambda: selection.choose(study=st.session_state["study"]),
+        )
+    if seen is None:
         return
-    if not any(record.state == COMPLETE for record in records):
-        st.info("No trial is complete yet; the first one appears here by itself.")
-        return
-    numbers = front_numbers(records)
-    best = numbers.front[-1]
-    columns = st.columns(4)
-    columns[0].metric("trials finished", sum(record.finished for record in records))
-    columns[1].metric("on the front", len(numbers.front))
-    columns[2].metric("best accuracy", percent_text(best.accuracy or 0))
-    columns[3].metric("its FLOPs", count_text(best.flops))
-    event = st.plotly_chart(front_figure(records), key="front", on_select="rerun", selection_mode="points")
-    st.caption(
-        "FLOPs are multiply–adds per image; accuracy is on the validation images. Click a point to see its trial."
+    config, finished = seen.study.config, sum(record.finished for record in seen.records)
+    if seen.search is not None:
+        total = max(seen.search.trials, finished)
+        st.progress(finished / total if total else 0.0, text=f"{finished:,} of {total:,} trials")
+    for line in standing(seen):
+        st.caption(line)
+    source = str(config.data.get("source", ""))
+    st.text(f"{config.space.name} on {source.rstrip('/').rsplit('/', 1)[-1]}")
+    if "train_images" in config.data:
+        st.caption(
+            f"{config.data['train_images']:,} training and {seen.images:,} validation images, "
+            f"{config.space.recipe.epochs} epochs each"
+        )
+
+
+def standing(seen: live.Snapshot) -> list[str]:
+    """How the search stands, in a line or two of our own words."""
+    if seen.search is None:
+        return []
+    if not seen.live:
+        ended = {
+            "complete": "complete",
+            "timeout": "ended: its time was up",
+            "exhausted": "ended: the space holds no more",
+            "running": "ended without a word, perhaps killed",
+        }
+        return [
+            f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."
+        ]
+    left = seconds_left(seen.records, seen.search)
+    now = ", ".join(f"trial {record.trial} (epoch {len(record.curve)})" for record in seen.running)
+    return [f":green[●] training {now}" if now else ":green[●] searching"] + (
+        [f"about {duration_text(left)} left"] if left is not None else []
     )
-    chosen = chosen_trial(event, records) or numbers.knee or best
-    show_trial(chosen)
-    st.subheader("Trials")
-    st.dataframe(trials_frame(records), hide_index=True)
 
 
-def chosen_trial(event: Any, records: list[TrialRecord]) -> TrialRecord | None:
-    """The trial of the point that was clicked last."""
-    points = event["selection"]["points"] if event else []
-    if points:  # a redrawn chart forgets what was selected, so it is kept here
-        st.session_state["trial"] = points[0].get("customdata")
-    return next((record for record in records if record.trial == st.session_state.get("trial")), None)
+def _names(place: live.Place) -> list[str]:
+    try:
+        return live.names(place)
+    except NasError:
+        return []
 
 
-def show_trial(record: TrialRecord) -> None:
-    """Its architecture and its learning curve side by side."""
-    st.subheader(f"Trial {record.trial}")
-    st.text(f"{record.name} · {percent_text(record.accuracy or 0)} · {count_text(record.flops)} FLOPs")
-    left, right = st.columns(2)
-    stages = [{"stage": number, **vars(stage)} for number, stage in enumerate(record.architecture.stages, start=1)]
-    left.dataframe(pd.DataFrame(stages), hide_index=True)
-    left.download_button("architecture.yaml", record.architecture.to_yaml(), "architecture.yaml")
-    if record.curve:
-        curve = pd.DataFrame({"validation accuracy": record.curve}, index=range(1, len(record.curve) + 1))
-        right.line_chart(curve, x_label="epoch", height=220)
-
-
-def trials_frame(records: list[TrialRecord]) -> pd.DataFrame:
-    """One row for each trial."""
-    columns = ("trial", "state", "name", "accuracy", "flops", "params", "seconds", "epochs", "reason")
-    return pd.DataFrame([{column: record.to_dict()[column] for column in columns} for record in records])
-
-
-main(sys.argv[1] if len(sys.argv) > 1 else "runs")
+main()

@@ -81,6 +81,13 @@ class StageChoices:
             for out in self.out or (mid,):
                 yield Stage(self.depth[0], mid, groups, out, self.stride)
 
+    def richest(self) -> Iterator[Stage]:
+        """The stages among which the one of most FLOPs is, whatever its input."""
+        fewest_groups = dict(reversed(self.pairs))  # pairs ascend, so the first of each width stays
+        for mid, groups in fewest_groups.items():
+            for out in self.out or (mid,):
+                yield Stage(self.depth[-1], mid, groups, out, self.stride)
+
     def nearest_first(self, to: Stage) -> list[Stage]:
         """All valid stages, those first that are the fewest steps in the lists of values from the given one."""
         fields = [(name, values) for name in FIELDS if (values := getattr(self, name)) is not None]

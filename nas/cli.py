@@ -1,6 +1,5 @@
 """`nas`: thin commands over the package. What is heavy is imported inside them, so that `nas --help` is quick."""
 
-import csv
 import functools
 import json
 import shlex
@@ -181,11 +180,9 @@ def trials(study: "Study", as_json: bool, as_csv: bool) -> None:
         _print_json([record.to_dict() for record in records])
         return
     if as_csv:
-        fields = ("trial", "state", "name", "accuracy", "flops", "params", "activations", "seconds", "epochs", "reason")
-        writer = csv.DictWriter(sys.stdout, [*fields, *study.config.space.parameters], extrasaction="ignore")
-        writer.writeheader()
-        for record in records:
-            writer.writerow({**record.to_dict(), **study.config.space.point(record.architecture)})
+        from nas.rows import csv_text, trial_rows
+
+        click.echo(csv_text(trial_rows(records, study.config.space)), nl=False)
         return
     from nas.tables import trials_table
 
@@ -231,6 +228,7 @@ def export(study: "Study", out: str, **options: Any) -> None:
 
 @cli.command(short_help="Open the dashboard in the browser.")
 @_runs
+@_storage
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -240,19 +238,25 @@ def export(study: "Study", out: str, **options: Any) -> None:
     help="Where the browser finds it.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def dashboard(runs: str, port: int, no_browser: bool) -> None:
-    """Open the dashboard on the studies of a folder; it only reads them."""
+def dashboard(runs: str, storage: str | None, port: int, no_browser: bool) -> None:
+    """Open the dashboard on the studies of a folder or a database; it only reads them."""
     import os
+    import socket
     from importlib.util import find_spec
 
     from nas.errors import MissingExtra
-    from nas.resources import dashboard_script
+    from nas.resources import dashboard_server
 
     if find_spec("streamlit") is None:
         raise MissingExtra("the dashboard", "dashboard")
-    server = [f"--server.port={port}", "--server.address=127.0.0.1", f"--server.headless={str(no_browser).lower()}"]
-    quiet = ["--browser.gatherUsageStats=false", "--client.toolbarMode=minimal"]
-    command = [sys.executable, "-m", "streamlit", "run", str(dashboard_script()), *server, *quiet, "--", runs]
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise NasError(f"port={port}: cannot be used ({error.strerror}); name another with --port") from None
+    settings = [str(port), "no-browser" if no_browser else "browser", runs, *([storage] if storage else [])]
+    command = [sys.executable, str(dashboard_server()), *settings]
     os.execv(sys.executable, command)  # in this process's place, so that what ends it ends the server
 
 

@@ -191,9 +191,11 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     accuracy: float | None = None
     reason: str | None = INTERRUPTED  # unless better is known below
     detail: str | None = None
+    measures: dict[str, float] = {}
     try:
         result = evaluate(record.architecture, report)
         reached = _checked(getattr(result, "accuracy", result))
+        measures = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
         _keep_artifacts(result, study, record)
         accuracy, reason = reached, None
     except StudyError:  # no trial's fault: the study cannot keep what is trained
@@ -203,7 +205,9 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     except Exception as error:  # a trial may fail in any way; the search goes on
         reason, detail = _failure(error)
     finally:
-        record = study.tell(trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail))
+        record = study.tell(
+            trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail, measures)
+        )
         if listener:
             listener.trial_ended(record)
     return record

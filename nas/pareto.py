@@ -1,11 +1,13 @@
-"""The accuracy–FLOPs front and its knee. Arrays in, indices out: numpy alone."""
+"""The accuracy–FLOPs front, its knee and the hypervolume that it dominates. Arrays in, arrays out: numpy alone."""
 
+from bisect import bisect_left
+from math import log
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["front", "knee"]
+__all__ = ["front", "hypervolume_history", "knee"]
 
 
 def front(accuracy: ArrayLike, flops: ArrayLike) -> NDArray[np.intp]:
@@ -48,3 +50,32 @@ def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:
     chord = values[0] + (values[-1] - values[0]) * (costs - costs[0]) / (costs[-1] - costs[0])
     above = values - chord
     return int(np.argmax(above)) if above.max() > 0 else None
+
+
+def hypervolume_history(
+    accuracy: ArrayLike, flops: ArrayLike, *, chance: float, least_flops: float, most_flops: float
+) -> NDArray[np.float64]:
+    """The hypervolume after each point, in the order given: the area of (log FLOPs, accuracy) that is dominated.
+
+    The reference point is an accuracy at chance for the most FLOPs. The area is given as a share of the whole box up
+    to an accuracy of 1 for the least FLOPs, so that it lies in [0, 1] and studies of one space can be compared.
+    """
+    right, box = log(most_flops), (1 - chance) * log(most_flops / least_flops)
+    xs: list[float] = []  # the front so far: both ascend
+    ys: list[float] = []
+    area, history = 0.0, []
+    for y, cost in zip(np.asarray(accuracy, dtype=float).tolist(), np.asarray(flops).tolist(), strict=True):
+        x = max(log(cost), log(least_flops))
+        at = bisect_left(xs, x)
+        level = ys[at - 1] if at else chance
+        if x < right and y > level:
+            end, start = at, x
+            while end < len(xs) and ys[end] <= y:  # what the new point beats
+                area += (xs[end] - start) * (y - level)
+                start, level = xs[end], ys[end]
+                end += 1
+            if end == len(xs) or xs[end] > x:  # else there is an equally cheap, better one
+                area += ((xs[end] if end < len(xs) else right) - start) * (y - level)
+                xs[at:end], ys[at:end] = [x], [y]
+        history.append(area / box if box > 0 else 0.0)
+    return np.array(history)

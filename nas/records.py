@@ -1,8 +1,11 @@
 """What is known of a study as frozen values: TrialRecord, Outcome (how a training ended), SearchState."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from nas import pareto
 from nas.architecture import Architecture
@@ -33,7 +36,8 @@ INTERRUPTED = "interrupted"
 class Outcome:
     """How a training ended: with an accuracy in [0, 1], or without one and with a `reason`, a short code.
 
-    `detail` is the message or the end of the traceback behind the reason.
+    `detail` is the message or the end of the traceback behind the reason. `measures` is whatever else was measured,
+    by a name with its unit: `{"latency (ms)": 3.2}`.
     """
 
     accuracy: float | None
@@ -41,6 +45,7 @@ class Outcome:
     curve: tuple[float, ...] = ()
     reason: str | None = None
     detail: str | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 class SearchState(NamedTuple):
@@ -65,7 +70,7 @@ class TrialRecord:
 
     `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A failed trial has a
     `reason`; one that was interrupted is trained again as another trial. `started` and `ended` are in seconds since
-    1970; `worker` is the process that trains it, as `HOST:PID`.
+    1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome` has.
     """
 
     trial: int
@@ -79,6 +84,7 @@ class TrialRecord:
     started: float | None = None
     ended: float | None = None
     worker: str | None = None
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +121,7 @@ class TrialRecord:
             "params": self.params,
             "activations": self.cost.activations,
             "seconds": self.seconds,
+            "measures": dict(self.measures),
             "epochs": len(self.curve),
             "curve": list(self.curve),
             "reason": self.reason,
@@ -140,13 +147,21 @@ class TrialRecord:
             attrs.get("started"),
             attrs.get("ended"),
             attrs.get("worker"),
+            attrs.get("measures", {}),
         )
 
 
-def front_of(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The complete trials that no other one beats on both accuracy and FLOPs, from the fewest FLOPs to the most."""
-    complete = [record for record in records if record.state == COMPLETE and record.accuracy is not None]
-    indices = pareto.front([record.accuracy or 0.0 for record in complete], [record.flops for record in complete])
+def front_of(
+    records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("flops")
+) -> list[TrialRecord]:
+    """The complete trials that no other one beats on both accuracy and cost, from the least cost to the most.
+
+    The cost is FLOPs, or what `by` gives; trials that have none are left out.
+    """
+    complete = [record for record in records if record.state == COMPLETE and by(record) is not None]
+    indices = pareto.front(
+        [record.accuracy or 0.0 for record in complete], np.array([by(record) for record in complete], dtype=float)
+    )
     return [complete[index] for index in indices]
 
 

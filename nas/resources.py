@@ -5,7 +5,7 @@ A wheel carries them inside the package; in a checkout they stand beside it, at 
 
 from pathlib import Path
 
-__all__ = ["dashboard_script", "ready_spaces"]
+__all__ = ["dashboard_server", "ready_spaces"]
 
 
 def ready_spaces() -> dict[str, Path]:
@@ -13,9 +13,9 @@ def ready_spaces() -> dict[str, Path]:
     return {path.stem: path for path in sorted(_folder("search_spaces").glob("*.yaml"))}
 
 
-def dashboard_script() -> Path:
-    """The script that `streamlit run` takes."""
-    return _folder("app") / "dashboard.py"
+def dashboard_server() -> Path:
+    """The program that serves the dashboard."""
+    return _folder("app") / "server.py"
 
 
 def _folder(name: str) -> Path:

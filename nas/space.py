@@ -188,6 +188,18 @@ class SearchSpace:
         flops, params = self._least[0][self.stem[-1].width]
         return self.stem_cost[0] + flops, self.stem_cost[1] + params
 
+    @cached_property
+    def most_flops(self) -> int:
+        """The most FLOPs that an architecture may have: those of the space's largest one, or the budget."""
+        rest = {out: out * self.classes for out in self.stages[-1].widths}
+        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, self._inputs, strict=True))):
+            rest = {
+                cin: max(stage_cost(stage, cin, size).flops + rest[stage.out] for stage in choices.richest())
+                for cin in inputs
+            }
+        most = self.stem_cost[0] + rest[self.stem[-1].width]
+        return min(most, self.max_flops or most)
+
     def affordable(self, near: Mapping[str, int] | None = None) -> Iterator[Params]:
         """All valid points within the budgets: the last stages vary first, each from its values nearest to `near`.
 
@@ -217,6 +229,11 @@ class SearchSpace:
         layers = [layer for layer in cost(self.architecture(next(self.points()))).layers if layer.kind == "stem"]
         return sum(layer.flops for layer in layers), sum(layer.params for layer in layers)
 
+    @property
+    def _inputs(self) -> list[tuple[int, ...]]:
+        """The widths that may enter each stage."""
+        return [(self.stem[-1].width,), *(choices.widths for choices in self.stages[:-1])]
+
     @cached_property
     def _least(self) -> list[dict[int, tuple[int, int]]]:
         """For each stage and last the classifier: input width → the least FLOPs and the least parameters from there on.
@@ -225,8 +242,7 @@ class SearchSpace:
         """
         rest = {out: (out * self.classes, (out + 1) * self.classes) for out in self.stages[-1].widths}
         least = [rest]
-        widths = [(self.stem[-1].width,), *(choices.widths for choices in self.stages[:-1])]
-        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, widths, strict=True))):
+        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, self._inputs, strict=True))):
             ways = {
                 cin: [(stage_cost(stage, cin, size), rest[stage.out]) for stage in choices.leanest()] for cin in inputs
             }

@@ -218,6 +218,7 @@ class Study:
             "curve": list(outcome.curve),
             "reason": outcome.reason,
             "detail": outcome.detail,
+            "measures": dict(outcome.measures) or None,
         }
         with storage_errors(self.name):
             for key, value in attrs.items():

@@ -1,6 +1,5 @@
 """Tables and lines for the terminal: a front, trials, one trial, a space before its search."""
 
-import math
 from collections.abc import Sequence
 
 from rich import box
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.architecture import Architecture
+from nas.chance import chance_difference
 from nas.cost import cost
 from nas.figures import front_numbers
 from nas.preflight import Estimate, Preflight
@@ -103,20 +103,10 @@ def show_front(console: Console, study: Study) -> None:
     console.print(front_table(records, title=f"The accuracy–FLOPs front of {study.name}"))
     notes = ["Accuracy is on the validation images.", FLOPS_NOTE, *([KNEE_NOTE] if numbers.knee else [])]
     console.print(" ".join(notes), style="dim")
-    images = study.config.data.get("validation_images")
+    images = study.config.validation_images
     if images and numbers.front:
         points = 100 * chance_difference(numbers.front[-1].accuracy or 0.0, images)
         console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
-
-
-def chance_difference(accuracy: float, images: int) -> float:
-    """Two standard errors of the difference of two accuracies near this one, each measured on so many images.
-
-    A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1
-    is no certainty.
-    """
-    share = (accuracy * images + 1) / (images + 2)
-    return 2 * math.sqrt(2 * share * (1 - share) / images)
 
 
 def show_trial(console: Console, record: TrialRecord) -> None:

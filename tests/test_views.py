@@ -7,7 +7,8 @@ from rich.console import Console
 
 import nas
 from nas import SearchSpace
-from nas.tables import chance_difference, sparkline
+from nas.chance import chance_difference
+from nas.tables import sparkline
 from nas.views import LiveView, PlainView
 from tests.conftest import formula
 

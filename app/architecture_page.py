@@ -1,0 +1,103 @@
+"""Architecture: one trial, drawn; what each part costs, how it learned, what it mistakes for what."""
+
+import chart
+import live
+import numpy as np
+import panel
+import selection
+import streamlit as st
+
+from nas.comparison import difference, verdict
+from nas.drawing import cost_figure
+from nas.errors import NasError
+from nas.figures import confusion_figure
+from nas.records import TrialRecord
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    if not seen.records:
+        st.info("There is no trial yet; the first one appears here by itself.")
+        return
+    record = _chosen(seen)
+    st.subheader(f"Trial {record.trial} · {record.name}", anchor=False)
+    left, right = st.columns([1, 1.15], gap="large")
+    with left:
+        panel.facts(seen, record)
+        panel.drawing(record, "drawing")
+        _downloads(seen, record)
+        st.markdown("**How it learned**")
+        panel.curve(seen, [record], "curve")
+        _twin(seen, record)
+    with right:
+        st.markdown("**What each part costs**")
+        words = f"FLOPs and parameters of trial {record.trial} for each part, by kind of layer"
+        chart.chart(cost_figure(record.architecture), "cost", alt=words, bare=True)
+        _confusion(seen, record)
+
+
+def _chosen(seen: live.Snapshot) -> TrialRecord:
+    """The open trial, or the best one; a list to choose another."""
+    best = seen.front[-1].trial if seen.front else seen.records[-1].trial
+    chosen = selection.current().trial
+    trial = chosen if seen.find(chosen) is not None and chosen is not None else best
+    st.session_state["open"] = trial
+    st.selectbox(
+        "Trial",
+        panel.offered(seen, [trial], only=lambda _: True),
+        key="open",
+        format_func=lambda number: panel.label(seen, number),
+        on_change=lambda: selection.choose(trial=st.session_state["open"]),
+    )
+    record = seen.find(trial)
+    assert record is not None  # chosen among those there are
+    return record
+
+
+def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
+    text = record.architecture.to_yaml()
+    with st.expander("architecture.yaml"):
+        st.code(text, language="yaml")
+    columns = st.columns(2)
+    columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
+    if columns[1].button("Export with weights", disabled=record.accuracy is None, width="stretch"):
+        selection.choose(trial=record.trial)
+        st.switch_page(st.session_state["pages"]["export"], query_params=selection.current().to_query())
+
+
+def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
+    """The same network without groups, where it was trained: what groups bought."""
+    dense = [
+        other
+        for other in seen.records
+        if other.accuracy is not None
+        and other.trial != record.trial
+        and all(stage.groups == 1 for stage in other.architecture.stages)
+        and all(change.split(":")[0].endswith("groups") for change in difference(record, other))
+    ]
+    if dense:
+        st.markdown("**Without groups**")
+        st.caption(verdict(record, dense[0], seen.images))
+
+
+def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
+    st.markdown("**What it takes for what**")
+    try:
+        matrix = seen.study.confusion(record.trial)
+    except NasError as error:
+        st.text(str(error))
+        return
+    classes = seen.study.config.classes
+    if matrix is None or len(matrix) != len(classes):
+        st.caption("No confusion matrix was recorded for this trial.")
+        return
+    figure = confusion_figure(matrix, classes)
+    chart.chart(figure, "confusion", alt=f"confusion matrix over {len(classes)} classes", bare=True)
+    shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
+    st.dataframe(
+        {"class": list(classes), "images": matrix.sum(axis=1), "accuracy": shares},
+        column_config={
+            "accuracy": st.column_config.ProgressColumn("accuracy", format="percent", min_value=0, max_value=1)
+        },
+        height=min(420, 38 + 35 * len(classes)),
+    )

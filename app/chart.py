@@ -1,0 +1,36 @@
+"""chart(): a plotly figure on a page, which keeps a person's zoom while its data grow and says what was clicked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_component = st.components.v2.component(
+    "nas.chart",
+    html='<div class="nas-chart"></div>',
+    js=Path(__file__).with_name("chart.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def chart(
+    figure: Any, key: str, *, alt: str, on_pick: Callable[[list[int]], None] | None = None, bare: bool = False
+) -> None:
+    """Shows a figure; `alt` says in words what is to be seen.
+
+    `on_pick` is called with the trials that were clicked or lassoed, before the page is run again. `bare` leaves out
+    the buttons to zoom.
+    """
+
+    def picked() -> None:
+        trials = st.session_state[key].get("picked")
+        if on_pick is not None and trials:
+            on_pick([int(trial) for trial in trials])
+
+    _component(
+        data={"figure": figure.to_json(), "alt": alt, "picks": on_pick is not None, "bare": bare},
+        key=key,
+        height=figure.layout.height,
+        on_picked_change=picked,
+    )

@@ -1,0 +1,69 @@
+"""Compare: two to five trials side by side: what differs, what it cost, what it bought."""
+
+import chart
+import live
+import messages
+import pandas as pd
+import panel
+import selection
+import streamlit as st
+
+from nas.comparison import comparison_rows, difference, ratio_figure, verdict
+from nas.records import TrialRecord
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    if messages.too_early(seen, needed="two complete trials"):
+        return
+    compared = [trial for trial in selection.current().compared if seen.find(trial) is not None]
+    st.session_state["compared"] = compared
+    st.multiselect(
+        "Trials",
+        panel.offered(seen, compared, only=lambda record: record.accuracy is not None or record.trial in compared),
+        key="compared",
+        format_func=lambda number: panel.label(seen, number),
+        max_selections=selection.MOST_COMPARED,
+        placeholder="Choose two to five",
+        on_change=lambda: selection.choose(compared=tuple(st.session_state["compared"])),
+    )
+    records = [record for trial in compared if (record := seen.find(trial)) is not None]
+    if len(records) < 2:
+        messages.calm(
+            "Choose two to five trials",
+            "Choose them above, mark rows on the page Trials, or draw a lasso around points of the front.",
+        )
+        front = [member.trial for member in seen.front]
+        if len(front) > 1:
+            few = tuple(dict.fromkeys([front[0], front[len(front) // 2], front[-1]]))
+            st.button("Compare the front's ends and middle", on_click=selection.choose, kwargs={"compared": few})
+        return
+    for other in records[1:]:
+        st.text(verdict(records[0], other, seen.images))
+    _table(seen, records)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Learning curves**")
+        panel.curve(seen, records, "compared-curves")
+    with right:
+        st.markdown(f"**As multiples of trial {records[0].trial}**")
+        chart.chart(ratio_figure(records), "ratios", alt="costs and error as multiples of the first trial's", bare=True)
+    st.markdown("**Drawn**")
+    for place, record in zip(st.columns(len(records)), records, strict=True):
+        with place:
+            st.caption(f"Trial {record.trial}")
+            panel.drawing(record, f"drawn-{record.trial}")
+
+
+def _table(seen: live.Snapshot, records: list[TrialRecord]) -> None:
+    only = st.toggle("Only what differs", value=True, key="only what differs")
+    rows = [row for row in comparison_rows(records, images=seen.images) if row.differs or not only]
+    frame = pd.DataFrame(
+        [row.values for row in rows],
+        index=[row.name for row in rows],
+        columns=[f"trial {record.trial}" for record in records],
+    )
+    st.dataframe(frame, height="content")
+    if len(records) == 2:
+        changes = difference(*records)
+        st.code("\n".join(changes) or "the same architecture", language=None)

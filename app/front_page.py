@@ -1,0 +1,124 @@
+"""Front: accuracy against FLOPs, the pick under a budget, and the trial that was clicked beside it."""
+
+import chart
+import live
+import messages
+import panel
+import selection
+import streamlit as st
+
+from nas.axes import Axis, axes_of, round_steps
+from nas.figures import front_figure
+from nas.picking import Pick, pick
+from nas.records import TrialRecord
+from nas.units import percent_text
+
+HELP = (
+    "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
+    "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Bars are "
+    "95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
+    "Click a point to open it; draw a lasso around several to compare them."
+)
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    if messages.too_early(seen):
+        return
+    _headline(seen)
+    left, right = st.columns([1.6, 1], gap="medium")
+    with left:
+        axis, logarithmic = _controls(seen)
+        picked = pick(seen.records, axis, selection.current().budget)
+        open_trial = seen.find(selection.current().trial)
+        figure = front_figure(
+            seen.records,
+            axis=axis,
+            images=seen.images,
+            log=logarithmic,
+            selected=_selected(open_trial),
+            budget=selection.current().budget,
+        )
+        words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
+        chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
+        st.caption(HELP)
+    with right:
+        _beside(seen, axis, picked, open_trial)
+
+
+def _headline(seen: live.Snapshot) -> None:
+    best = seen.front[-1]
+    finished = sum(record.finished for record in seen.records)
+    columns = st.columns(4)
+    total = f" of {seen.search.trials}" if seen.search and seen.search.trials > finished else ""
+    columns[0].metric("trials finished", f"{finished:,}{total}")
+    columns[1].metric("on the front", len(seen.front))
+    columns[2].metric("best accuracy", percent_text(best.accuracy or 0.0))
+    columns[3].metric("smallest on the front", percent_text(seen.front[0].accuracy or 0.0))
+
+
+def _controls(seen: live.Snapshot) -> tuple[Axis, bool]:
+    """Axis, its scale, and the budget on it."""
+    axes = axes_of(seen.records)
+    chosen = selection.current()
+    axis = axes.get(chosen.axis, axes["flops"])
+    columns = st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
+    st.session_state["axis"] = axis.key
+    columns[0].selectbox(
+        "Cost",
+        list(axes),
+        key="axis",
+        format_func=lambda key: axes[key].name,
+        on_change=lambda: selection.choose(axis=st.session_state["axis"], budget=None),
+    )
+    scale = columns[1].segmented_control("Scale", ["log", "linear"], default="log", required=True, key="scale")
+    values = [value for record in seen.records if (value := axis.value(record)) is not None and value > 0]
+    steps: list[float | None] = [*round_steps(min(values), max(values)), None]
+    budget = chosen.budget if chosen.budget in steps else None
+    st.session_state["budget"] = budget
+    columns[2].select_slider(
+        "Budget",
+        steps,
+        key="budget",
+        format_func=lambda step: axis.text(step) if step is not None else "no limit",
+        on_change=lambda: selection.choose(budget=st.session_state["budget"], trial=None),
+    )
+    return axis, scale != "linear"
+
+
+def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: TrialRecord | None) -> None:
+    """The clicked trial; without one the pick, and why it was picked."""
+    if open_trial is None and picked is None:
+        messages.calm("Nothing is that small", "No complete trial keeps this budget. Move the slider to the right.")
+        return
+    record = open_trial or (picked.record if picked else None)
+    assert record is not None  # one of them is there
+    st.subheader(f"Trial {record.trial}" if open_trial else f"The pick: trial {record.trial}", anchor=False)
+    st.text(record.name)
+    if open_trial is None and picked is not None:
+        for sentence in picked.reasons(axis, selection.current().budget, seen.images):
+            st.caption(sentence)
+    panel.facts(seen, record)
+    buttons = st.columns(3)
+    if open_trial is not None:
+        buttons[0].button("Back to the pick", on_click=selection.choose, kwargs={"trial": None}, width="stretch")
+    else:
+        buttons[0].button("Open it", on_click=selection.choose, kwargs={"trial": record.trial}, width="stretch")
+    compared = selection.current().compared
+    within = record.trial in compared
+    buttons[1].button(
+        "Compared" if within else "Compare",
+        disabled=within or len(compared) >= selection.MOST_COMPARED,
+        on_click=selection.choose,
+        kwargs={"compared": (*compared, record.trial)},
+        width="stretch",
+    )
+    buttons[2].download_button(
+        "YAML", record.architecture.to_yaml(), f"trial-{record.trial}.yaml", on_click="ignore", width="stretch"
+    )
+    panel.drawing(record, "beside")
+    panel.curve(seen, [record], "beside-curve")
+
+
+def _selected(record: TrialRecord | None) -> list[int]:
+    return [record.trial] if record is not None else list(selection.current().compared)

@@ -1,0 +1,93 @@
+"""Insights: which choices matter, at all and at equal FLOPs; each figure with a sentence that says how to read it."""
+
+import chart
+import live
+import messages
+import streamlit as st
+
+from nas import insights
+
+CAVEAT = (
+    "All of this describes the trials of this study. A search looks where good trials are, so that choices are not "
+    "drawn evenly: take it as a hint where to look, not as a measurement of cause."
+)
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    if messages.too_early(seen):
+        return
+    space = seen.study.config.space
+    sample = insights.sample_of(seen.records, space)
+    count = len(sample.accuracy)
+    if not sample.choices:
+        messages.calm("Nothing was chosen", "The space has one value for every field.")
+        return
+    if count < insights.ENOUGH:
+        messages.calm(
+            "Too few trials for much",
+            f"{count} complete trials; below {insights.ENOUGH} most of what these figures show is chance.",
+        )
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Which choice matters**")
+        chart.chart(insights.importance_figure(sample), "importance", alt="share of variance that each choice explains")
+        st.caption(
+            "How much of the differences in accuracy each choice explains by itself (ω²): orange among all trials, "
+            "where bigger is mostly better; blue among trials of equal FLOPs. Lines: the middle 80 % over random "
+            "halves of the trials."
+        )
+    with right:
+        st.markdown("**What it changes at equal FLOPs**")
+        fields = [
+            field for field in ("groups", "mid", "depth", "out") if any(c.endswith(field) for c in sample.choices)
+        ]
+        field = st.segmented_control(
+            "field", fields, default=fields[0], required=True, key="field", label_visibility="collapsed"
+        )
+        figure = insights.effects_figure(sample, field or fields[0])
+        chart.chart(figure, "effects", alt=f"points of accuracy at equal FLOPs by {field}")
+        st.caption(
+            "By how many points trials with this value are more accurate than trials of their FLOPs usually are, with "
+            "95 % intervals. Where the intervals of two values overlap widely, they cannot be told apart."
+        )
+    st.markdown("**Groups and width**")
+    equal = st.toggle("at equal FLOPs", value=True, key="equal")
+    figure = insights.heat_map_figure(sample, space, equal_flops=equal)
+    if figure.data:
+        chart.chart(figure, "heat", alt="mean accuracy by groups and width, a map for each stage")
+        st.caption(
+            "Mean of the trials in each cell; an empty cell was not tried, or groups do not divide the width. "
+            + ("Blue: more accurate than others of the same FLOPs, red: less." if equal else "Lighter: more accurate.")
+        )
+    st.markdown("**How errors are distributed**")
+    _distribution(sample)
+    st.markdown("**All choices at once**")
+    chart.chart(insights.parallel_figure(sample), "parallel", alt="each trial as a line through its choices")
+    st.caption(
+        "A line is a trial; lighter is more accurate. Drag along an axis to keep only the lines through that part."
+    )
+    st.caption(CAVEAT)
+
+
+def _distribution(sample: insights.Sample) -> None:
+    choices = [choice for choice in sample.choices if choice.endswith(".groups")] or list(sample.choices)
+    choice = st.segmented_control(
+        "by",
+        choices,
+        default=choices[-1],
+        required=True,
+        key="distribution",
+        label_visibility="collapsed",
+        format_func=lambda name: name.replace("stage", "stage ").replace(".", " "),
+    )
+    figure = insights.error_distribution_figure(sample, choice or choices[-1])
+    if not figure.data:
+        st.caption("Too few trials: no value has five yet.")
+        return
+    chart.chart(figure, "errors", alt=f"cumulative distribution of error by {choice}")
+    st.caption(
+        "The share of trials with at most this error, for each number of groups: a line further to the left and higher "
+        "is a better part of the space (the plot of Radosavovic et al., arXiv:2003.13678). Values with fewer than five "
+        "trials are left out."
+    )

@@ -1,0 +1,132 @@
+"""Reading studies while they grow: each is opened once for all who watch, and read on from where it was."""
+
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import streamlit as st
+
+from nas.errors import NasError
+from nas.records import RUNNING, SearchState, TrialRecord, front_of
+from nas.study import Study, list_studies
+
+SECONDS_BETWEEN_LOOKS = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the studies are: a folder, and the URL of a database where they are kept in one."""
+
+    runs: str
+    storage: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study as it was at one moment; `version` tells another moment."""
+
+    study: Study
+    records: Sequence[TrialRecord]
+    search: SearchState | None
+    version: Hashable
+    place: Place
+
+    @cached_property
+    def front(self) -> list[TrialRecord]:
+        """The trials that no other one beats on both accuracy and FLOPs, from the fewest FLOPs to the most."""
+        return front_of(self.records)
+
+    @property
+    def images(self) -> int | None:
+        """How many validation images an accuracy is measured on."""
+        return self.study.config.validation_images
+
+    @property
+    def live(self) -> bool:
+        """Whether more is to come: a search goes on."""
+        return self.search is not None and self.search.live
+
+    @property
+    def running(self) -> list[TrialRecord]:
+        """The trials that are being trained; what a killed search left behind is none."""
+        return [record for record in self.records if record.state == RUNNING] if self.live else []
+
+    def find(self, trial: int | None) -> TrialRecord | None:
+        """The trial of that number, if there is one."""
+        return next((record for record in self.records if record.trial == trial), None)
+
+
+_opened: dict[tuple[str, Place], tuple[Hashable, Study]] = {}
+_opening = threading.Lock()
+
+
+def place_from(argv: Sequence[str]) -> Place:
+    """From the server's command line: `[RUNS [STORAGE]]`."""
+    return Place(argv[1] if len(argv) > 1 else "runs", argv[2] if len(argv) > 2 else None)
+
+
+def names(place: Place) -> list[str]:
+    """The studies there."""
+    return list_studies(place.runs, storage=place.storage)
+
+
+def snapshot(name: str, place: Place) -> Snapshot:
+    """The study as it is now.
+
+    Raises:
+        NasError: it is not there, or its storage cannot be read.
+    """
+    with _opening:  # several people may ask for a study that nobody has read yet
+        try:
+            study = _open(name, place)
+            version = study.version()  # before the records: what comes between is seen as new next time
+            return Snapshot(study, study.records(), study.search_state(), version, place)
+        except NasError:
+            _opened.pop((name, place), None)  # half read, perhaps; anew once it is mended
+            raise
+
+
+def read_ahead(place: Place) -> None:
+    """Reads the study that is shown first; what is wrong with it, its page will say."""
+    try:
+        for name in names(place)[:1]:
+            snapshot(name, place)
+    except NasError:
+        pass
+
+
+def watch(seen: Snapshot | None, asked: str | None, place: Place) -> None:
+    """Runs the page again once there is news, or, where nothing could be read, once something can.
+
+    A study whose search has ended is left in peace.
+    """
+    if seen is not None and not seen.live:
+        return
+
+    @st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
+    def look() -> None:
+        if _news(seen, asked, place):
+            st.rerun()
+
+    look()
+
+
+def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
+    try:
+        if seen is None:
+            return bool(names(place)) and bool(snapshot(asked or names(place)[0], place))
+        state = seen.study.search_state()
+        return seen.study.version() != seen.version or state is None or not state.live
+    except NasError:
+        return seen is not None
+
+
+def _open(name: str, place: Place) -> Study:
+    file = Path(place.runs) / name / "journal.log"
+    identity = file.stat().st_ino if place.storage is None and file.exists() else None  # another file, another study
+    known = _opened.get((name, place))
+    if known is None or known[0] != identity:
+        _opened[name, place] = (identity, Study.open(name, place.runs, storage=place.storage))
+    return _opened[name, place][1]

@@ -1,0 +1,65 @@
+"""What a page says where there is nothing to show: what is the matter, and what to do. Never a traceback.
+
+Whatever comes from a study, a file or an error is shown by `st.text` and `st.code`, which know no Markdown and no HTML.
+"""
+
+import shlex
+from collections import Counter
+
+import chart
+import live
+import streamlit as st
+
+from nas.figures import curves_figure
+from nas.records import COMPLETE, FAILED
+
+
+def calm(title: str, text: str, *, command: str | None = None) -> None:
+    """A quiet box: a title in our words, a text that may hold anything, and what to type."""
+    with st.container(border=True):
+        st.subheader(title, anchor=False)
+        st.text(text)
+        if command:
+            st.code(command, language="bash")
+
+
+def no_study(place: live.Place) -> None:
+    """The folder holds no study yet."""
+    where = "" if place.runs == "runs" else f" --runs {shlex.quote(place.runs)}"
+    calm(
+        "No study yet",
+        f"There is no study in {place.runs} yet. A search makes one, and it appears here by itself:",
+        command=f"nas search{where}",
+    )
+
+
+def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
+    """Whether there is no complete trial yet; then the page says so, and how the study stands."""
+    records = seen.records
+    if any(record.state == COMPLETE for record in records):
+        return False
+    failed = [record for record in records if record.state == FAILED and record.finished]
+    resume = f"nas search --study {shlex.quote(seen.study.name)}"
+    if seen.running:
+        first = seen.running[0]
+        calm(
+            "The first trial is being trained",
+            f"Trial {first.trial}, {first.name}, epoch {len(first.curve)} of {seen.study.config.space.recipe.epochs}. "
+            f"This page needs {needed}; it fills by itself.",
+        )
+        if first.curve:
+            chart.chart(curves_figure([first]), "first", alt="accuracy of the first trial after each epoch", bare=True)
+    elif failed:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in failed).items())
+        calm(
+            "All trials failed" if len(failed) > 1 else "The only trial failed",
+            f"{len(failed)} of {len(records)} trials ended without an accuracy ({reasons}). The last one said:",
+        )
+        st.code((failed[-1].detail or "nothing").strip(), language=None, wrap_lines=True)
+    elif seen.live:
+        calm(
+            "The search has just begun", f"Its first trial is on its way. This page needs {needed}; it fills by itself."
+        )
+    else:
+        calm("No trial is complete", "The search was ended before one was. To go on where it stopped:", command=resume)
+    return True

@@ -1,0 +1,67 @@
+"""One trial, as several pages show it: its numbers, its drawing, its curve."""
+
+from collections.abc import Callable
+
+import chart
+import live
+import streamlit as st
+
+from nas.chance import wilson_interval
+from nas.drawing import drawing_figure
+from nas.figures import curves_figure
+from nas.records import TrialRecord
+from nas.units import count_text, duration_text, percent_text
+
+MOST_OFFERED = 300
+
+
+def facts(seen: live.Snapshot, record: TrialRecord) -> None:
+    """Accuracy with its interval, FLOPs, parameters, seconds."""
+    columns = st.columns([1.25, 1, 1, 1])
+    columns[0].metric("accuracy", percent_text(record.accuracy) if record.accuracy is not None else "–")
+    columns[1].metric("FLOPs", count_text(record.flops))
+    columns[2].metric("parameters", count_text(record.params))
+    columns[3].metric("training", duration_text(record.seconds) if record.seconds is not None else "–")
+    if record.accuracy is not None and seen.images:
+        low, high = wilson_interval(record.accuracy, seen.images)
+        st.caption(f"{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images")
+    if record.reason:
+        st.text(f"{record.state}: {record.reason}")
+    elif record.accuracy is None:
+        st.text(f"{record.state}, {len(record.curve)} of {seen.study.config.space.recipe.epochs} epochs so far")
+    if record.detail:
+        st.code(record.detail.strip(), language=None, wrap_lines=True)
+
+
+def drawing(record: TrialRecord, key: str) -> None:
+    """The network from stem to classifier."""
+    words = f"the network of trial {record.trial}, {record.name}: its layers from stem to classifier, groups as groups"
+    chart.chart(drawing_figure(record.architecture), key, alt=words, bare=True)
+
+
+def curve(seen: live.Snapshot, records: list[TrialRecord], key: str) -> None:
+    """Learning curves of those trials that have one."""
+    learned = [record for record in records if record.curve]
+    if not learned:
+        st.caption("No accuracy was reported after any epoch.")
+        return
+    words = "validation accuracy after each epoch of trials " + ", ".join(str(record.trial) for record in learned)
+    chart.chart(curves_figure(learned, images=seen.images), key, alt=words, bare=True)
+
+
+def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord], bool]) -> list[int]:
+    """The trials that a list offers: all of a small study; of a large one the front, and those chosen already."""
+    fitting = [record for record in seen.records if only(record)]
+    if len(fitting) > MOST_OFFERED:
+        wanted = {record.trial for record in seen.front} | set(also)
+        fitting = [record for record in fitting if record.trial in wanted]
+    return [record.trial for record in fitting]
+
+
+def label(seen: live.Snapshot, trial: int) -> str:
+    """A trial in a list: number, name, accuracy, FLOPs."""
+    record = seen.find(trial)
+    if record is None:
+        return f"{trial}"
+    result = percent_text(record.accuracy) if record.accuracy is not None else record.state
+    return f"{trial} · {record.name} · {result} · {count_text(record.flops)}"

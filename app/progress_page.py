@@ -1,0 +1,97 @@
+"""Progress: what the trainings have bought so far, who trains what, and how long is left."""
+
+from collections import Counter
+from statistics import median
+
+import chart
+import live
+import pandas as pd
+import streamlit as st
+
+from nas.progress import AGAINST, bands_figure, history, hypervolume_figure, seconds_figure, seconds_left
+from nas.records import FAILED
+from nas.units import duration_text
+
+HYPERVOLUME = (
+    "The hypervolume is the area of (log FLOPs, accuracy) below the front, as a share of the whole box from chance to "
+    "100 % and from the space's fewest FLOPs to its most. A flat end means that further trials buy little."
+)
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    past = history(seen.records, seen.study.config.space)
+    _headline(seen)
+    _workers(seen)
+    if not past.trials:
+        st.info("No trial has ended yet; the figures appear here by themselves.")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Hypervolume**")
+        against = st.segmented_control(
+            "against", list(AGAINST), default="epochs", required=True, key="against", label_visibility="collapsed"
+        )
+        words = f"hypervolume against {against}: {past.hypervolume[-1]:.1%} at the end"
+        chart.chart(hypervolume_figure(past, against or "epochs"), "hypervolume", alt=words)
+        st.caption(HYPERVOLUME)
+        st.markdown("**Time of each trial**")
+        chart.chart(seconds_figure(past), "seconds", alt="training time of each trial against its FLOPs")
+    with right:
+        st.markdown("**Best accuracy for each range of FLOPs**")
+        chart.chart(bands_figure(past), "bands", alt="best accuracy so far in four ranges of FLOPs")
+        _failures(seen)
+
+
+def _headline(seen: live.Snapshot) -> None:
+    states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
+    finished = sum(record.finished for record in seen.records)
+    times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
+    left = seconds_left(seen.records, seen.search)
+    columns = st.columns(4)
+    total = seen.search.trials if seen.search else finished
+    columns[0].metric("trials finished", f"{finished:,} of {max(total, finished):,}")
+    columns[1].metric("median time of a trial", duration_text(median(times)) if times else "–")
+    columns[2].metric("epochs trained", f"{sum(len(record.curve) for record in seen.records):,}")
+    columns[3].metric("time left", f"about {duration_text(left)}" if left is not None else "–")
+    st.progress(min(1.0, finished / total) if total else 0.0)
+    st.caption(" · ".join(f"{count:,} {state}" for state, count in states.items()))
+
+
+def _workers(seen: live.Snapshot) -> None:
+    st.markdown("**Workers**")
+    if not seen.running:
+        st.caption("Nothing is being trained now." if not seen.live else "The next trial is being chosen.")
+        return
+    epochs = seen.study.config.space.recipe.epochs
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {
+                    "worker": record.worker or "unknown",
+                    "trial": record.trial,
+                    "architecture": record.name,
+                    "epoch": len(record.curve),
+                    "progress": len(record.curve) / epochs,
+                    "accuracy so far": record.curve[-1] if record.curve else None,
+                }
+                for record in seen.running
+            ]
+        ),
+        hide_index=True,
+        column_config={
+            "progress": st.column_config.ProgressColumn(
+                f"of {epochs} epochs", format="percent", min_value=0, max_value=1
+            ),
+            "accuracy so far": st.column_config.NumberColumn(format="percent"),
+        },
+    )
+
+
+def _failures(seen: live.Snapshot) -> None:
+    failed = [record for record in seen.records if record.state == FAILED and record.finished]
+    if failed:
+        st.markdown("**Failures**")
+        st.text(", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in failed).items()))
+        with st.expander(f"What trial {failed[-1].trial} said"):
+            st.code((failed[-1].detail or "nothing").strip(), language=None, wrap_lines=True)

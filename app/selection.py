@@ -1,0 +1,85 @@
+"""What a person has chosen: study, trial, trials to compare, budget, axis. Kept in the session and in the URL."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import streamlit as st
+
+MOST_COMPARED = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All of it as one value; it is replaced, not changed."""
+
+    study: str | None = None
+    trial: int | None = None
+    compared: tuple[int, ...] = ()
+    axis: str = "flops"
+    budget: float | None = None
+
+    def to_query(self) -> dict[str, str]:
+        """The parameters of the URL; what is not chosen is left out."""
+        values = {**asdict(self), "compared": ",".join(map(str, self.compared))}
+        usual = asdict(Selection())
+        return {
+            name: f"{value:g}" if isinstance(value, float) else str(value)
+            for name, value in values.items()
+            if value not in (None, "") and value != usual[name]
+        }
+
+    @classmethod
+    def from_query(cls, query: dict[str, str]) -> "Selection":
+        """The inverse of `to_query`; what cannot be read counts as not chosen."""
+        compared = [_whole(part) for part in query.get("compared", "").split(",")]
+        try:
+            budget = float(query["budget"])
+        except (KeyError, ValueError):
+            budget = 0.0
+        return cls(
+            query.get("study"),
+            _whole(query.get("trial", "")),
+            tuple(number for number in compared if number is not None)[:MOST_COMPARED],
+            query.get("axis", "flops"),
+            budget if 0 < budget < float("inf") else None,
+        )
+
+
+def current() -> Selection:
+    """What is chosen now."""
+    chosen: Selection = st.session_state.setdefault("selection", Selection())
+    return chosen
+
+
+def choose(**changes: object) -> None:
+    """Replaces a part of what is chosen; another study begins without a choice of trials."""
+    chosen = current()
+    if changes.get("study", chosen.study) != chosen.study:
+        chosen = Selection()
+    st.session_state["selection"] = replace(chosen, **changes)  # type: ignore[arg-type]
+
+
+def choose_trials(trials: Sequence[int]) -> None:
+    """One trial is opened; of several, as of a lasso, the first is opened and the first five can be compared."""
+    choose(trial=trials[0])
+    if len(trials) > 1:
+        choose(compared=tuple(trials[:MOST_COMPARED]))
+
+
+def read_url() -> None:
+    """Takes over what the URL says where somebody else wrote it: a colleague, or the Back button."""
+    query = st.query_params.to_dict()
+    if query and query != st.session_state.get("written"):
+        st.session_state["selection"] = Selection.from_query(query)
+
+
+def write_url() -> None:
+    """Makes the URL say what is chosen."""
+    query = current().to_query()
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
+    st.session_state["written"] = query
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,120 @@
+"""Trials: all of them in a table to sort, filter and search; rows that are marked can be opened and compared."""
+
+from typing import Any
+
+import live
+import pandas as pd
+import selection
+import streamlit as st
+
+from nas.rows import csv_text, trial_rows
+from nas.units import count_text
+
+COLUMNS = {
+    "front": st.column_config.TextColumn(
+        "front", width="small", help="No other trial beats it on both accuracy and FLOPs."
+    ),
+    "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
+    "flops": st.column_config.NumberColumn("FLOPs", format="compact", help="multiply–adds for one image"),
+    "params": st.column_config.NumberColumn("parameters", format="compact"),
+    "activations": st.column_config.NumberColumn("activations", format="compact"),
+    "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+    "name": st.column_config.TextColumn("architecture", help="depths, then groups × width per group of each stage"),
+}
+
+
+def show(seen: live.Snapshot) -> None:
+    """The page."""
+    rows = trial_rows(seen.records, seen.study.config.space)
+    if not rows:
+        st.info("There is no trial yet; the first one appears here by itself.")
+        return
+    frame = pd.DataFrame(rows)
+    kept = frame[_filter(frame, seen)]
+    key = _key(kept)
+    marked = _marked(kept, key)
+    columns = st.columns([2.2, 1, 1, 1], vertical_alignment="center")
+    columns[0].caption(
+        f"{len(kept):,} of {len(frame):,} trials. Click a name to sort; mark rows to open or compare them."
+    )
+    if columns[1].button("Open", disabled=len(marked) != 1, help="Mark one row.", width="stretch"):
+        selection.choose(trial=marked[0])
+        st.switch_page(st.session_state["pages"]["architecture"], query_params=selection.current().to_query())
+    can_compare = 2 <= len(marked) <= selection.MOST_COMPARED
+    if columns[2].button("Compare", disabled=not can_compare, help="Mark two to five rows.", width="stretch"):
+        selection.choose(compared=tuple(marked))
+        st.switch_page(st.session_state["pages"]["compare"], query_params=selection.current().to_query())
+    columns[3].download_button(
+        "CSV",
+        lambda: csv_text([row for row in rows if row["trial"] in set(kept["trial"])]),
+        f"{seen.study.name}.csv",
+        "text/csv",
+        on_click="ignore",
+        help="The rows below.",
+        width="stretch",
+    )
+    st.dataframe(
+        kept.assign(front=kept["front"].map({True: "★", False: ""}), reason=kept["reason"].fillna("")),
+        key=key,
+        height=min(600, 40 + 35 * max(1, len(kept))),
+        hide_index=True,
+        column_config=COLUMNS,
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+
+
+def _marked(kept: pd.DataFrame, key: str) -> list[int]:
+    """The trials whose rows are marked; the table, which is drawn further down, tells their places."""
+    numbers = kept["trial"].tolist()
+    event = st.session_state.get(key)
+    rows = event["selection"]["rows"] if event else []
+    return [int(numbers[row]) for row in rows if row < len(numbers)]
+
+
+def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
+    """Which rows the widgets above the table leave."""
+    first, second = st.columns([1.4, 1, 1]), st.columns(3)
+    words = first[0].text_input("Search", key="words", placeholder="architecture, state, reason or number").lower()
+    states = first[1].multiselect("State", ["front", *sorted(frame["state"].unique())], key="states")
+    groups = sorted({stage.groups for record in seen.records for stage in record.architecture.stages})
+    wanted = first[2].multiselect("Groups in any stage", groups, key="groups")
+    keep = pd.Series(True, index=frame.index)
+    if words:
+        texts = (
+            frame["trial"].astype(str) + " " + frame["name"] + " " + frame["state"] + " " + frame["reason"].fillna("")
+        )
+        keep &= texts.str.lower().str.contains(words, regex=False)
+    if states:
+        keep &= frame["state"].isin(states) | (frame["front"] & ("front" in states))
+    if wanted:
+        having = [any(stage.groups in wanted for stage in record.architecture.stages) for record in seen.records]
+        keep &= pd.Series(having, index=frame.index)
+    keep &= _between(second[0], "Accuracy", frame["accuracy"], lambda value: f"{value:.1%}", "accuracy range")
+    keep &= _between(second[1], "FLOPs", frame["flops"], count_text, "flops range")
+    depths = pd.Series(
+        [sum(stage.depth for stage in record.architecture.stages) for record in seen.records], index=frame.index
+    )
+    return keep & _between(second[2], "Blocks", depths, lambda value: f"{value:.0f}", "blocks range")
+
+
+def _between(place: Any, name: str, values: "pd.Series[float]", write: Any, key: str) -> "pd.Series[bool]":
+    """A slider over the values that occur; where it is not moved, trials without a value stay."""
+    known = sorted(values.dropna().unique().tolist())
+    if len(known) < 2:
+        return pd.Series(True, index=values.index)
+    steps = known if len(known) <= 40 else [known[round(at * (len(known) - 1) / 39)] for at in range(40)]
+    low, high = place.select_slider(name, steps, value=(steps[0], steps[-1]), format_func=write, key=key)
+    if (low, high) == (steps[0], steps[-1]):
+        return pd.Series(True, index=values.index)
+    return values.between(low, high)
+
+
+def _key(kept: pd.DataFrame) -> str:
+    """Another table where its rows are not the earlier ones and perhaps more: marks go by a row's place."""
+    numbers = kept["trial"].tolist()
+    before: list[int] = st.session_state.get("listed", [])
+    if numbers[: len(before)] != before:
+        st.session_state["table"] = st.session_state.get("table", 0) + 1
+    st.session_state["listed"] = numbers
+    return f"trials-{st.session_state.get('table', 0)}"

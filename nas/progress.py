@@ -1,0 +1,158 @@
+"""How a search goes: what its trainings have bought so far, who trains what, and how long is left."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nas.figures import BLUE, COLOURS, GREY, new_figure
+from nas.pareto import hypervolume_history
+from nas.records import COMPLETE, SearchState, TrialRecord
+from nas.space import SearchSpace
+from nas.units import count_text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = [
+    "AGAINST",
+    "Band",
+    "History",
+    "bands",
+    "bands_figure",
+    "history",
+    "hypervolume_figure",
+    "seconds_figure",
+    "seconds_left",
+]
+
+AGAINST = {"epochs": "epochs trained", "seconds": "training time (seconds)", "trials": "trials finished"}
+RECENT = 20
+BANDS = 4
+
+
+class History(NamedTuple):
+    """After each finished trial, in the order they ended: what was spent so far, and the hypervolume reached."""
+
+    trials: list[int]
+    epochs: list[int]
+    seconds: list[float]
+    hypervolume: list[float]
+    records: list[TrialRecord]
+
+
+class Band(NamedTuple):
+    """The trials of a range of FLOPs: after how many finished trials its best accuracy became which."""
+
+    least: float
+    most: float
+    trials: list[int]
+    best: list[float]
+
+
+def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
+    """The reference point is fixed by the space: accuracy at chance, FLOPs at the space's most."""
+    ended = sorted(
+        (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
+    )
+    chance = 1 / space.classes
+    hypervolume = hypervolume_history(
+        [record.accuracy if record.accuracy is not None else chance for record in ended],
+        [record.flops for record in ended],
+        chance=chance,
+        least_flops=space.least_cost[0],
+        most_flops=space.most_flops,
+    )
+    return History(
+        list(range(1, len(ended) + 1)),
+        np.cumsum([len(record.curve) for record in ended]).tolist(),
+        np.cumsum([record.seconds or 0.0 for record in ended]).tolist(),
+        hypervolume.tolist(),
+        ended,
+    )
+
+
+def bands(past: History) -> list[Band]:
+    """Four ranges of FLOPs, equally wide on a log axis, over the complete trials; those without a trial left out."""
+    complete = [(index, record) for index, record in enumerate(past.records, start=1) if record.state == COMPLETE]
+    if not complete:
+        return []
+    flops = [record.flops for _, record in complete]
+    edges = np.geomspace(min(flops), max(flops), BANDS + 1)
+    which = np.clip(np.searchsorted(edges, flops, side="right") - 1, 0, BANDS - 1)
+    found = []
+    for number in range(BANDS):
+        trials, best = list[int](), list[float]()
+        for (index, record), at in zip(complete, which, strict=True):
+            if at == number and record.accuracy is not None and (not best or record.accuracy > best[-1]):
+                trials.append(index)
+                best.append(record.accuracy)
+        if best:
+            found.append(Band(float(edges[number]), float(edges[number + 1]), trials, best))
+    return found
+
+
+def seconds_left(records: Sequence[TrialRecord], state: SearchState | None) -> float | None:
+    """Until a running search has its trials: the median time of the last 20, shared by the workers that train now."""
+    finished = [record for record in records if record.finished]
+    taken = [record.seconds for record in finished if record.seconds is not None][-RECENT:]
+    if state is None or not state.live or not taken:
+        return None
+    workers = len({record.worker for record in records if record.state == "running"})
+    return max(0, state.trials - len(finished)) * median(taken) / max(1, workers)
+
+
+def hypervolume_figure(past: History, against: str) -> "go.Figure":
+    """The hypervolume against what was spent, one of `AGAINST`."""
+    figure = new_figure(height=320, name=f"hypervolume {against}")
+    figure.add_scatter(
+        name="hypervolume",
+        x=getattr(past, against),
+        y=past.hypervolume,
+        mode="lines",
+        line={"color": BLUE, "width": 2.5, "shape": "hv"},
+        customdata=[record.trial for record in past.records],
+        hovertemplate="%{y:.1%} after %{x} (trial %{customdata})<extra></extra>",
+    )
+    figure.update_xaxes(title=AGAINST[against], rangemode="tozero")
+    figure.update_yaxes(title="hypervolume (share of the box)", tickformat=".0%")
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def bands_figure(past: History) -> "go.Figure":
+    """The best accuracy so far in each range of FLOPs."""
+    figure = new_figure(height=320, name="bands")
+    for band, colour in zip(bands(past), COLOURS, strict=False):
+        figure.add_scatter(
+            name=f"{count_text(band.least)} to {count_text(band.most)} FLOPs",
+            x=[*band.trials, len(past.trials)],
+            y=[*band.best, band.best[-1]],
+            mode="lines",
+            line={"color": colour, "width": 2, "shape": "hv"},
+            hovertemplate="%{y:.2%} after %{x} trials<extra></extra>",
+        )
+    figure.update_xaxes(title=AGAINST["trials"], rangemode="tozero")
+    figure.update_yaxes(title="best validation accuracy", tickformat=".0%")
+    return figure
+
+
+def seconds_figure(past: History) -> "go.Figure":
+    """How long each finished trial took, against its FLOPs."""
+    figure = new_figure(height=320, name="seconds")
+    timed = [record for record in past.records if record.seconds is not None]
+    add = figure.add_scattergl if len(timed) > 1000 else figure.add_scatter
+    add(
+        name="trials",
+        x=[record.flops for record in timed],
+        y=[record.seconds for record in timed],
+        customdata=[record.trial for record in timed],
+        mode="markers",
+        marker={"color": GREY, "size": 7, "opacity": 0.7},
+        hovertemplate="trial %{customdata}: %{y:.1f} s<extra></extra>",
+    )
+    figure.update_xaxes(title="FLOPs per image (multiply–adds)", type="log", dtick="D2", tickformat="~s")
+    figure.update_yaxes(title="training time (seconds)", rangemode="tozero")
+    figure.update_layout(showlegend=False)
+    return figure
