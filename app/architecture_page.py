@@ -13,6 +13,8 @@ from nas.errors import NasError
 from nas.figures import confusion_figure
 from nas.records import TrialRecord
 
+MOST_ROWS = 12
+
 
 def show(seen: live.Snapshot) -> None:
     """The page."""
@@ -62,7 +64,7 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
     columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
     if columns[1].button("Export with weights", disabled=record.accuracy is None, width="stretch"):
         selection.choose(trial=record.trial)
-        st.switch_page(st.session_state["pages"]["export"], query_params=selection.current().to_query())
+        selection.go_to("export")
 
 
 def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
@@ -99,5 +101,5 @@ def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
         column_config={
             "accuracy": st.column_config.ProgressColumn("accuracy", format="percent", min_value=0, max_value=1)
         },
-        height=min(420, 38 + 35 * len(classes)),
+        height="content" if len(classes) <= MOST_ROWS else 420,
     )

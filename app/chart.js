@@ -21,6 +21,10 @@ function template(place) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: text, family: read("--st-font", "sans-serif"), size: 13 },
     xaxis: axis, yaxis: axis,
+    colorscale: {
+      sequential: [[0, paper], [1, "#0072B2"]],
+      diverging: [[0, "#D55E00"], [0.5, paper], [1, "#0072B2"]],
+    },
     hoverlabel: { bgcolor: paper, bordercolor: lines, font: { color: text } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: lines, activecolor: text },
   } }

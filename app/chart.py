@@ -9,6 +9,7 @@ import streamlit as st
 _component = st.components.v2.component(
     "nas.chart",
     html='<div class="nas-chart"></div>',
+    css=".nas-chart .parcoords text { text-shadow: none !important; }",  # plotly's is white, on dark pages too
     js=Path(__file__).with_name("chart.js").read_text(encoding="utf-8"),
     isolate_styles=False,
 )

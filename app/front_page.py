@@ -8,10 +8,10 @@ import selection
 import streamlit as st
 
 from nas.axes import Axis, axes_of, round_steps
-from nas.figures import front_figure
+from nas.figures import front_figure, front_numbers
 from nas.picking import Pick, pick
 from nas.records import TrialRecord
-from nas.units import percent_text
+from nas.units import count_text, percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
@@ -54,7 +54,8 @@ def _headline(seen: live.Snapshot) -> None:
     columns[0].metric("trials finished", f"{finished:,}{total}")
     columns[1].metric("on the front", len(seen.front))
     columns[2].metric("best accuracy", percent_text(best.accuracy or 0.0))
-    columns[3].metric("smallest on the front", percent_text(seen.front[0].accuracy or 0.0))
+    knee = front_numbers(seen.records).knee or seen.front[0]
+    columns[3].metric("knee of the front", f"{percent_text(knee.accuracy or 0.0)} · {count_text(knee.flops)}")
 
 
 def _controls(seen: live.Snapshot) -> tuple[Axis, bool]:
@@ -93,17 +94,21 @@ def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: Tr
         return
     record = open_trial or (picked.record if picked else None)
     assert record is not None  # one of them is there
-    st.subheader(f"Trial {record.trial}" if open_trial else f"The pick: trial {record.trial}", anchor=False)
+    title, back = st.columns([3, 1.2], vertical_alignment="center")
+    title.subheader(f"Trial {record.trial}" if open_trial else f"The pick: trial {record.trial}", anchor=False)
+    if open_trial is not None:
+        back.button(
+            "Close", on_click=selection.choose, kwargs={"trial": None}, help="Back to the pick.", type="tertiary"
+        )
     st.text(record.name)
     if open_trial is None and picked is not None:
         for sentence in picked.reasons(axis, selection.current().budget, seen.images):
             st.caption(sentence)
     panel.facts(seen, record)
     buttons = st.columns(3)
-    if open_trial is not None:
-        buttons[0].button("Back to the pick", on_click=selection.choose, kwargs={"trial": None}, width="stretch")
-    else:
-        buttons[0].button("Open it", on_click=selection.choose, kwargs={"trial": record.trial}, width="stretch")
+    if buttons[0].button("Details", help="The page Architecture.", width="stretch"):
+        selection.choose(trial=record.trial)
+        selection.go_to("architecture")
     compared = selection.current().compared
     within = record.trial in compared
     buttons[1].button(
@@ -111,6 +116,7 @@ def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: Tr
         disabled=within or len(compared) >= selection.MOST_COMPARED,
         on_click=selection.choose,
         kwargs={"compared": (*compared, record.trial)},
+        help="Adds it to the page Compare, which takes five.",
         width="stretch",
     )
     buttons[2].download_button(

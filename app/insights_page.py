@@ -58,14 +58,18 @@ def show(seen: live.Snapshot) -> None:
         chart.chart(figure, "heat", alt="mean accuracy by groups and width, a map for each stage")
         st.caption(
             "Mean of the trials in each cell; an empty cell was not tried, or groups do not divide the width. "
-            + ("Blue: more accurate than others of the same FLOPs, red: less." if equal else "Lighter: more accurate.")
+            + (
+                "Blue: more accurate than others of the same FLOPs, orange: less."
+                if equal
+                else "Stronger: more accurate."
+            )
         )
     st.markdown("**How errors are distributed**")
     _distribution(sample)
     st.markdown("**All choices at once**")
     chart.chart(insights.parallel_figure(sample), "parallel", alt="each trial as a line through its choices")
     st.caption(
-        "A line is a trial; lighter is more accurate. Drag along an axis to keep only the lines through that part."
+        "A line is a trial; the warmer, the more accurate. Drag along an axis to keep only the lines through that part."
     )
     st.caption(CAVEAT)
 

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import streamlit as st
 
@@ -13,6 +12,7 @@ from nas.records import RUNNING, SearchState, TrialRecord, front_of
 from nas.study import Study, list_studies
 
 SECONDS_BETWEEN_LOOKS = 2
+MOST_OPENED = 8
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Snapshot:
         return next((record for record in self.records if record.trial == trial), None)
 
 
-_opened: dict[tuple[str, Place], tuple[Hashable, Study]] = {}
+_opened: dict[tuple[str, Place], Study] = {}
 _opening = threading.Lock()
 
 
@@ -80,12 +80,10 @@ def snapshot(name: str, place: Place) -> Snapshot:
     """
     with _opening:  # several people may ask for a study that nobody has read yet
         try:
-            study = _open(name, place)
-            version = study.version()  # before the records: what comes between is seen as new next time
-            return Snapshot(study, study.records(), study.search_state(), version, place)
-        except NasError:
-            _opened.pop((name, place), None)  # half read, perhaps; anew once it is mended
-            raise
+            return _read(name, place)
+        except NasError:  # another study of that name, perhaps, in its place
+            _opened.pop((name, place), None)
+            return _read(name, place)
 
 
 def read_ahead(place: Place) -> None:
@@ -123,10 +121,11 @@ def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
         return seen is not None
 
 
-def _open(name: str, place: Place) -> Study:
-    file = Path(place.runs) / name / "journal.log"
-    identity = file.stat().st_ino if place.storage is None and file.exists() else None  # another file, another study
-    known = _opened.get((name, place))
-    if known is None or known[0] != identity:
-        _opened[name, place] = (identity, Study.open(name, place.runs, storage=place.storage))
-    return _opened[name, place][1]
+def _read(name: str, place: Place) -> Snapshot:
+    study = _opened.get((name, place)) or Study.open(name, place.runs, storage=place.storage)
+    version = study.version()  # before the records: what comes between is seen as new next time
+    seen = Snapshot(study, study.records(), study.search_state(), version, place)
+    _opened[name, place] = study
+    while len(_opened) > MOST_OPENED:
+        del _opened[next(iter(_opened))]
+    return seen

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NoReturn
 
 import streamlit as st
 
@@ -79,6 +80,11 @@ def write_url() -> None:
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
     st.session_state["written"] = query
+
+
+def go_to(page: str) -> NoReturn:
+    """Opens another page with what is chosen."""
+    st.switch_page(st.session_state["pages"][page], query_params=current().to_query())
 
 
 def _whole(text: str) -> int | None:

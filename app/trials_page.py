@@ -39,11 +39,11 @@ def show(seen: live.Snapshot) -> None:
     )
     if columns[1].button("Open", disabled=len(marked) != 1, help="Mark one row.", width="stretch"):
         selection.choose(trial=marked[0])
-        st.switch_page(st.session_state["pages"]["architecture"], query_params=selection.current().to_query())
+        selection.go_to("architecture")
     can_compare = 2 <= len(marked) <= selection.MOST_COMPARED
     if columns[2].button("Compare", disabled=not can_compare, help="Mark two to five rows.", width="stretch"):
         selection.choose(compared=tuple(marked))
-        st.switch_page(st.session_state["pages"]["compare"], query_params=selection.current().to_query())
+        selection.go_to("compare")
     columns[3].download_button(
         "CSV",
         lambda: csv_text([row for row in rows if row["trial"] in set(kept["trial"])]),

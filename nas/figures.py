@@ -135,7 +135,7 @@ def front_figure(
     figure.update_xaxes(title=axis.title, type="log" if log else "linear", tickformat="~s")
     if log:
         figure.update_xaxes(dtick="D2")
-    figure.update_yaxes(title="validation accuracy", tickformat=".0%")
+    figure.update_yaxes(title="validation accuracy", tickformat="~%")
     return figure
 
 
@@ -166,7 +166,7 @@ def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) 
     figure.update_xaxes(title="epoch", tickformat="d")
     if max((len(record.curve) for record in records), default=0) <= 20:
         figure.update_xaxes(dtick=1)
-    figure.update_yaxes(title="validation accuracy", tickformat=".0%")
+    figure.update_yaxes(title="validation accuracy", tickformat="~%")
     figure.update_layout(showlegend=len(records) > 1)
     return figure
 
@@ -186,7 +186,6 @@ def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.F
         texttemplate="%{text}" if few else None,
         hovertext=[[f"{right} taken for {other}" for other in names] for right in names],
         hovertemplate="%{hovertext}: %{customdata} images, %{z:.1%} of the class<extra></extra>",
-        colorscale="Blues",
         zmin=0,
         zmax=1,
         showscale=not few,

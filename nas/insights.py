@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.figures import BLUE, COLOURS, ORANGE, TICK_GAP, new_figure
+from nas.figures import BLUE, COLOURS, GREY, ORANGE, SKY, TICK_GAP, VERMILION, new_figure
 from nas.records import COMPLETE, TrialRecord
 from nas.space import SearchSpace
 from nas.units import count_text
@@ -152,10 +152,11 @@ def importance_figure(sample: Sample) -> "go.Figure":
                 "arrayminus": [max(0.0, item.share - item.low) for item in found],
                 "thickness": 1,
                 "width": 3,
+                "color": GREY,
             },
             hovertemplate=f"%{{y}} explains %{{x:.0%}} {name}<extra></extra>",
         )
-    figure.update_xaxes(title="share of the variance explained", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="share of the variance explained", tickformat="~%", rangemode="tozero")
     figure.update_yaxes(autorange="reversed", **TICK_GAP)
     figure.update_layout(margin={"l": 110}, legend={"traceorder": "reversed"})
     return figure
@@ -222,8 +223,8 @@ def heat_map_figure(sample: Sample, space: SearchSpace, *, equal_flops: bool) ->
             f"yaxis{suffix}": {"title": "groups" if not place else "", "type": "category", "anchor": f"x{suffix}"},
         }
         figure.update_layout(axes)
-    scale = {"colorscale": "RdBu", "cmid": 0} if equal_flops else {"colorscale": "Cividis"}
-    figure.update_layout(coloraxis={**scale, "colorbar": {"title": "points" if equal_flops else "%", "thickness": 12}})
+    middle = {"cmid": 0} if equal_flops else {}  # a scale that goes both ways, or one way
+    figure.update_layout(coloraxis={**middle, "colorbar": {"title": "points" if equal_flops else "%", "thickness": 12}})
     return figure
 
 
@@ -240,8 +241,8 @@ def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
             line={"shape": "hv", "color": colour, "width": 2},
             hovertemplate="%{y:.0%} have an error of at most %{x:.1%}<extra></extra>",
         )
-    figure.update_xaxes(title="validation error", tickformat=".0%")
-    figure.update_yaxes(title="share of trials", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="validation error", tickformat="~%")
+    figure.update_yaxes(title="share of trials", tickformat="~%", rangemode="tozero")
     return figure
 
 
@@ -270,11 +271,15 @@ def parallel_figure(sample: Sample) -> "go.Figure":
             "ticktext": [count_text(10**tick) for tick in ticks.tolist()],
         }
     )
-    dimensions.append({"label": "accuracy", "values": sample.accuracy[kept], "tickformat": ".0%"})
+    dimensions.append({"label": "accuracy", "values": sample.accuracy[kept], "tickformat": "~%"})
     figure = new_figure(height=380, name="parallel")
     figure.add_parcoords(
         dimensions=dimensions,
-        line={"color": sample.accuracy[kept], "colorscale": "Cividis", "showscale": False},
+        line={
+            "color": sample.accuracy[kept],
+            "colorscale": [[0, GREY], [0.5, SKY], [1, VERMILION]],
+            "showscale": False,
+        },
         labelfont={"size": 12},
         tickfont={"size": 11},
     )

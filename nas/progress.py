@@ -116,7 +116,7 @@ def hypervolume_figure(past: History, against: str) -> "go.Figure":
         hovertemplate="%{y:.1%} after %{x} (trial %{customdata})<extra></extra>",
     )
     figure.update_xaxes(title=AGAINST[against], rangemode="tozero")
-    figure.update_yaxes(title="hypervolume (share of the box)", tickformat=".0%")
+    figure.update_yaxes(title="hypervolume (share of the box)", tickformat="~%")
     figure.update_layout(showlegend=False)
     return figure
 
@@ -134,7 +134,7 @@ def bands_figure(past: History) -> "go.Figure":
             hovertemplate="%{y:.2%} after %{x} trials<extra></extra>",
         )
     figure.update_xaxes(title=AGAINST["trials"], rangemode="tozero")
-    figure.update_yaxes(title="best validation accuracy", tickformat=".0%")
+    figure.update_yaxes(title="best validation accuracy", tickformat="~%")
     return figure
 
 

@@ -64,6 +64,7 @@ class Study:
         self.name = folder.name
         self.optuna_study = optuna_study
         self._journal = folder / JOURNAL_FILE if journal else None
+        self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
         try:
             self.config = StudyConfig.from_dict(optuna_study.user_attrs["nas"])
@@ -151,7 +152,7 @@ class Study:
         """Another value whenever the trials or the search's state may have changed.
 
         Raises:
-            StudyError: the storage is gone.
+            StudyError: the journal is gone, or is another file than the one that was read so far.
         """
         if self._journal is None:
             return tuple(record for record in self.records() if not record.ended), len(self._ended), self.search_state()
@@ -159,6 +160,9 @@ class Study:
             status = self._journal.stat()
         except OSError:
             raise StudyError(f"study '{self.name}': its journal {self._journal} is missing") from None
+        if self._read and (status.st_ino != self._read[0] or status.st_size < self._read[1]):
+            raise StudyError(f"study '{self.name}': its journal {self._journal} was replaced; open the study anew")
+        self._read = (status.st_ino, status.st_size)
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def search_state(self) -> SearchState | None:

@@ -1,0 +1,236 @@
+"""The dashboard as a person meets it: a real search, a real server, a real browser (Debian's Chromium)."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import nas
+from nas import SearchSpace
+from tests.conftest import formula
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytest.importorskip("streamlit")
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--enable-unsafe-swiftshader"]
+# Where a trial of a trace lies on the screen, and which trial it is.
+PLACE = """([name, index]) => {
+  const chart = document.querySelector(".nas-chart"), trace = chart._fullData.find(trace => trace.name === name)
+  const {xaxis, yaxis} = chart._fullLayout, box = chart.getBoundingClientRect()
+  return [box.left + xaxis._offset + xaxis.d2p(trace.x[index]), box.top + yaxis._offset + yaxis.d2p(trace.y[index]),
+          trace.customdata[index]]
+}"""
+DRAWN = """() => {
+  const chart = document.querySelector(".nas-chart")
+  const names = ["front", "beaten", "beaten, perhaps by chance"]
+  return (chart?._fullData ?? []).filter(trace => names.includes(trace.name)).reduce((sum, t) => sum + t.x.length, 0)
+}"""
+RANGE = "() => document.querySelector('.nas-chart')._fullLayout.xaxis.range"
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with playwright.sync_playwright() as started:
+        yield started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts `nas dashboard` on a free port; gives its address."""
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start(runs: Path, *options: str) -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = ["-m", "nas.cli", "dashboard", "--runs", str(runs), "--port", str(port), "--no-browser", *options]
+        servers.append(subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL))
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health").close()
+                return address
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError("the dashboard does not answer")
+
+    yield start
+    for server in servers:
+        server.terminate()
+        assert server.wait(timeout=20) in (0, -signal.SIGTERM)
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 40) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+    return found
+
+
+def click_trial(page: "Page", trace: str, index: int) -> int:
+    x, y, trial = page.evaluate(PLACE, [trace, index])
+    page.mouse.move(x, y)
+    page.wait_for_timeout(200)
+    page.mouse.click(x, y)
+    return int(trial)
+
+
+def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Page", serve: Serve) -> None:
+    runs = tmp_path / "runs"
+    page.goto(serve(runs))
+    page.get_by_text("No study yet").wait_for()
+
+    search = [sys.executable, "-m", "nas.cli", "search", "digits", "--study", "live", "--runs", str(runs)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    running = subprocess.Popen([*search, "--trials", "9", "--epochs", "3"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: page.evaluate(DRAWN) >= 2)  # nobody reloads the page
+        page.locator(".nas-chart").first.hover()
+        page.locator("[data-title='Zoom in']").first.click()
+        zoomed, drawn = page.evaluate(RANGE), page.evaluate(DRAWN)
+        wait_for(lambda: page.evaluate(DRAWN) > drawn)
+        assert page.evaluate(RANGE) == zoomed
+        assert running.wait(timeout=90) == 0
+    finally:
+        running.kill()
+    study = nas.Study.open("live", runs)
+    wait_for(lambda: page.evaluate(DRAWN) == 9)
+    page.get_by_text("The search is complete.").wait_for()
+
+    page.reload()
+    wait_for(lambda: page.evaluate(DRAWN) == 9)
+    trial = click_trial(page, "front", 0)
+    assert trial == study.front()[0].trial
+    page.get_by_role("heading", name=f"Trial {trial}", exact=True).wait_for()
+    page.get_by_text(study.record(trial).name, exact=True).wait_for()
+    assert f"trial={trial}" in page.url
+
+    slider = page.locator("[data-testid=stMain] input[type=range]").first
+    slider.focus()
+    for _ in range(40):
+        slider.press("ArrowLeft")
+    page.get_by_text("Nothing is that small").wait_for()
+    for _ in range(12):
+        slider.press("ArrowRight")
+    page.get_by_role("heading", name="The pick").wait_for()
+
+    page.locator("[data-testid=stSidebar] a", has_text="Export").click()
+    page.get_by_role("button", name="Export", exact=True).click()
+    with page.expect_download(timeout=90_000) as download:
+        page.get_by_role("button", name="Download live-trial").click()
+    bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
+    names = {Path(name).name: name for name in bundle.namelist()}
+    assert set(names) == {"architecture.yaml", "model.safetensors"}
+    bundle.extractall(tmp_path / "taken")
+    architecture = nas.Architecture.from_yaml(tmp_path / "taken" / names["architecture.yaml"])
+    import safetensors
+
+    with safetensors.safe_open(tmp_path / "taken" / names["model.safetensors"], "np") as file:
+        notes = file.metadata()
+    exported = next(record for record in study.records() if record.architecture == architecture)
+    assert json.loads(notes["validation_accuracy"]) == exported.accuracy
+
+
+def test_pages_and_choices_are_in_the_url_and_back_goes_back(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    study = nas.search(tiny, trials=12, runs=tmp_path, name="s", evaluate=formula)
+    nas.search(tiny, trials=3, runs=tmp_path, name="older", evaluate=formula)
+    address = serve(tmp_path)
+    best = study.front()[-1].trial
+    page.goto(f"{address}/architecture?study=s&trial={best}")
+    page.get_by_role("heading", name=f"Trial {best} ").wait_for()
+    for name, sign in (("Trials", "Click a name to sort"), ("Progress", "Hypervolume"), ("Insights", "Which choice")):
+        page.locator("[data-testid=stSidebar] a", has_text=name).click()
+        page.get_by_text(sign).first.wait_for()
+        assert page.url == f"{address}/{name.lower()}?study=s&trial={best}"
+    page.go_back()
+    page.get_by_text("Hypervolume").first.wait_for()
+    page.go_back()
+    page.get_by_text("Click a name to sort").wait_for()
+    page.reload()
+    page.get_by_text("12 of 12 trials").wait_for()
+    page.goto(f"{address}/?study=nosuch")
+    page.get_by_text("no study 'nosuch'").wait_for()
+    page.goto(f"{address}/compare?study=s&compared=0,1")
+    page.get_by_text("Trial 1 is").wait_for()
+
+
+def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
+    study.set_search_state(9, "running")  # as this very process is: the page goes on to look
+    page.goto(serve(tmp_path))
+    wait_for(lambda: page.evaluate(DRAWN) == 5)
+    journal = study.folder / "journal.log"
+    journal.rename(study.folder / "hidden")
+    page.get_by_text("The study cannot be read").wait_for()
+    (study.folder / "hidden").rename(journal)
+    wait_for(lambda: page.evaluate(DRAWN) == 5)
+    journal.write_text("no journal at all\n" * 100)
+    page.get_by_text("The study cannot be read").wait_for()
+    assert not page.get_by_text("Traceback").count()
+
+
+def test_names_are_text_and_nothing_is_asked_of_other_machines(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    """Class names from data that look like Markdown and HTML, on every page; and no request leaves the machine."""
+    import numpy as np
+
+    from nas.loading import load_data
+
+    images = load_data("digits", tiny.input)
+    names = ["<img src=x onerror=document.title='hit'>", "**bold** :smile: $x$", *map(str, range(2, 10))]
+    for name, split in (("train", images.train), ("val", images.validation)):
+        for label in range(10):
+            folder = tmp_path / "photos" / name / names[label].replace("/", "")
+            folder.mkdir(parents=True)
+            for number, image in enumerate(split.images[split.labels == label][:6]):
+                from PIL import Image
+
+                Image.fromarray(np.asarray(image[..., 0])).save(folder / f"{number}.png")
+    nas.search(tiny, tmp_path / "photos", trials=2, runs=tmp_path / "runs", name="s", device="cpu", epochs=1)
+    elsewhere: list[str] = []
+    address = serve(tmp_path / "runs")
+    page.on("request", lambda request: None if address[5:] in request.url else elsewhere.append(request.url))
+    for path in ("", "trials", "architecture", "compare?compared=0,1", "progress", "insights", "export"):
+        page.goto(f"{address}/{path}")
+        page.locator("[data-testid=stSidebar]").get_by_text("2 of 2 trials").wait_for()
+        page.wait_for_timeout(1500)
+        assert page.title() == "nas"
+        assert not page.get_by_text("Traceback").count()
+        if path == "architecture":
+            assert (
+                page.get_by_text("**bold** :smile: $x$").count()
+                or page.locator(".nas-chart text", has_text="**bold**").count()
+            )
+    assert not [url for url in elsewhere if not url.startswith(("data:", "blob:"))]
