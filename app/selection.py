@@ -55,7 +55,7 @@ def current() -> Selection:
 def choose(**changes: object) -> None:
     """Replaces a part of what is chosen; another study begins without a choice of trials."""
     chosen = current()
-    if changes.get("study", chosen.study) != chosen.study:
+    if chosen.study is not None and changes.get("study", chosen.study) != chosen.study:
         chosen = Selection()
     st.session_state["selection"] = replace(chosen, **changes)  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -188,3 +189,14 @@ def test_an_unwritable_runs_folder_is_one_line(nas_command: Command, tmp_path: P
     ran = nas_command("search", "--trials", 1, "--runs", tmp_path / "runs", "--device", "cpu")
     assert ran.code == 2
     assert "cannot be written" in ran.err
+
+
+def test_a_port_that_is_taken_is_one_line(nas_command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("streamlit")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = nas_command("dashboard", "--runs", tmp_path, "--port", port, "--no-browser")
+    assert ran.code == 2
+    assert ran.err == f"nas: port={port}: cannot be used (Address already in use); name another with --port\n"

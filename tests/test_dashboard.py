@@ -1,57 +1,273 @@
+"""Every page on an empty, a small and a running study, and on studies where little went well; without a browser."""
+
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import nas
-from nas import SearchSpace
-from nas.resources import dashboard_script
+from nas import SearchSpace, Study
+from nas.configuration import StudyConfig
+from nas.resources import dashboard_server
+from nas.samplers import SAMPLERS, ValidSampler
 from tests.conftest import formula
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
-
-def page(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(runs)])
-    app = AppTest.from_file(str(dashboard_script().resolve()), default_timeout=30).run()
-    assert not app.exception
-    return app
+DASHBOARD = dashboard_server().with_name("dashboard.py").resolve()
+PAGES = ("front", "trials", "architecture", "compare", "progress", "insights", "export")
+Open = Callable[..., AppTest]
 
 
-def test_an_empty_folder_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "nas search" in page(tmp_path, monkeypatch).info[0].value
+@pytest.fixture
+def open_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a page of the dashboard on the studies in `tmp_path`, as the URL `/PAGE?QUERY` would."""
+    monkeypatch.syspath_prepend(str(DASHBOARD.parent))
+
+    def run(page: str = "front", *, storage: str | None = None, **query: str) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["dashboard.py", str(tmp_path), *([storage] if storage else [])])
+        app = AppTest.from_file(str(DASHBOARD), default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        if page != "front":
+            app._page_hash = app.session_state["pages"][page]._script_hash  # it opens pages that are files alone
+            app.run()
+        assert not app.exception
+        return app
+
+    return run
 
 
-def test_a_study_without_a_complete_trial_is_calm(
-    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def small(tmp_path: Path, tiny: SearchSpace) -> Study:
+    """Trained in earnest, so that it has weights and confusion matrices."""
+    return nas.search(tiny, "digits", trials=4, runs=tmp_path, name="small", device="cpu", epochs=1)
+
+
+@pytest.fixture
+def running(tmp_path: Path, tiny: SearchSpace) -> Study:
+    """Three trials are complete, one failed, and this process trains a fourth."""
+    study = nas.search(tiny, trials=3, runs=tmp_path, name="running", evaluate=formula)
+    nas.search(tiny, trials=4, runs=tmp_path, name="running", evaluate=lambda *_: 5.0)
+    study.set_search_state(9, "running")
+    trial, _ = study.ask(ValidSampler(SAMPLERS["random"](7), tiny, lambda _: False))
+    study.report(trial, [0.25])
+    return study
+
+
+def said(app: AppTest) -> str:
+    """All words on the page and beside it."""
+    elements = [*app.main, *app.sidebar]
+    return "\n".join(str(getattr(element, "value", "")) for element in elements)
+
+
+def figures(app: AppTest) -> dict[str, Any]:
+    """The figures on the page by their keys, as plotly gets them."""
+    return {str(element.key): json.loads(figure_json(element.proto)) for element in app.get("bidi_component")}
+
+
+def figure_json(proto: Any) -> str:
+    return str(json.loads(proto.json)["figure"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_folder_says_how_to_begin(open_page: Open, page: str) -> None:
+    app = open_page()
+    assert app.subheader[0].value == "No study yet"
+    assert app.code[0].value.startswith("nas search")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_a_small_study(open_page: Open, small: Study, page: str) -> None:
+    app = open_page(page, compared="0,1", trial="2")
+    assert "4 of 4 trials" in app.sidebar.get("progress")[0].proto.text
+    drawn = figures(app)
+    expected = {
+        "front": {"front", "beside", "beside-curve"},
+        "trials": set(),
+        "architecture": {"drawing", "curve", "cost", "confusion"},
+        "compare": {"compared-curves", "ratios", "drawn-0", "drawn-1"},
+        "progress": {"hypervolume", "bands", "seconds"},
+        "insights": {"importance", "effects", "heat", "parallel"},
+        "export": set(),
+    }
+    assert set(drawn) == expected[page]
+    assert all(figure["data"] for figure in drawn.values())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) -> None:
+    app = open_page(page)
+    assert "4 of 9 trials" in app.sidebar.get("progress")[0].proto.text
+    assert "training trial 4 (epoch 1)" in app.sidebar.caption[0].value
+    if page == "front":
+        traces = {trace["name"]: trace for trace in figures(app)["front"]["data"]}
+        assert traces["training now"]["customdata"] == [4]
+        assert traces["training now"]["y"] == [0.25]
+        assert traces["failed"]["customdata"] == [3]
+    if page == "progress":
+        [workers] = [frame.value for frame in app.dataframe]
+        assert workers[["trial", "epoch"]].to_numpy().tolist() == [[4, 1]]
+        assert app.metric[0].value == "4 of 9"
+        assert "bad_accuracy" in said(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_a_study_of_one_trial(open_page: Open, tmp_path: Path, tiny: SearchSpace, page: str) -> None:
+    nas.search(tiny, trials=1, runs=tmp_path, name="one", evaluate=formula)
+    open_page(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_where_all_trials_failed_the_pages_say_so_and_why(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, page: str
 ) -> None:
-    nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=lambda *_: 5.0)
-    assert "No trial is complete yet" in page(tmp_path, monkeypatch).info[0].value
+    nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=lambda *_: 5.0)
+    app = open_page(page)
+    if page in ("front", "compare", "insights", "export"):
+        assert app.subheader[0].value == "All trials failed"
+        assert "an accuracy is between 0 and 1" in app.code[0].value
 
 
-def test_a_study_shows_its_front_and_trials(tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = nas.search(tiny, trials=12, runs=tmp_path, name="s", evaluate=formula)
-    app = page(tmp_path, monkeypatch)
-    assert [metric.value for metric in app.metric[:2]] == ["12", str(len(study.front()))]
-    assert len(app.dataframe[-1].value) == 12
-    assert app.subheader[0].value.startswith("Trial ")
+@pytest.mark.parametrize("page", PAGES)
+def test_a_study_without_a_trial_and_one_in_its_first(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, page: str
+) -> None:
+    study = Study.create("s", tmp_path, StudyConfig(tiny, {"source": "evaluate"}, 0))
+    open_page(page)
+    study.set_search_state(9, "running")
+    study.ask(ValidSampler(SAMPLERS["random"](7), tiny, lambda _: False))
+    app = open_page(page)
+    if page in ("front", "compare", "insights", "export"):
+        assert app.subheader[0].value == "The first trial is being trained"
 
 
-def test_a_damaged_study_is_a_warning(tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula)
-    (study.folder / "journal.log").unlink()
-    assert "journal" in page(tmp_path, monkeypatch).warning[0].value
+def test_what_the_url_says_is_chosen(open_page: Open, small: Study) -> None:
+    app = open_page(trial="2")
+    assert app.subheader[0].value == "Trial 2"
+    assert open_page(budget="1").subheader[0].value.startswith("The pick")  # no step of the slider, so no budget
 
 
-def test_it_does_not_import_torch(tmp_path: Path, tiny: SearchSpace) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_nonsense_in_the_url_is_as_if_it_were_not_there(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, page: str
+) -> None:
     nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=formula)
+    open_page(page, trial="999", compared="a,b,7,99", axis="no", budget="nan")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "../../etc", "<b>x</b>"])
+def test_a_study_that_is_not_there_is_said_to_be_missing(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, name: str
+) -> None:
+    nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula)
+    app = open_page(study=name)
+    assert app.subheader[0].value == "The study cannot be read"
+    assert f"no study '{name}'" in app.text[0].value
+    assert app.sidebar.selectbox[0].options == ["s"]
+    app.sidebar.selectbox[0].select("s").run()
+    assert app.metric[0].value == "1"
+
+
+def test_a_damaged_study_is_a_calm_page(open_page: Open, small: Study) -> None:
+    (small.folder / "journal.log").write_bytes(b"no journal\n" * 9)
+    app = open_page()
+    assert app.subheader[0].value == "The study cannot be read"
+    (small.folder / "journal.log").unlink()
+    assert "journal" in open_page().text[0].value
+
+
+def test_a_damaged_confusion_matrix_spoils_nothing_else(open_page: Open, small: Study) -> None:
+    small.confusion_file(0).write_bytes(b"\x93NUMPY nothing")
+    app = open_page("architecture", trial="0")
+    assert set(figures(app)) == {"drawing", "curve", "cost"}
+    assert "is damaged" in said(app)
+
+
+def test_the_confusion_matrix_is_that_of_the_trial(open_page: Open, small: Study) -> None:
+    matrix = small.confusion(1)
+    assert matrix is not None
+    record = small.record(1)
+    assert matrix.trace() / matrix.sum() == pytest.approx(record.accuracy)
+    app = open_page("architecture", trial="1")
+    [frame] = [frame.value for frame in app.dataframe]
+    assert frame["accuracy"].to_numpy() == pytest.approx(np.diag(matrix) / matrix.sum(axis=1))
+
+
+def test_trials_are_filtered_by_what_is_typed_and_chosen(open_page: Open, running: Study) -> None:
+    app = open_page("trials")
+    assert app.dataframe[0].value["trial"].tolist() == [0, 1, 2, 3, 4]
+    app.text_input[0].input("bad_acc").run()
+    assert app.dataframe[0].value["trial"].tolist() == [3]
+    app.text_input[0].input("").run()
+    app.multiselect[0].select("front").run()
+    assert app.dataframe[0].value["trial"].tolist() == sorted(record.trial for record in running.front())
+
+
+def test_a_budget_picks_the_best_trial_under_it(open_page: Open, small: Study) -> None:
+    app = open_page()
+    assert app.subheader[0].value == f"The pick: trial {small.front()[-1].trial}"
+    slider = app.select_slider[0]
+    low = small.front()[0]
+    labels = list(slider.options)
+    at = next(i for i, step in enumerate(labels) if step.endswith("FLOPs") and _amount(step) >= low.flops)
+    slider.set_value(_steps(small)[at]).run()
+    assert app.subheader[0].value.startswith("The pick: trial")
+    assert app.query_params["budget"] == f"{_steps(small)[at]:g}"
+
+
+def _steps(study: Study) -> list[float]:
+    from nas.axes import round_steps
+
+    flops = [record.flops for record in study.records()]
+    return round_steps(min(flops), max(flops))
+
+
+def _amount(text: str) -> float:
+    from nas.units import parse_count
+
+    return parse_count(text.removesuffix(" FLOPs"), "x")
+
+
+def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> None:
+    app = open_page("export", trial="1")
+    assert app.code[0].value.startswith("nas export small --trial 1 --runs ")
+    app.button[0].click().run(timeout=90)
+    assert "loaded back and measured" in said(app)
+    small.weights_file(1).unlink()
+    app.button[0].click().run(timeout=90)
+    assert "trial 1 has no weights" in said(app)
+
+
+def test_a_database_is_read_as_well(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    nas.search(tiny, trials=3, runs=tmp_path / "elsewhere", name="in-a-database", evaluate=formula, storage=url)
+    app = open_page(storage=url)
+    assert app.sidebar.selectbox[0].value == "in-a-database"
+    assert app.metric[0].value == "3"
+
+
+def test_it_neither_writes_nor_imports_torch(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=formula)
+    before = {file: file.stat().st_mtime_ns for file in study.folder.rglob("*")}
     program = f"""
 import sys
 from streamlit.testing.v1 import AppTest
+sys.path.insert(0, {str(DASHBOARD.parent)!r})
 sys.argv = ["dashboard.py", {str(tmp_path)!r}]
-assert not AppTest.from_file({str(dashboard_script().resolve())!r}, default_timeout=30).run().exception
+app = AppTest.from_file({str(DASHBOARD)!r}, default_timeout=60).run()
+for page in {PAGES}:
+    app._page_hash = app.session_state["pages"][page]._script_hash
+    app.run()
+    assert not app.exception
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert {file: file.stat().st_mtime_ns for file in study.folder.rglob("*")} == before

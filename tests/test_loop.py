@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import nas
-from nas import Architecture, NasError, SearchSpace, TrialRecord
+from nas import Architecture, NasError, SearchSpace, Study, TrialRecord
 from nas.preflight import preflight
+from nas.records import SearchState
+from nas.workers import this_worker
 from tests.conftest import formula
 
 Report = Callable[[int, float], None]
@@ -289,3 +291,49 @@ def test_a_stopped_process_loses_nothing_that_is_finished(tmp_path: Path, how: s
     records = study.records()
     assert [record for record in records if record.finished][: len(kept)] == kept
     assert {record.state for record in records if not record.finished} <= {"failed"}
+
+
+def test_a_search_records_how_it_stands_while_it_runs_and_after(tmp_path: Path, tiny: SearchSpace) -> None:
+    seen = []
+
+    def evaluate(architecture: Architecture, report: Report) -> float:
+        state = Study.open("s", tmp_path).search_state()
+        assert state is not None
+        seen.append((state.trials, state.state, state.live))
+        return 0.5
+
+    study = nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=evaluate)
+    assert seen == [(2, "running", True)] * 2
+    assert study.search_state() == SearchState(2, "complete", this_worker())
+
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=stop)
+    assert Study.open("s", tmp_path).search_state() == SearchState(5, "interrupted", this_worker())
+
+
+def test_what_one_s_own_training_measures_is_kept(tmp_path: Path, tiny: SearchSpace) -> None:
+    class Result:
+        accuracy, measures = 0.5, {"latency (ms)": 3.25}
+
+    [record] = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=lambda *_: Result()).records()  # type: ignore[arg-type]
+    assert record.measures == {"latency (ms)": 3.25}
+    assert record.to_dict()["measures"] == {"latency (ms)": 3.25}
+
+
+def test_a_long_trial_s_curve_is_written_while_it_is_trained(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.loop.SECONDS_BETWEEN_REPORTS", 0.0)
+    seen = []
+
+    def evaluate(architecture: Architecture, report: Report) -> float:
+        for epoch in (1, 2):
+            report(epoch, epoch / 4)
+            seen.append(Study.open("s", tmp_path).records()[-1].curve)
+        return 0.75
+
+    nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=evaluate)
+    assert seen == [(0.25,), (0.25, 0.5)]

@@ -24,7 +24,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_holds_spaces_and_dashboard_but_no_package_called_app(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"nas"}
-    assert "nas/app/dashboard.py" in names
+    assert {f"nas/app/{file}" for file in ("server.py", "dashboard.py", "chart.js", ".streamlit/config.toml")} <= set(
+        names
+    )
     assert {f"nas/search_spaces/{name}.yaml" for name in ready_spaces()} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "tests" in name or "benchmarks" in name]
@@ -37,7 +39,7 @@ def test_works_from_any_directory(wheel: Path, tmp_path: Path) -> None:
     program = """
 import pathlib, nas, nas.resources
 assert pathlib.Path(nas.__file__).parts[-3] == "site", nas.__file__
-assert "site" in nas.resources.dashboard_script().parts and nas.resources.dashboard_script().is_file()
+assert "site" in nas.resources.dashboard_server().parts and nas.resources.dashboard_server().is_file()
 print(*nas.resources.ready_spaces())
 """
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -172,3 +172,11 @@ def test_a_bad_file_is_one_line_with_file_and_key(tmp_path: Path, path: str, val
 def test_an_unknown_name_lists_the_ready_ones() -> None:
     with pytest.raises(NasError, match=r"did you mean 'digits'.*ready: digits, groupconv32"):
         load_space("digit")
+
+
+@pytest.mark.parametrize("name", ["tiny", "digits"])
+def test_most_flops_are_those_of_the_largest_architecture(tiny: SearchSpace, name: str) -> None:
+    space = tiny if name == "tiny" else load_space(name)
+    largest = max(cost(space.architecture(point)).flops for point in space.points())
+    assert space.most_flops == largest
+    assert space.with_changes(max_flops=largest - 1).most_flops == largest - 1

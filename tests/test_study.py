@@ -1,19 +1,22 @@
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+import numpy as np
 import optuna
 import pytest
 import yaml
 
 from nas import NasError, SearchSpace, Study, cost
 from nas.configuration import StudyConfig
-from nas.records import Outcome
+from nas.records import Outcome, SearchState
 from nas.samplers import SAMPLERS, ValidSampler
 from nas.study import list_studies
+from nas.workers import this_worker
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
 
@@ -264,3 +267,90 @@ def test_optuna_dashboard_opens_the_storage(tmp_path: Path, config: StudyConfig)
     assert trial["values"] == [0.75, record.flops]
     params = {param["name"]: int(param["param_external_value"]) for param in trial["params"]}
     assert config.space.architecture(params) == record.architecture
+
+
+def test_records_know_when_and_where_they_were_trained(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    before = time.time()
+    complete(study, 0.75)
+    [record] = Study.open("s", tmp_path).records()
+    assert record.started is not None
+    assert record.ended is not None
+    assert before - 1 <= record.started <= record.ended <= time.time() + 1
+    assert record.worker == this_worker()
+
+
+def test_another_process_sees_how_far_a_trial_has_come(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    watcher = Study.open("s", tmp_path)
+    trial, _ = study.ask(sampler(study))
+    study.report(trial, [0.5, 0.625])
+    [record] = watcher.records()
+    assert (record.state, record.curve) == ("running", (0.5, 0.625))
+    study.tell(trial, Outcome(0.75, 1.5, (0.5, 0.625, 0.75), measures={"latency (ms)": 3.25}))
+    [record] = watcher.records()
+    assert (record.state, record.curve, record.measures) == ("complete", (0.5, 0.625, 0.75), {"latency (ms)": 3.25})
+    assert watcher.records()[0] is record  # what has ended is not read again
+
+
+def test_the_search_says_how_it_stands(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    assert study.search_state() is None
+    study.set_search_state(50, "running")
+    state = Study.open("s", tmp_path).search_state()
+    assert state == SearchState(50, "running", this_worker())
+    assert state.live
+    assert not state._replace(state="complete").live
+    host = this_worker().rpartition(":")[0]
+    assert not state._replace(worker=f"{host}:999999999").live  # killed, and could not say so
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_the_version_changes_with_whatever_is_written(tmp_path: Path, config: StudyConfig, database: bool) -> None:
+    study = Study.create("s", tmp_path, config, storage=f"sqlite:///{tmp_path}/trials.db" if database else None)
+    watcher = Study.open("s", tmp_path)
+    seen = [watcher.version()]
+    assert watcher.version() == seen[0]
+    trial, _ = study.ask(sampler(study))
+    seen.append(watcher.version())
+    study.report(trial, [0.5])
+    seen.append(watcher.version())
+    study.tell(trial, Outcome(0.75, 1.5))
+    seen.append(watcher.version())
+    study.set_search_state(9, "complete")
+    seen.append(watcher.version())
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_journal_that_was_replaced_or_removed_is_noticed(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    complete(study, 0.75)
+    journal = study.folder / "journal.log"
+    study.version()
+    journal.write_bytes(journal.read_bytes()[:100])
+    with pytest.raises(NasError, match="was replaced"):
+        study.version()
+    journal.unlink()
+    with pytest.raises(NasError, match="is missing"):
+        study.version()
+
+
+def test_a_database_s_studies_are_listed(tmp_path: Path, config: StudyConfig) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    for name in ("b", "a"):
+        Study.create(name, tmp_path, config, storage=url)
+    assert list_studies(tmp_path / "nowhere", storage=url) == ["a", "b"]
+    with pytest.raises(NasError, match="storage cannot be used"):
+        list_studies(tmp_path, storage="nonsense://")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
+def test_a_damaged_confusion_matrix_is_one_line(tmp_path: Path, config: StudyConfig, content: bytes) -> None:
+    study = Study.create("s", tmp_path, config)
+    assert study.confusion(0) is None
+    study.confusion_file(0).write_bytes(content)
+    with pytest.raises(NasError, match="is damaged"):
+        study.confusion(0)
+    np.save(study.confusion_file(0), np.zeros((2, 3), dtype=int))
+    with pytest.raises(NasError, match="is damaged"):
+        study.confusion(0)

@@ -77,6 +77,21 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
     assert all(torch.equal(value, result.weights[name]) for name, value in model.state_dict().items())
 
 
+def test_the_confusion_matrix_counts_every_validation_image(digits: ImageData, tiny: SearchSpace, network: Any) -> None:
+    data = on_device(digits, tiny.recipe, "cpu")
+    result = train(network, data, tiny.recipe)
+    assert result.confusion.sum(axis=1).tolist() == np.bincount(digits.validation.labels).tolist()
+    assert result.confusion.trace() / len(digits.validation.labels) == result.accuracy
+    built = build_network(network).eval()
+    built.load_state_dict(result.weights)
+    with torch.inference_mode():
+        images, _ = data.validation.plain(slice(None))
+        taken_for = built(images).argmax(dim=1).numpy()
+    counted = np.zeros((10, 10), dtype=int)
+    np.add.at(counted, (digits.validation.labels, taken_for), 1)
+    assert abs(result.confusion - counted).sum() <= 2  # another batch size may turn an image that lies on the border
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_with_that_reason(
     digits: ImageData, tiny: SearchSpace, network: Any
 ) -> None:

@@ -1,13 +1,11 @@
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 import nas
 from nas import SearchSpace
-from nas.chance import chance_difference
 from nas.tables import sparkline
 from nas.views import LiveView, PlainView
 from tests.conftest import formula
@@ -93,11 +91,3 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
 def test_sparkline_spans_lowest_to_highest() -> None:
     assert sparkline([0.1, 0.2, 0.8]) == "▁▂█"
     assert sparkline([0.5, 0.5]) == "▁▁"
-
-
-def test_chance_difference_is_the_spread_of_two_measured_accuracies() -> None:
-    rng = np.random.default_rng(0)
-    pairs = rng.binomial(300, 0.9, size=(20_000, 2)) / 300
-    spread = np.std(pairs[:, 0] - pairs[:, 1])
-    assert chance_difference(0.9, 300) == pytest.approx(2 * spread, rel=0.05)
-    assert chance_difference(1.0, 300) > 0

@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+
+from nas import SearchSpace
+from nas.axes import FLOPS, axes_of, round_steps
+from nas.picking import pick, references
+from nas.records import COMPLETE, FAILED, TrialRecord
+
+
+def trial(space: SearchSpace, number: int, accuracy: float | None, **params: int) -> TrialRecord:
+    point = {name: values[0] for name, values in space.parameters.items()} | {
+        name.replace("_", "."): value for name, value in params.items()
+    }
+    return TrialRecord(number, COMPLETE if accuracy is not None else FAILED, space.architecture(point), accuracy)
+
+
+@pytest.fixture
+def records(tiny: SearchSpace) -> list[TrialRecord]:
+    """Four trials with more and more FLOPs, the third beaten by the second; and one that failed."""
+    return [
+        trial(tiny, 0, 0.90, stage1_groups=4),
+        trial(tiny, 1, 0.95, stage1_groups=1),
+        trial(tiny, 2, 0.94, stage1_mid=12, stage1_groups=1),
+        trial(tiny, 3, 0.99, stage1_mid=16, stage1_groups=1, stage2_mid=32),
+        trial(tiny, 4, None, stage1_depth=2),
+    ]
+
+
+def test_the_pick_is_the_most_accurate_within_the_budget(records: list[TrialRecord]) -> None:
+    for budget, number in ((None, 3), (records[3].flops, 3), (records[3].flops - 1, 1), (records[1].flops - 1, 0)):
+        chosen = pick(records, FLOPS, budget)
+        assert chosen is not None
+        assert chosen.record.trial == number
+    assert pick(records, FLOPS, records[0].flops - 1) is None
+    assert pick([], FLOPS, None) is None
+
+
+def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> None:
+    chosen = pick(records, FLOPS, records[2].flops)
+    assert chosen is not None
+    assert (chosen.within, chosen.cheaper, chosen.dearer) == (3, records[0], records[3])
+    why, less, more = chosen.reasons(FLOPS, records[2].flops, 100)
+    assert "Trial 1 is the most accurate of the 3 complete trials with at most" in why
+    assert "95.00 %" in why
+    share = 100 * (1 - records[0].flops / records[1].flops)
+    assert (
+        f"trial 0, 5.00 points less accurate, a difference that may be chance on 100 images, for {share:.0f} %" in less
+    )
+    assert "trial 3, 4.00 points more accurate" in more
+    assert "chance" not in chosen.reasons(FLOPS, None, 100_000)[1]
+
+
+def test_references_are_the_best_of_their_shape(tiny: SearchSpace) -> None:
+    dense = [
+        trial(tiny, n, a, stage1_groups=1, stage2_groups=1, stage1_mid=m) for n, a, m in ((0, 0.8, 8), (1, 0.9, 16))
+    ]
+    doubling = trial(tiny, 2, 0.7, stage1_mid=16, stage1_groups=4, stage2_mid=32, stage2_groups=4)
+    other = trial(tiny, 3, 0.99, stage1_mid=16, stage1_groups=4, stage2_mid=16, stage2_groups=4)
+    assert references([*dense, doubling, other]) == {"ResNet-like": dense[1], "ResNeXt-like": doubling}
+    assert references([other]) == {}
+
+
+def test_axes_are_the_four_costs_and_what_was_measured(records: list[TrialRecord], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    timed = [replace(records[0], seconds=2.0, measures={"latency (ms)": 3.25}), *records[1:]]
+    axes = axes_of(timed)
+    assert list(axes) == ["flops", "params", "activations", "seconds", "latency (ms)"]
+    assert [axis.value(timed[0]) for axis in axes.values()] == [
+        records[0].flops,
+        records[0].params,
+        records[0].cost.activations,
+        2.0,
+        3.25,
+    ]
+    assert axes["latency (ms)"].value(timed[1]) is None
+    assert axes["flops"].text(12_400_000) == "12.4 M FLOPs"
+    assert axes["seconds"].text(185) == "3m 05s of training"
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 1), (135_000, 811_000), (0.003, 7.0), (99, 101), (1e9, 1.01e9)])
+def test_budgets_are_round_and_hold_both_ends(least: float, most: float) -> None:
+    steps = round_steps(least, most)
+    assert steps[0] <= least
+    assert steps[-1] >= most
+    assert steps == sorted(set(steps))
+    assert len(steps) % 10 == 0
