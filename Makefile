@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check dashboard bench clean
+.PHONY: demo test check dashboard bench screenshots clean
 
 demo: $(INSTALLED)   ## a search on the embedded digits, in about two minutes on two cores
 	$(BIN)/nas search digits --study demo --trials 24
@@ -23,6 +23,9 @@ dashboard: $(INSTALLED)   ## the dashboard on runs/
 
 bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+screenshots: $(INSTALLED)   ## the pictures of the documents, from a real study; needs Chromium
+	$(BIN)/python -m benchmarks.screenshots
 
 clean:   ## removes what the other targets made, but no runs
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

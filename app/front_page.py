@@ -8,9 +8,9 @@ import selection
 import streamlit as st
 
 from nas.axes import Axis, axes_of, round_steps
-from nas.figures import front_figure, front_numbers
+from nas.figures import front_figure
 from nas.picking import Pick, pick
-from nas.records import TrialRecord
+from nas.records import TrialRecord, knee_of
 from nas.units import count_text, percent_text
 
 HELP = (
@@ -54,7 +54,7 @@ def _headline(seen: live.Snapshot) -> None:
     columns[0].metric("trials finished", f"{finished:,}{total}")
     columns[1].metric("on the front", len(seen.front))
     columns[2].metric("best accuracy", percent_text(best.accuracy or 0.0))
-    knee = front_numbers(seen.records).knee or seen.front[0]
+    knee = knee_of(seen.front) or seen.front[0]
     columns[3].metric("knee of the front", f"{percent_text(knee.accuracy or 0.0)} · {count_text(knee.flops)}")
 
 

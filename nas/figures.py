@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from nas.axes import FLOPS, Axis
 from nas.chance import chance_difference, wilson_interval
-from nas.pareto import knee
 from nas.picking import references
-from nas.records import COMPLETE, FAILED, RUNNING, STOPPED, TrialRecord, front_of
+from nas.records import COMPLETE, FAILED, RUNNING, STOPPED, TrialRecord, front_of, knee_of
 from nas.units import percent_text
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ __all__ = [
     "front_figure",
     "front_numbers",
     "new_figure",
+    "thinned",
 ]
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
@@ -43,8 +43,9 @@ BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, YELLOW, GREY = (
 )
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
 BAND = "rgba(86, 180, 233, 0.18)"
-WEBGL_FROM = 1000
-"""Markers from which a trace is drawn by the GPU: below it, SVG is sharper and works everywhere."""
+DRAWN_WHOLE = 1000
+CELLS = (160, 100)
+"""Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
 
 
 MOST_CLASSES_NAMED = 20
@@ -76,15 +77,17 @@ def front_numbers(records: Sequence[TrialRecord], *, axis: Axis = FLOPS, images:
     """Parts the trials; `images` is how many validation images their accuracies are measured on."""
     front = front_of(records, by=axis.value)
     costs = np.array([axis.value(record) for record in front], dtype=float)
-    at = knee([record.accuracy or 0.0 for record in front], costs)
     floors = [_floor(record.accuracy or 0.0, images) for record in front]
     on_front = {record.trial for record in front}
     near, beaten = list[TrialRecord](), list[TrialRecord]()
-    for record in records:
-        value = axis.value(record)
-        if record.state == COMPLETE and record.trial not in on_front and value is not None:
-            below = int(np.searchsorted(costs, value, side="right")) - 1
-            (near if (record.accuracy or 0.0) >= floors[below] else beaten).append(record)
+    others = [
+        record
+        for record in records
+        if record.state == COMPLETE and record.trial not in on_front and axis.value(record) is not None
+    ]
+    below = np.searchsorted(costs, np.array([axis.value(record) for record in others], dtype=float), side="right") - 1
+    for record, place in zip(others, below.tolist(), strict=True):
+        (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
     band = list(zip(costs.tolist(), floors, strict=True)) if images else []
     states: dict[str, list[TrialRecord]] = {STOPPED: [], FAILED: [], RUNNING: []}
     for record in records:
@@ -92,7 +95,7 @@ def front_numbers(records: Sequence[TrialRecord], *, axis: Axis = FLOPS, images:
             states[record.state].append(record)
     return FrontNumbers(
         front,
-        front[at] if at is not None else None,
+        knee_of(front, by=axis.value),
         near,
         beaten,
         states[STOPPED],
@@ -119,8 +122,8 @@ def front_figure(
     points = _Points(figure, axis, floor=_lowest(records))
     if numbers.band:
         _draw_band(figure, numbers, most=max(axis.value(record) or 0.0 for record in records))
-    points.add("beaten", numbers.beaten, color=GREY, size=6, opacity=0.55)
-    points.add("beaten, perhaps by chance", numbers.near, color=SKY, size=7, opacity=0.9)
+    points.add("beaten", thinned(numbers.beaten, axis, log=log), color=GREY, size=6, opacity=0.55)
+    points.add("beaten, perhaps by chance", thinned(numbers.near, axis, log=log), color=SKY, size=7, opacity=0.9)
     points.add("stopped", numbers.stopped, color=ORANGE, size=8, symbol="triangle-down-open")
     points.add("failed", numbers.failed, color=VERMILION, size=8, symbol="x-thin-open", line=2)
     points.add("training now", numbers.running, color=GREEN, size=10, symbol="circle-open", line=2)
@@ -137,6 +140,25 @@ def front_figure(
         figure.update_xaxes(dtick="D2")
     figure.update_yaxes(title="validation accuracy", tickformat="~%")
     return figure
+
+
+def thinned(records: Sequence[TrialRecord], axis: Axis = FLOPS, *, log: bool = True) -> Sequence[TrialRecord]:
+    """Of many trials those that can be told apart in a figure: the first of each cell of a fine grid.
+
+    The first, so that what is drawn stays as more trials come.
+    """
+    if len(records) <= DRAWN_WHOLE:
+        return records
+    x = np.array([axis.value(record) for record in records], dtype=float)
+    y = np.array([record.accuracy for record in records], dtype=float)
+    if log:
+        x = np.log(np.maximum(x, np.finfo(float).tiny))
+    columns, rows = (
+        ((values - values.min()) / (np.ptp(values) or 1.0) * cells).astype(int)
+        for values, cells in zip((x, y), CELLS, strict=True)
+    )
+    _, kept = np.unique(columns * (CELLS[1] + 1) + rows, return_index=True)
+    return [records[index] for index in sorted(kept.tolist())]
 
 
 def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) -> "go.Figure":
@@ -243,9 +265,8 @@ class _Points:
         marker = {"color": color, "size": size, "symbol": symbol, "opacity": opacity, "line": {"width": line}}
         if line:
             marker["line"] = {"width": line, "color": color}
-        add = self._figure.add_scattergl if len(records) >= WEBGL_FROM and not staircase else self._figure.add_scatter
         errors = [(high - y, y - low) for (low, high), y in zip(intervals, heights, strict=True)] if intervals else []
-        add(
+        self._figure.add_scatter(
             name=name,
             x=[axis.value(record) for record in records],
             y=heights,

@@ -40,7 +40,8 @@ ENOUGH = 40
 """Complete trials below which the page says that there are too few."""
 FEWEST_OF_A_VALUE = 5
 HALVES = 40
-MOST_LINES = 1000
+MOST_RESAMPLED = 2000
+MOST_DRAWN = 500
 TREND_DEGREE = 3
 
 
@@ -108,7 +109,7 @@ def importances(sample: Sample, *, equal_flops: bool) -> list[Importance]:
     """Each choice's share of the variance of accuracy, or of accuracy at equal FLOPs, by the order of the space."""
     target = sample.at_equal_flops if equal_flops else sample.accuracy
     rng = np.random.default_rng(0)
-    draws = [rng.permutation(len(target))[: max(1, len(target) // 2)] for _ in range(HALVES)]
+    draws = [rng.permutation(len(target))[: max(1, min(len(target) // 2, MOST_RESAMPLED))] for _ in range(HALVES)]
     found = []
     for choice, values in sample.choices.items():
         again = [variance_explained(values[draw], target[draw]) for draw in draws]
@@ -232,10 +233,11 @@ def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
     """The share of trials below each error, a line for each value of a choice (Radosavovic et al., 2020)."""
     figure = new_figure(height=360, name=f"errors {choice}")
     for (value, errors), colour in zip(error_distributions(sample, choice).items(), _shades(), strict=False):
-        shares = np.arange(1, len(errors) + 1) / len(errors)
+        kept = _evenly(len(errors))
+        shares = (kept + 1) / len(errors)
         figure.add_scatter(
             name=f"{_spoken(choice).split()[-1]} {value} ({len(errors)} trials)",
-            x=errors,
+            x=errors[kept],
             y=shares,
             mode="lines",
             line={"shape": "hv", "color": colour, "width": 2},
@@ -247,9 +249,8 @@ def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
 
 
 def parallel_figure(sample: Sample) -> "go.Figure":
-    """A line for each trial through its choices, its FLOPs and its accuracy; of more than 1,000 an even part."""
-    n = len(sample.accuracy)
-    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_LINES)).round().astype(int)) if n else np.zeros(0, dtype=int)
+    """A line for each trial through its choices, its FLOPs and its accuracy; of more than 500 an even part."""
+    kept = _evenly(len(sample.accuracy))
     dimensions = []
     for choice, values in sample.choices.items():
         known = np.unique(values)
@@ -294,6 +295,11 @@ def _trend(x: Floats, y: Floats) -> Floats:
         return np.full_like(y, y.mean() if len(y) else 0.0)
     scaled = (x - x.mean()) / x.std()
     return np.asarray(np.polyval(np.polyfit(scaled, y, degree), scaled))
+
+
+def _evenly(count: int) -> NDArray[np.int64]:
+    """Indices of at most `MOST_DRAWN` of so many things, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_DRAWN)).round().astype(np.int64))
 
 
 def _spoken(choice: str) -> str:

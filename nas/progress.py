@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nas.figures import BLUE, COLOURS, GREY, new_figure
+from nas.figures import BLUE, COLOURS, GREY, new_figure, thinned
 from nas.pareto import hypervolume_history
 from nas.records import COMPLETE, SearchState, TrialRecord
 from nas.space import SearchSpace
@@ -106,13 +106,16 @@ def seconds_left(records: Sequence[TrialRecord], state: SearchState | None) -> f
 def hypervolume_figure(past: History, against: str) -> "go.Figure":
     """The hypervolume against what was spent, one of `AGAINST`."""
     figure = new_figure(height=320, name=f"hypervolume {against}")
+    grown = np.diff(past.hypervolume, prepend=0.0) > 0  # a line of steps needs no more than its ends and its rises
+    kept = sorted({0, len(grown) - 1, *np.flatnonzero(grown).tolist()}) if len(grown) else []
+    spent = getattr(past, against)
     figure.add_scatter(
         name="hypervolume",
-        x=getattr(past, against),
-        y=past.hypervolume,
+        x=[spent[index] for index in kept],
+        y=[past.hypervolume[index] for index in kept],
         mode="lines",
         line={"color": BLUE, "width": 2.5, "shape": "hv"},
-        customdata=[record.trial for record in past.records],
+        customdata=[past.records[index].trial for index in kept],
         hovertemplate="%{y:.1%} after %{x} (trial %{customdata})<extra></extra>",
     )
     figure.update_xaxes(title=AGAINST[against], rangemode="tozero")
@@ -141,9 +144,8 @@ def bands_figure(past: History) -> "go.Figure":
 def seconds_figure(past: History) -> "go.Figure":
     """How long each finished trial took, against its FLOPs."""
     figure = new_figure(height=320, name="seconds")
-    timed = [record for record in past.records if record.seconds is not None]
-    add = figure.add_scattergl if len(timed) > 1000 else figure.add_scatter
-    add(
+    timed = thinned([record for record in past.records if record.seconds is not None and record.accuracy is not None])
+    figure.add_scatter(
         name="trials",
         x=[record.flops for record in timed],
         y=[record.seconds for record in timed],

@@ -26,6 +26,7 @@ __all__ = [
     "TrialRecord",
     "best_of",
     "front_of",
+    "knee_of",
 ]
 
 COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
@@ -163,6 +164,14 @@ def front_of(
         [record.accuracy or 0.0 for record in complete], np.array([by(record) for record in complete], dtype=float)
     )
     return [complete[index] for index in indices]
+
+
+def knee_of(
+    front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("flops")
+) -> TrialRecord | None:
+    """The member of a front beyond which more cost buys little, on accuracy against the logarithm of the cost."""
+    at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))
+    return front[at] if at is not None else None
 
 
 def best_of(records: Sequence[TrialRecord], *, max_flops: int | None = None) -> TrialRecord:

@@ -1,15 +1,12 @@
 """The dashboard as a person meets it: a real search, a real server, a real browser (Debian's Chromium)."""
 
+import contextlib
 import io
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nas
+from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace
 from tests.conftest import formula
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytest.importorskip("streamlit")
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--enable-unsafe-swiftshader"]
 # Where a trial of a trace lies on the screen, and which trial it is.
 PLACE = """([name, index]) => {
   const chart = document.querySelector(".nas-chart"), trace = chart._fullData.find(trace => trace.name === name)
@@ -48,8 +44,8 @@ Serve = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with browsing() as started:
+        yield started
 
 
 @pytest.fixture
@@ -62,28 +58,9 @@ def page(browser: "Browser") -> Iterator["Page"]:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts `nas dashboard` on a free port; gives its address."""
-    servers: list[subprocess.Popen[bytes]] = []
-
-    def start(runs: Path, *options: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = ["-m", "nas.cli", "dashboard", "--runs", str(runs), "--port", str(port), "--no-browser", *options]
-        servers.append(subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL))
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health").close()
-                return address
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the dashboard does not answer")
-
-    yield start
-    for server in servers:
-        server.terminate()
-        assert server.wait(timeout=20) in (0, -signal.SIGTERM)
+    """Starts `nas dashboard`; gives its address."""
+    with contextlib.ExitStack() as servers:
+        yield lambda runs, *options: servers.enter_context(dashboard(runs, *options))
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float = 40) -> Any:

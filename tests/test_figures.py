@@ -8,7 +8,7 @@ import nas
 from nas import SearchSpace
 from nas.axes import axes_of
 from nas.chance import chance_difference, wilson_interval
-from nas.figures import confusion_figure, curves_figure, front_figure, front_numbers
+from nas.figures import confusion_figure, curves_figure, front_figure, front_numbers, thinned
 from nas.records import FAILED, RUNNING, STOPPED, TrialRecord
 from tests.conftest import formula
 from tests.test_picking import trial
@@ -93,11 +93,22 @@ def test_what_is_selected_and_the_budget_are_marked(records: list[TrialRecord]) 
     assert figure.layout.shapes[0].x0 == 1e5
 
 
-def test_many_points_are_drawn_by_the_gpu(tiny: SearchSpace) -> None:
-    many = [replace(trial(tiny, number, 0.5 - number / 1e4), trial=number) for number in range(1500)]
-    kinds = {trace.name: trace.type for trace in front_figure(many).data}
-    assert kinds["beaten"] == "scattergl"
-    assert kinds["front"] == "scatter"
+def test_of_many_trials_on_one_spot_the_first_is_drawn(tiny: SearchSpace) -> None:
+    rng = np.random.default_rng(0)
+    architectures = [tiny.architecture(tiny.sample(rng)) for _ in range(40)]
+    many = [
+        TrialRecord(number, "complete", architectures[number % 40], float(rng.integers(500)) / 500)
+        for number in range(20_000)
+    ]
+    assert thinned(many[:1000]) == many[:1000]
+    drawn = thinned(many)
+    assert 500 < len(drawn) < 5000
+    spots = np.array([(np.log(record.flops), record.accuracy) for record in drawn])
+    width = np.ptp([np.log(record.flops) for record in many]) / 160
+    for record in many[::7]:  # whatever is not drawn has one that is drawn in its place, no more than a cell away
+        far = abs(spots - (np.log(record.flops), record.accuracy))
+        assert ((far[:, 0] <= width) & (far[:, 1] <= 0.01)).any()
+    assert len(front_figure(many).data[0].x) < 5000
 
 
 def test_no_trials_are_an_empty_figure() -> None:
