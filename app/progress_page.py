@@ -35,11 +35,14 @@ def show(seen: live.Snapshot) -> None:
         words = f"hypervolume against {against}: {past.hypervolume[-1]:.1%} at the end"
         chart.chart(hypervolume_figure(past, against or "epochs"), "hypervolume", alt=words)
         st.caption(HYPERVOLUME)
-        st.markdown("**Time of each trial**")
-        chart.chart(seconds_figure(past), "seconds", alt="training time of each trial against its FLOPs")
     with right:
         st.markdown("**Best accuracy for each range of FLOPs**")
         chart.chart(bands_figure(past), "bands", alt="best accuracy so far in four ranges of FLOPs")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Time of each trial**")
+        chart.chart(seconds_figure(past), "seconds", alt="training time of each trial against its FLOPs")
+    with right:
         _failures(seen)
 
 

@@ -1,18 +1,22 @@
-"""Runs every benchmark and prints its table in Markdown."""
+"""Runs every benchmark, or those that are named, and prints its table in Markdown."""
 
 import os
 import platform
+import sys
 
 import torch
 
-from benchmarks import bookkeeping, costing, startup, threads, training
+from benchmarks import bookkeeping, costing, dashboards, startup, threads, training
+
+MODULES = (costing, training, threads, bookkeeping, startup, dashboards)
 
 
 def main() -> None:
     """Prints the machine, then a table for each benchmark."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores, GPU: {gpu}")
-    for module in (costing, training, threads, bookkeeping, startup):
+    chosen = [module for module in MODULES if module.__name__.rpartition(".")[2] in sys.argv[1:] or not sys.argv[1:]]
+    for module in chosen:
         print(f"\n### {(module.__doc__ or '').strip().splitlines()[0]}\n")
         print("| what | median | lowest | highest |\n|---|---|---|---|")
         for what, figures, unit in module.measure():

@@ -295,7 +295,9 @@ class _Points:
     def _height(self, record: TrialRecord) -> float:
         if record.accuracy is not None:
             return record.accuracy
-        return record.curve[-1] if record.curve and record.state != FAILED else self._floor
+        if record.state == FAILED or not record.curve:
+            return self._floor
+        return max(record.curve[-1], self._floor)  # a first epoch at chance would squeeze all others together
 
 
 def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> None:

@@ -110,7 +110,7 @@ def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) ->
     if page == "front":
         traces = {trace["name"]: trace for trace in figures(app)["front"]["data"]}
         assert traces["training now"]["customdata"] == [4]
-        assert traces["training now"]["y"] == [0.25]
+        assert traces["training now"]["text"][0].startswith(running.records()[4].name + " · 25.00 % after epoch 1")
         assert traces["failed"]["customdata"] == [3]
     if page == "progress":
         [workers] = [frame.value for frame in app.dataframe]

@@ -76,3 +76,9 @@ def test_every_option_is_in_the_guide(command: str) -> None:
 def test_the_architecture_document_lists_the_modules_in_order() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert re.findall(r"^      (\w+)\.py", text, flags=re.MULTILINE) == ORDER
+
+
+@pytest.mark.parametrize("file", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda file: file.name)
+def test_pictures_and_links_are_there(file: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (file.parent / target).exists(), target

@@ -72,19 +72,20 @@ def test_trials_without_an_accuracy_are_told_apart_below_all_others(tiny: Search
     records = [
         *complete,
         replace(trial(tiny, 2, None), state=FAILED, reason="out_of_memory"),
-        replace(trial(tiny, 3, None), state=STOPPED, curve=(0.2, 0.3)),
+        replace(trial(tiny, 3, None), state=STOPPED, curve=(0.2, 0.55)),
         replace(trial(tiny, 4, None), state=RUNNING, curve=(0.6,)),
         replace(trial(tiny, 5, None), state=RUNNING),
+        replace(trial(tiny, 7, None), state=RUNNING, curve=(0.1,)),
         replace(trial(tiny, 6, None), state=FAILED, reason="interrupted"),
     ]
     traces = {trace.name: trace for trace in front_figure(records).data}
     assert list(traces["failed"].customdata) == [2]
     assert "out_of_memory" in traces["failed"].text[0]
     assert traces["failed"].y[0] < 0.5
-    assert list(traces["stopped"].y) == [0.3]
-    assert list(traces["training now"].customdata) == [4, 5]
+    assert list(traces["stopped"].y) == [0.55]
+    assert list(traces["training now"].customdata) == [4, 5, 7]
     assert traces["training now"].y[0] == 0.6
-    assert traces["training now"].y[1] < 0.5
+    assert 0.4 < traces["training now"].y[1] == traces["training now"].y[2] < 0.5  # at chance: on the floor
 
 
 def test_what_is_selected_and_the_budget_are_marked(records: list[TrialRecord]) -> None:
