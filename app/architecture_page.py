@@ -8,6 +8,7 @@ import selection
 import streamlit as st
 
 from nas.comparison import difference, verdict
+from nas.confusion import load_confusion
 from nas.drawing import cost_figure
 from nas.errors import NasError
 from nas.figures import confusion_figure
@@ -85,7 +86,7 @@ def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
 def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
     st.markdown("**What it takes for what**")
     try:
-        matrix = seen.study.confusion(record.trial)
+        matrix = load_confusion(seen.study.confusion_file(record.trial))
     except NasError as error:
         st.text(str(error))
         return

@@ -17,6 +17,7 @@ import selection
 import streamlit as st
 import trials_page
 
+from nas.axes import axes_of
 from nas.errors import NasError
 from nas.progress import seconds_left
 from nas.units import duration_text
@@ -46,10 +47,13 @@ def main() -> None:
     seen: live.Snapshot | None = None
     try:
         names = live.names(place)
-        if names or selection.current().study:
-            selection.choose(study=selection.current().study or names[0])
-            seen = live.snapshot(str(selection.current().study), place)
-        problem = partial(messages.no_study, place)
+        asked = selection.current().study or next(iter(names), None)
+        selection.choose(study=asked)
+        problem = partial(messages.no_study, place, names, asked)
+        if asked in names:
+            seen = live.snapshot(str(asked), place)
+            if selection.current().axis not in axes_of(seen.records):
+                selection.choose(axis="flops")
     except NasError as error:
         problem = partial(messages.calm, "The study cannot be read", str(error))
     pages = {

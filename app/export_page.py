@@ -45,7 +45,7 @@ def show(seen: live.Snapshot) -> None:
     panel.facts(seen, record)
     source = st.text_input(
         "Where the images are now",
-        key="source",
+        key=f"source of {seen.study.name}",
         placeholder=str(seen.study.config.data.get("source", "")),
         help="Only if they were moved since the search. They are needed to check that the files give the accuracy.",
     )
@@ -54,11 +54,16 @@ def show(seen: live.Snapshot) -> None:
     where = ["--runs", place.runs] if place.runs != "runs" else []
     where += ["--storage", place.storage] if place.storage else []
     command = ["export", seen.study.name, "--trial", str(trial), *data, *where]
-    if st.button("Export", type="primary", icon=":material/deployed_code_update:"):
+    kept = seen.study.weights_file(trial).is_file()
+    if not kept:
+        messages.calm(
+            "Nothing to export", "Its weights are not in the study's folder: deleted, or trained by one's own."
+        )
+    if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept):
         with st.spinner("Writing the files, loading them back and measuring their accuracy …"):
-            st.session_state["bundle"] = (trial, *_export(command, f"{seen.study.name}-trial-{trial}"))
+            st.session_state["bundle"] = (command, *_export(command, f"{seen.study.name}-trial-{trial}"))
     done = st.session_state.get("bundle")
-    if done and done[0] == trial:
+    if done and done[0] == command:
         _, said, bundle = done
         if bundle is None:
             messages.calm("It could not be exported", said)

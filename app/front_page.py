@@ -10,8 +10,8 @@ import streamlit as st
 from nas.axes import Axis, axes_of, round_steps
 from nas.figures import front_figure
 from nas.picking import Pick, pick
-from nas.records import TrialRecord, knee_of
-from nas.units import count_text, percent_text
+from nas.records import TrialRecord, front_of, knee_of
+from nas.units import percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
@@ -25,10 +25,11 @@ def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    _headline(seen)
+    axis = axes_of(seen.records)[selection.current().axis]
+    _headline(seen, axis)
     left, right = st.columns([1.6, 1], gap="medium")
     with left:
-        axis, logarithmic = _controls(seen)
+        logarithmic = _controls(seen, axis)
         picked = pick(seen.records, axis, selection.current().budget)
         open_trial = seen.find(selection.current().trial)
         figure = front_figure(
@@ -46,24 +47,25 @@ def show(seen: live.Snapshot) -> None:
         _beside(seen, axis, picked, open_trial)
 
 
-def _headline(seen: live.Snapshot) -> None:
-    best = seen.front[-1]
+def _headline(seen: live.Snapshot, axis: Axis) -> None:
+    front = front_of(seen.records, by=axis.value)
     finished = sum(record.finished for record in seen.records)
-    columns = st.columns(4)
-    total = f" of {seen.search.trials}" if seen.search and seen.search.trials > finished else ""
-    columns[0].metric("trials finished", f"{finished:,}{total}")
-    columns[1].metric("on the front", len(seen.front))
-    columns[2].metric("best accuracy", percent_text(best.accuracy or 0.0))
-    knee = knee_of(seen.front) or seen.front[0]
-    columns[3].metric("knee of the front", f"{percent_text(knee.accuracy or 0.0)} · {count_text(knee.flops)}")
+    total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > finished else ""
+    knee = knee_of(front, by=axis.value)
+    at = f"{percent_text(knee.accuracy or 0.0)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
+    panel.metrics(
+        {
+            "trials finished": f"{finished:,}{total}",
+            "on the front": str(len(front)),
+            "best accuracy": percent_text(front[-1].accuracy or 0.0),
+            "knee of the front": at,
+        }
+    )
 
 
-def _controls(seen: live.Snapshot) -> tuple[Axis, bool]:
-    """Axis, its scale, and the budget on it."""
-    axes = axes_of(seen.records)
-    chosen = selection.current()
-    axis = axes.get(chosen.axis, axes["flops"])
-    columns = st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
+def _controls(seen: live.Snapshot, axis: Axis) -> bool:
+    """Axis, its scale, and the budget on it; whether the scale is logarithmic."""
+    axes, columns = axes_of(seen.records), st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
     st.session_state["axis"] = axis.key
     columns[0].selectbox(
         "Cost",
@@ -73,18 +75,21 @@ def _controls(seen: live.Snapshot) -> tuple[Axis, bool]:
         on_change=lambda: selection.choose(axis=st.session_state["axis"], budget=None),
     )
     scale = columns[1].segmented_control("Scale", ["log", "linear"], default="log", required=True, key="scale")
-    values = [value for record in seen.records if (value := axis.value(record)) is not None and value > 0]
-    steps: list[float | None] = [*round_steps(min(values), max(values)), None]
-    budget = chosen.budget if chosen.budget in steps else None
+    values = [value for record in seen.records if (value := axis.value(record)) is not None]
+    if min(values) <= 0:
+        columns[2].caption("Some values are not positive: no log scale, and no budget.")
+        return False
+    budget = selection.current().budget
+    steps = {*round_steps(min(values), max(values)), *([budget] if budget is not None else [])}
     st.session_state["budget"] = budget
     columns[2].select_slider(
         "Budget",
-        steps,
+        [*sorted(steps), None],
         key="budget",
         format_func=lambda step: axis.text(step) if step is not None else "no limit",
         on_change=lambda: selection.choose(budget=st.session_state["budget"], trial=None),
     )
-    return axis, scale != "linear"
+    return scale != "linear"
 
 
 def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: TrialRecord | None) -> None:
@@ -103,7 +108,7 @@ def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: Tr
     st.text(record.name)
     if open_trial is None and picked is not None:
         for sentence in picked.reasons(axis, selection.current().budget, seen.images):
-            st.caption(sentence)
+            st.text(sentence)  # it holds the names of what was measured
     panel.facts(seen, record)
     buttons = st.columns(3)
     if buttons[0].button("Details", help="The page Architecture.", width="stretch"):

@@ -91,7 +91,7 @@ def _distribution(sample: insights.Sample) -> None:
         return
     chart.chart(figure, "errors", alt=f"cumulative distribution of error by {choice}")
     st.caption(
-        "The share of trials with at most this error, for each number of groups: a line further to the left and higher "
+        "The share of trials with at most this error, for each value: a line further to the left and higher "
         "is a better part of the space (the plot of Radosavovic et al., arXiv:2003.13678). Values with fewer than five "
         "trials are left out."
     )

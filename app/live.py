@@ -114,7 +114,8 @@ def watch(seen: Snapshot | None, asked: str | None, place: Place) -> None:
 def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
     try:
         if seen is None:
-            return bool(names(place)) and bool(snapshot(asked or names(place)[0], place))
+            known = names(place)
+            return (asked or next(iter(known), None)) in known and bool(snapshot(asked or known[0], place))
         state = seen.study.search_state()
         return seen.study.version() != seen.version or state is None or not state.live
     except NasError:

@@ -5,6 +5,7 @@ Whatever comes from a study, a file or an error is shown by `st.text` and `st.co
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 
 import chart
 import live
@@ -23,8 +24,12 @@ def calm(title: str, text: str, *, command: str | None = None) -> None:
             st.code(command, language="bash")
 
 
-def no_study(place: live.Place) -> None:
-    """The folder holds no study yet."""
+def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None:
+    """The folder holds no study yet, or not the one that was asked for."""
+    if asked is not None:
+        others = "Choose another one on the left." if names else "There is none at all."
+        calm("No such study", f"There is no study '{asked[:100]}' in {place.runs}. {others}")
+        return
     where = "" if place.runs == "runs" else f" --runs {shlex.quote(place.runs)}"
     calm(
         "No study yet",

@@ -15,13 +15,23 @@ from nas.units import count_text, duration_text, percent_text
 MOST_OFFERED = 300
 
 
+def metrics(values: dict[str, str]) -> None:
+    """A row of numbers, each below its name; in a narrow window it goes on in the next line."""
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        for name, value in values.items():
+            st.metric(name, value, width="content")
+
+
 def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     """Accuracy with its interval, FLOPs, parameters, seconds."""
-    columns = st.columns([1.25, 1, 1, 1])
-    columns[0].metric("accuracy", percent_text(record.accuracy) if record.accuracy is not None else "–")
-    columns[1].metric("FLOPs", count_text(record.flops))
-    columns[2].metric("parameters", count_text(record.params))
-    columns[3].metric("training", duration_text(record.seconds) if record.seconds is not None else "–")
+    metrics(
+        {
+            "accuracy": percent_text(record.accuracy) if record.accuracy is not None else "–",
+            "FLOPs": count_text(record.flops),
+            "parameters": count_text(record.params),
+            "training": duration_text(record.seconds) if record.seconds is not None else "–",
+        }
+    )
     if record.accuracy is not None and seen.images:
         low, high = wilson_interval(record.accuracy, seen.images)
         st.caption(f"{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images")

@@ -6,6 +6,7 @@ from statistics import median
 import chart
 import live
 import pandas as pd
+import panel
 import streamlit as st
 
 from nas.progress import AGAINST, bands_figure, history, hypervolume_figure, seconds_figure, seconds_left
@@ -23,14 +24,20 @@ def show(seen: live.Snapshot) -> None:
     past = history(seen.records, seen.study.config.space)
     _headline(seen)
     _workers(seen)
-    if not past.trials:
-        st.info("No trial has ended yet; the figures appear here by themselves.")
+    _failures(seen)
+    if not any(record.accuracy is not None for record in past.records):
+        st.caption("The figures appear once a trial is complete.")
         return
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Hypervolume**")
         against = st.segmented_control(
-            "against", list(AGAINST), default="epochs", required=True, key="against", label_visibility="collapsed"
+            "against",
+            list(AGAINST),
+            default="epochs" if past.epochs[-1] else "trials",
+            required=True,
+            key="against",
+            label_visibility="collapsed",
         )
         words = f"hypervolume against {against}: {past.hypervolume[-1]:.1%} at the end"
         chart.chart(hypervolume_figure(past, against or "epochs"), "hypervolume", alt=words)
@@ -38,12 +45,10 @@ def show(seen: live.Snapshot) -> None:
     with right:
         st.markdown("**Best accuracy for each range of FLOPs**")
         chart.chart(bands_figure(past), "bands", alt="best accuracy so far in four ranges of FLOPs")
-    left, right = st.columns(2, gap="large")
+    left, _ = st.columns(2, gap="large")
     with left:
         st.markdown("**Time of each trial**")
         chart.chart(seconds_figure(past), "seconds", alt="training time of each trial against its FLOPs")
-    with right:
-        _failures(seen)
 
 
 def _headline(seen: live.Snapshot) -> None:
@@ -51,12 +56,15 @@ def _headline(seen: live.Snapshot) -> None:
     finished = sum(record.finished for record in seen.records)
     times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
     left = seconds_left(seen.records, seen.search)
-    columns = st.columns(4)
     total = seen.search.trials if seen.search else finished
-    columns[0].metric("trials finished", f"{finished:,} of {max(total, finished):,}")
-    columns[1].metric("median time of a trial", duration_text(median(times)) if times else "–")
-    columns[2].metric("epochs trained", f"{sum(len(record.curve) for record in seen.records):,}")
-    columns[3].metric("time left", f"about {duration_text(left)}" if left is not None else "–")
+    panel.metrics(
+        {
+            "trials finished": f"{finished:,} of {max(total, finished):,}",
+            "median time of a trial": duration_text(median(times)) if times else "–",
+            "epochs trained": f"{sum(len(record.curve) for record in seen.records):,}",
+            "time left": f"about {duration_text(left)}" if left is not None else "–",
+        }
+    )
     st.progress(min(1.0, finished / total) if total else 0.0)
     st.caption(" · ".join(f"{count:,} {state}" for state, count in states.items()))
 

@@ -40,7 +40,7 @@ class Selection:
         return cls(
             query.get("study"),
             _whole(query.get("trial", "")),
-            tuple(number for number in compared if number is not None)[:MOST_COMPARED],
+            tuple(dict.fromkeys(number for number in compared if number is not None))[:MOST_COMPARED],
             query.get("axis", "flops"),
             budget if 0 < budget < float("inf") else None,
         )
@@ -88,4 +88,4 @@ def go_to(page: str) -> NoReturn:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) < 10 else None

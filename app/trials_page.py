@@ -3,6 +3,7 @@
 from typing import Any
 
 import live
+import numpy as np
 import pandas as pd
 import selection
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from nas.rows import csv_text, trial_rows
 from nas.units import count_text
 
+MOST_ROWS, MOST_STEPS = 15, 40
 COLUMNS = {
     "front": st.column_config.TextColumn(
         "front", width="small", help="No other trial beats it on both accuracy and FLOPs."
@@ -31,7 +33,7 @@ def show(seen: live.Snapshot) -> None:
         return
     frame = pd.DataFrame(rows)
     kept = frame[_filter(frame, seen)]
-    key = _key(kept)
+    key = _key(seen.study.name, kept)
     marked = _marked(kept, key)
     columns = st.columns([2.2, 1, 1, 1], vertical_alignment="center")
     columns[0].caption(
@@ -56,7 +58,7 @@ def show(seen: live.Snapshot) -> None:
     st.dataframe(
         kept.assign(front=kept["front"].map({True: "★", False: ""}), reason=kept["reason"].fillna("")),
         key=key,
-        height=min(600, 40 + 35 * max(1, len(kept))),
+        height="content" if len(kept) <= MOST_ROWS else 560,
         hide_index=True,
         column_config=COLUMNS,
         on_select="rerun",
@@ -74,11 +76,16 @@ def _marked(kept: pd.DataFrame, key: str) -> list[int]:
 
 def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
     """Which rows the widgets above the table leave."""
+    study = seen.study.name  # another study has its own filters
     first, second = st.columns([1.4, 1, 1]), st.columns(3)
-    words = first[0].text_input("Search", key="words", placeholder="architecture, state, reason or number").lower()
-    states = first[1].multiselect("State", ["front", *sorted(frame["state"].unique())], key="states")
+    words = (
+        first[0]
+        .text_input("Search", key=f"words of {study}", placeholder="architecture, state, reason or number")
+        .lower()
+    )
+    states = first[1].multiselect("State", ["front", *sorted(frame["state"].unique())], key=f"states of {study}")
     groups = sorted({stage.groups for record in seen.records for stage in record.architecture.stages})
-    wanted = first[2].multiselect("Groups in any stage", groups, key="groups")
+    wanted = first[2].multiselect("Groups in any stage", groups, key=f"groups of {study}")
     keep = pd.Series(True, index=frame.index)
     if words:
         texts = (
@@ -90,31 +97,43 @@ def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
     if wanted:
         having = [any(stage.groups in wanted for stage in record.architecture.stages) for record in seen.records]
         keep &= pd.Series(having, index=frame.index)
-    keep &= _between(second[0], "Accuracy", frame["accuracy"], lambda value: f"{value:.1%}", "accuracy range")
-    keep &= _between(second[1], "FLOPs", frame["flops"], count_text, "flops range")
+    keep &= _between(second[0], "Accuracy", frame["accuracy"], lambda value: f"{value:.1%}", f"accuracy of {study}")
+    keep &= _between(second[1], "FLOPs", frame["flops"], count_text, f"flops of {study}")
     depths = pd.Series(
         [sum(stage.depth for stage in record.architecture.stages) for record in seen.records], index=frame.index
     )
-    return keep & _between(second[2], "Blocks", depths, lambda value: f"{value:.0f}", "blocks range")
+    return keep & _between(second[2], "Blocks", depths, lambda value: f"{value:.0f}", f"blocks of {study}")
 
 
 def _between(place: Any, name: str, values: "pd.Series[float]", write: Any, key: str) -> "pd.Series[bool]":
-    """A slider over the values that occur; where it is not moved, trials without a value stay."""
+    """A slider over the values that occur. A handle at an end stays there as values come, and lets all through."""
     known = sorted(values.dropna().unique().tolist())
     if len(known) < 2:
         return pd.Series(True, index=values.index)
-    steps = known if len(known) <= 40 else [known[round(at * (len(known) - 1) / 39)] for at in range(40)]
-    low, high = place.select_slider(name, steps, value=(steps[0], steps[-1]), format_func=write, key=key)
-    if (low, high) == (steps[0], steps[-1]):
-        return pd.Series(True, index=values.index)
-    return values.between(low, high)
+    steps = (
+        known if len(known) <= MOST_STEPS else [known[round(at)] for at in np.linspace(0, len(known) - 1, MOST_STEPS)]
+    )
+    ends = (steps[0], steps[-1])
+    first, last = st.session_state.get(f"ends of {key}", ends)
+    if key in st.session_state and (first, last) != ends:
+        low, high = st.session_state[key]
+        low = steps[0] if low <= first else min(steps, key=lambda step: abs(step - low))
+        high = steps[-1] if high >= last else min(steps, key=lambda step: abs(step - high))
+        st.session_state[key] = (low, high)
+    st.session_state[f"ends of {key}"] = ends
+    low, high = place.select_slider(name, steps, value=ends, format_func=write, key=key)
+    keep = pd.Series(True, index=values.index)
+    if low > steps[0]:
+        keep &= values >= low
+    if high < steps[-1]:
+        keep &= values <= high
+    return keep
 
 
-def _key(kept: pd.DataFrame) -> str:
+def _key(study: str, kept: pd.DataFrame) -> str:
     """Another table where its rows are not the earlier ones and perhaps more: marks go by a row's place."""
     numbers = kept["trial"].tolist()
-    before: list[int] = st.session_state.get("listed", [])
-    if numbers[: len(before)] != before:
-        st.session_state["table"] = st.session_state.get("table", 0) + 1
-    st.session_state["listed"] = numbers
-    return f"trials-{st.session_state.get('table', 0)}"
+    before: list[int] = st.session_state.get(f"listed of {study}", [])
+    version = st.session_state.get(f"table of {study}", 0) + (numbers[: len(before)] != before)
+    st.session_state[f"listed of {study}"], st.session_state[f"table of {study}"] = numbers, version
+    return f"trials of {study}, {version}"

@@ -31,7 +31,8 @@ def main(runs: Path) -> None:
         for scheme in ("light", "dark"):
             page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
             for name, path in PAGES.items():
-                url = f"{address}/{path}?study={STUDY}&compared={compared}"
+                chosen = f"&compared={compared}" if name == "compare" else ""
+                url = f"{address}/{path}?study={STUDY}{chosen}"
                 photograph(page, url, PICTURES / f"{name}-{scheme}.png", tall=name != "front")
         page = browser.new_context(viewport=NARROW, color_scheme="light").new_page()
         photograph(page, f"{address}/?study={STUDY}", PICTURES / "front-narrow.png")
@@ -48,7 +49,7 @@ def photograph(page: "Page", url: str, file: Path, *, tall: bool = False) -> Non
         page.set_viewport_size({"width": size["width"], "height": max(size["height"], min(int(height), TALL))})
         page.wait_for_timeout(1500)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(file, optimize=True)
     page.set_viewport_size({"width": size["width"], "height": size["height"]})
     print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
 

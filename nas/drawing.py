@@ -96,7 +96,7 @@ def drawing_numbers(architecture: Architecture) -> Drawing:
             y -= 0.9
         size, cin = -(-size // stage.stride), stage.out
         labels.append(Label((top + y) / 2 + 0.6, *_words(part, stage, size)))
-    y -= 0.4
+    y = min(y - 0.4, labels[-1].y - 2.4)  # its label is two lines high as well
     bars.append(Bar("classifier", CLASSIFIER, architecture.classes, 1, y))
     labels.append(Label(y, "classifier", f"mean of {cin} → {architecture.classes} classes"))
     return Drawing(bars, skips, labels, 1.4 - y)

@@ -49,6 +49,8 @@ CELLS = (160, 100)
 
 
 MOST_CLASSES_NAMED = 20
+SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
+"""An axis of shares: no more of it is shown than there is."""
 TICK_GAP = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
 """Room between the labels of an axis and the bars that begin at it."""
 
@@ -135,10 +137,10 @@ def front_figure(
     points.add("selected", chosen, color=VERMILION, size=19, symbol="circle-open", line=3)
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title=axis.title, type="log" if log else "linear", tickformat="~s")
+    figure.update_xaxes(title=html.escape(axis.title), type="log" if log else "linear", tickformat="~s")
     if log:
         figure.update_xaxes(dtick="D2")
-    figure.update_yaxes(title="validation accuracy", tickformat="~%")
+    figure.update_yaxes(title="validation accuracy", **SHARES)
     return figure
 
 
@@ -188,7 +190,7 @@ def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) 
     figure.update_xaxes(title="epoch", tickformat="d")
     if max((len(record.curve) for record in records), default=0) <= 20:
         figure.update_xaxes(dtick=1)
-    figure.update_yaxes(title="validation accuracy", tickformat="~%")
+    figure.update_yaxes(title="validation accuracy", **SHARES)
     figure.update_layout(showlegend=len(records) > 1)
     return figure
 
@@ -271,7 +273,10 @@ class _Points:
             x=[axis.value(record) for record in records],
             y=heights,
             customdata=[record.trial for record in records],
-            text=[f"{record.name} · {_result(record)} · {axis.text(axis.value(record) or 0.0)}" for record in records],
+            text=[
+                html.escape(f"{record.name} · {_result(record)} · {axis.text(axis.value(record) or 0.0)}")
+                for record in records
+            ],
             hovertemplate=f"trial %{{customdata}} ({name})<br>%{{text}}<extra></extra>",
             mode="lines+markers" if staircase else "markers",
             marker=marker,

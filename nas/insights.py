@@ -43,6 +43,7 @@ HALVES = 40
 MOST_RESAMPLED = 2000
 MOST_DRAWN = 500
 TREND_DEGREE = 3
+ROUNDING = 1e-9
 
 
 class Sample(NamedTuple):
@@ -86,7 +87,8 @@ def sample_of(records: Sequence[TrialRecord], space: SearchSpace) -> Sample:
     accuracy = np.array([record.accuracy for record in complete], dtype=float)
     log_flops = np.log([record.flops for record in complete]) if complete else np.zeros(0)
     choices = {name: np.array([point[name] for point in points], dtype=np.int64) for name in space.parameters}
-    return Sample(choices, accuracy, log_flops, accuracy - _trend(log_flops, accuracy))
+    rest = accuracy - _trend(log_flops, accuracy)
+    return Sample(choices, accuracy, log_flops, np.where(abs(rest) < ROUNDING, 0.0, rest))
 
 
 def variance_explained(values: NDArray[np.int64], target: Floats) -> float:
@@ -167,7 +169,7 @@ def effects_figure(sample: Sample, field: str) -> "go.Figure":
     """Points of accuracy gained or lost at equal FLOPs by each value of a field (depth, mid, groups)."""
     figure = new_figure(height=320, name=f"effects {field}")
     choices = [choice for choice in sample.choices if choice.endswith(f".{field}")]
-    for choice, colour in zip(choices, COLOURS, strict=False):
+    for choice, colour in zip(choices, _shades(), strict=False):
         found = effects(sample, choice)
         figure.add_scatter(
             name=_spoken(choice).removesuffix(f" {field}"),

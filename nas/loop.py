@@ -1,6 +1,5 @@
 """search(): ask, train, tell, until the study has as many trials as it is to have. One exit for every trial."""
 
-import io
 import math
 import re
 import time
@@ -14,13 +13,13 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.configuration import StudyConfig
+from nas.confusion import save_confusion
 from nas.data import ImageData
 from nas.errors import DataError, InvalidValue, StudyError, TrainingFailed
 from nas.loading import DIGITS, load_data
-from nas.records import INTERRUPTED, RUNNING, Outcome, TrialRecord
+from nas.records import INTERRUPTED, RESERVED_NAMES, RUNNING, Outcome, TrialRecord
 from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
-from nas.storage import write_whole
 from nas.study import Study
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
@@ -195,7 +194,7 @@ def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener
     try:
         result = evaluate(record.architecture, report)
         reached = _checked(getattr(result, "accuracy", result))
-        measures = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
+        measures = _measures(result, study.config.space)
         _keep_artifacts(result, study, record)
         accuracy, reason = reached, None
     except StudyError:  # no trial's fault: the study cannot keep what is trained
@@ -224,6 +223,17 @@ def _checked(value: Any) -> float:
     return accuracy
 
 
+def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
+    """What else a training measured; a value that is not finite counts as not measured."""
+    measured = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
+    taken = next((name for name in measured if name in RESERVED_NAMES or name in space.parameters), None)
+    if taken is not None:
+        raise TrainingFailed(
+            "bad_measures", f"measures has {taken!r}, which every trial has already; name it otherwise"
+        )
+    return {name: value for name, value in measured.items() if math.isfinite(value)}
+
+
 def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord) -> None:
     """The weights and the confusion matrix of a trial, where the training gave them."""
     weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
@@ -235,9 +245,7 @@ def _keep_artifacts(result: "float | TrainingResult", study: Study, record: Tria
             save_weights(file, weights, record.architecture)
         if confusion is not None:
             file = study.confusion_file(record.trial)
-            content = io.BytesIO()
-            np.save(content, confusion, allow_pickle=False)
-            write_whole(file, content.getvalue())
+            save_confusion(file, confusion)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
 

@@ -42,11 +42,12 @@ def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:
     """The position on a front where more FLOPs begin to buy little: the farthest above the chord of its ends.
 
     Takes a front sorted by FLOPs; works on accuracy against log FLOPs, as the front is drawn. None where no member
-    lies above the chord, as on a front of two.
+    lies above the chord, as on a front of two, and where a cost is not positive.
     """
-    values, costs = np.asarray(accuracy, dtype=float), np.log(np.asarray(flops, dtype=float))
-    if len(values) < 3 or costs[-1] == costs[0]:
+    values, costs = np.asarray(accuracy, dtype=float), np.asarray(flops, dtype=float)
+    if len(values) < 3 or costs[-1] == costs[0] or costs[0] <= 0:
         return None
+    costs = np.log(costs)
     chord = values[0] + (values[-1] - values[0]) * (costs - costs[0]) / (costs[-1] - costs[0])
     above = values - chord
     return int(np.argmax(above)) if above.max() > 0 else None

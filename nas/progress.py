@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nas.figures import BLUE, COLOURS, GREY, new_figure, thinned
+from nas.figures import BLUE, COLOURS, GREY, SHARES, new_figure, thinned
 from nas.pareto import hypervolume_history
 from nas.records import COMPLETE, SearchState, TrialRecord
 from nas.space import SearchSpace
@@ -137,7 +137,7 @@ def bands_figure(past: History) -> "go.Figure":
             hovertemplate="%{y:.2%} after %{x} trials<extra></extra>",
         )
     figure.update_xaxes(title=AGAINST["trials"], rangemode="tozero")
-    figure.update_yaxes(title="best validation accuracy", tickformat="~%")
+    figure.update_yaxes(title="best validation accuracy", **SHARES)
     return figure
 
 

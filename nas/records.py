@@ -18,6 +18,7 @@ __all__ = [
     "COMPLETE",
     "FAILED",
     "INTERRUPTED",
+    "RESERVED_NAMES",
     "RUNNING",
     "STOPPED",
     "WAITING",
@@ -31,6 +32,11 @@ __all__ = [
 
 COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
+RESERVED_NAMES = frozenset(
+    {"trial", "state", "front", "name", "accuracy", "flops", "params", "activations", "seconds", "epochs", "curve"}
+    | {"reason", "detail", "key", "architecture"}
+)
+"""What every trial has: nothing else that is measured may be called so."""
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ The configuration is also in the storage, among the study's attributes; that cop
 """
 
 import re
+import uuid
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import yaml
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.configuration import StudyConfig
@@ -64,6 +64,7 @@ class Study:
         self.name = folder.name
         self.optuna_study = optuna_study
         self._journal = folder / JOURNAL_FILE if journal else None
+        self._id = optuna_study.user_attrs.get("id")
         self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
         try:
@@ -105,6 +106,7 @@ class Study:
             if "nas" not in optuna_study.user_attrs:
                 optuna_study.set_metric_names(["accuracy", "flops"])
                 optuna_study.set_user_attr("nas", described)
+                optuna_study.set_user_attr("id", uuid.uuid4().hex)
         study = cls(folder, optuna_study, journal=storage is None)
         study._refuse_other(config)
         text = yaml.safe_dump({**described, "storage": storage}, sort_keys=False, allow_unicode=True)
@@ -137,31 +139,43 @@ class Study:
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
         """Whether the runs folder has a study of that name."""
-        return (Path(runs) / name / CONFIG_FILE).is_file()
+        try:
+            return (Path(runs) / name / CONFIG_FILE).is_file()
+        except (OSError, ValueError):  # no name that a file can have
+            return False
 
     def records(self) -> list[TrialRecord]:
         """All trials by number, those whose parameters are still being written left out.
 
-        What was read before is not read again, so that asking often is cheap.
+        What was read before is not read again, so that asking often is cheap. A trial that a killed search left running
+        counts as interrupted, as it will be once the search goes on.
         """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
-        return [record for trial in trials if (record := self._record(trial)) is not None]
+        records = [record for trial in trials if (record := self._record(trial)) is not None]
+        search = self.search_state()
+        if search is None or search.live:
+            return records
+        return [replace(r, state=FAILED, reason=INTERRUPTED) if r.state == RUNNING else r for r in records]
 
     def version(self) -> Hashable:
         """Another value whenever the trials or the search's state may have changed.
 
         Raises:
-            StudyError: the journal is gone, or is another file than the one that was read so far.
+            StudyError: the study is gone, or is another one than was read so far.
         """
         if self._journal is None:
+            with storage_errors(self.name):
+                replaced = self.optuna_study.user_attrs.get("id") != self._id
+            if replaced:
+                raise StudyError(f"study '{self.name}': was replaced; open it anew")
             return tuple(record for record in self.records() if not record.ended), len(self._ended), self.search_state()
         try:
             status = self._journal.stat()
         except OSError:
             raise StudyError(f"study '{self.name}': its journal {self._journal} is missing") from None
         if self._read and (status.st_ino != self._read[0] or status.st_size < self._read[1]):
-            raise StudyError(f"study '{self.name}': its journal {self._journal} was replaced; open the study anew")
+            raise StudyError(f"study '{self.name}': was replaced; open it anew")
         self._read = (status.st_ino, status.st_size)
         return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -281,23 +295,6 @@ class Study:
         """Where the confusion matrix of a complete trial is."""
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
-    def confusion(self, trial: int) -> NDArray[np.int64] | None:
-        """How often a validation image of class i (row) was taken for class j (column); None if not recorded.
-
-        Raises:
-            StudyError: the file is damaged.
-        """
-        file = self.confusion_file(trial)
-        if not file.is_file():
-            return None
-        try:
-            matrix = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            matrix = np.zeros(0)
-        if matrix.ndim != 2 or len(set(matrix.shape)) != 1 or matrix.dtype.kind not in "iu":
-            raise StudyError(f"{file}: is damaged: not a confusion matrix")
-        return np.asarray(matrix, dtype=np.int64)
-
     def _refuse_other(self, config: StudyConfig) -> None:
         differing = self.config.differences(config)
         if differing:
@@ -345,4 +342,7 @@ def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
 
 def _last_touched(config: Path) -> float:
     journal = config.with_name(JOURNAL_FILE)
-    return (journal if journal.exists() else config).stat().st_mtime
+    try:
+        return (journal if journal.exists() else config).stat().st_mtime
+    except FileNotFoundError:  # deleted in between
+        return 0.0

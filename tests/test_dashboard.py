@@ -1,6 +1,7 @@
 """Every page on an empty, a small and a running study, and on studies where little went well; without a browser."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pytest
 import nas
 from nas import SearchSpace, Study
 from nas.configuration import StudyConfig
+from nas.confusion import load_confusion
 from nas.resources import dashboard_server
 from nas.samplers import SAMPLERS, ValidSampler
+from nas.workers import this_worker
 from tests.conftest import formula
 
 pytest.importorskip("streamlit")
@@ -152,7 +155,8 @@ def test_a_study_without_a_trial_and_one_in_its_first(
 def test_what_the_url_says_is_chosen(open_page: Open, small: Study) -> None:
     app = open_page(trial="2")
     assert app.subheader[0].value == "Trial 2"
-    assert open_page(budget="1").subheader[0].value.startswith("The pick")  # no step of the slider, so no budget
+    assert open_page(budget="1").subheader[0].value == "Nothing is that small"
+    assert open_page(budget="123456").select_slider[0].value == 123456
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -160,17 +164,18 @@ def test_nonsense_in_the_url_is_as_if_it_were_not_there(
     open_page: Open, tmp_path: Path, tiny: SearchSpace, page: str
 ) -> None:
     nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=formula)
-    open_page(page, trial="999", compared="a,b,7,99", axis="no", budget="nan")
+    open_page(page, trial="999", compared="a,b,1,1,99", axis="no", budget="nan")
+    open_page(page, trial="9" * 5000, compared="0,0", budget="-1")
 
 
-@pytest.mark.parametrize("name", ["nosuch", "../../etc", "<b>x</b>"])
+@pytest.mark.parametrize("name", ["nosuch", "../s", "<b>x</b>", "x" * 300])
 def test_a_study_that_is_not_there_is_said_to_be_missing(
     open_page: Open, tmp_path: Path, tiny: SearchSpace, name: str
 ) -> None:
     nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula)
     app = open_page(study=name)
-    assert app.subheader[0].value == "The study cannot be read"
-    assert f"no study '{name}'" in app.text[0].value
+    assert app.subheader[0].value == "No such study"
+    assert f"no study '{name[:100]}'" in app.text[0].value
     assert app.sidebar.selectbox[0].options == ["s"]
     app.sidebar.selectbox[0].select("s").run()
     assert app.metric[0].value == "1"
@@ -192,7 +197,7 @@ def test_a_damaged_confusion_matrix_spoils_nothing_else(open_page: Open, small: 
 
 
 def test_the_confusion_matrix_is_that_of_the_trial(open_page: Open, small: Study) -> None:
-    matrix = small.confusion(1)
+    matrix = load_confusion(small.confusion_file(1))
     assert matrix is not None
     record = small.record(1)
     assert matrix.trace() / matrix.sum() == pytest.approx(record.accuracy)
@@ -209,6 +214,55 @@ def test_trials_are_filtered_by_what_is_typed_and_chosen(open_page: Open, runnin
     app.text_input[0].input("").run()
     app.multiselect[0].select("front").run()
     assert app.dataframe[0].value["trial"].tolist() == sorted(record.trial for record in running.front())
+
+
+def test_filters_that_nobody_moved_hide_nothing_as_trials_come_and_studies_change(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    count = 0
+
+    def rising(*_: object) -> float:
+        nonlocal count
+        count += 1
+        return 0.5 + count / 100
+
+    nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=rising)
+    app = open_page("trials")
+    nas.search(tiny, trials=60, runs=tmp_path, name="s", evaluate=rising)
+    app.run()
+    assert len(app.dataframe[0].value) == 60
+    accuracy = app.select_slider[0]
+    accuracy.set_range(accuracy.value[0], 0.8).run()
+    kept = app.dataframe[0].value["accuracy"]
+    assert len(kept) < 60
+    assert kept.max() == pytest.approx(app.select_slider[0].value[1])
+    nas.search(tiny, trials=5, runs=tmp_path, name="other", evaluate=formula)
+    app.run()
+    app.sidebar.selectbox[0].select("other").run()
+    assert len(app.dataframe[0].value) == 5
+
+
+def test_a_measure_is_an_axis_whatever_its_values(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
+    class Result:
+        def __init__(self, accuracy: float, **measures: float) -> None:
+            self.accuracy, self.measures = accuracy, measures
+
+    results = iter([Result(0.5, zero=0.0, some=1.0), Result(0.6, zero=-2.0), Result(0.7, zero=0.0, some=float("nan"))])
+    nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=lambda *_: next(results))  # type: ignore[arg-type]
+    for axis in ("zero", "some"):
+        assert open_page(axis=axis).selectbox[0].value == axis
+    drawn = figures(open_page(axis="zero"))["front"]["layout"]["xaxis"]
+    assert (drawn["title"]["text"], drawn["type"]) == ("zero", "linear")
+
+
+def test_what_a_killed_search_left_behind_is_not_called_running(open_page: Open, running: Study) -> None:
+    host = this_worker().rpartition(":")[0]
+    killed = {"trials": 9, "state": "running", "worker": f"{host}:999999999"}
+    running.optuna_study.set_user_attr("search", killed)
+    app = open_page()
+    assert "training now" not in [trace["name"] for trace in figures(app)["front"]["data"]]
+    assert "perhaps killed" in app.sidebar.caption[0].value
+    assert "1 interrupted" in said(open_page("progress"))
 
 
 def test_a_budget_picks_the_best_trial_under_it(open_page: Open, small: Study) -> None:
@@ -241,9 +295,14 @@ def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> 
     assert app.code[0].value.startswith("nas export small --trial 1 --runs ")
     app.button[0].click().run(timeout=90)
     assert "loaded back and measured" in said(app)
+    shutil.copytree(small.folder, small.folder.with_name("other"))  # the same numbers, but not the same trials
+    app.run().sidebar.selectbox[0].select("other").run()
+    assert "loaded back" not in said(app)
+    app.sidebar.selectbox[0].select("small").run()
     small.weights_file(1).unlink()
-    app.button[0].click().run(timeout=90)
-    assert "trial 1 has no weights" in said(app)
+    app = open_page("export", study="small", trial="1")
+    assert app.button[0].disabled
+    assert "Nothing to export" in said(app)
 
 
 def test_a_database_is_read_as_well(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:

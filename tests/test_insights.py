@@ -83,6 +83,15 @@ def test_figures_show_the_numbers(sample: insights.Sample, tiny: SearchSpace) ->
     assert all(line.y[-1] == 1 for line in steps)
 
 
+def test_where_all_are_alike_nothing_explains_anything(tiny: SearchSpace) -> None:
+    rng = np.random.default_rng(0)
+    records = [TrialRecord(n, COMPLETE, tiny.architecture(tiny.sample(rng)), 0.5) for n in range(45)]
+    sample = insights.sample_of(records, tiny)
+    assert not sample.at_equal_flops.any()
+    for equal_flops in (True, False):
+        assert all(item.share == item.high == 0 for item in insights.importances(sample, equal_flops=equal_flops))
+
+
 def test_few_trials_are_no_trouble(tiny: SearchSpace) -> None:
     architecture = tiny.architecture(next(tiny.points()))
     for count in (1, 2, 3):

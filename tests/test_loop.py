@@ -323,6 +323,26 @@ def test_what_one_s_own_training_measures_is_kept(tmp_path: Path, tiny: SearchSp
     assert record.to_dict()["measures"] == {"latency (ms)": 3.25}
 
 
+def test_measures_are_finite_and_have_names_of_their_own(tmp_path: Path, tiny: SearchSpace) -> None:
+    class Result:
+        accuracy = 0.5
+
+        def __init__(self, measures: dict[str, float]) -> None:
+            self.measures = measures
+
+    given = iter([{"a (ms)": float("nan"), "b (ms)": 2.0}, {"seconds": 2.0}, {"stage1.groups": 1.0}])
+    records = nas.search(
+        tiny,
+        trials=3,
+        runs=tmp_path,
+        name="s",
+        evaluate=lambda *_: Result(next(given)),  # type: ignore[arg-type]
+    ).records()
+    assert records[0].measures == {"b (ms)": 2.0}
+    assert [record.reason for record in records[1:]] == ["bad_measures"] * 2
+    assert "'seconds', which every trial has already" in str(records[1].detail)
+
+
 def test_a_long_trial_s_curve_is_written_while_it_is_trained(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

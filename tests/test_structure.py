@@ -34,6 +34,7 @@ ORDER = [
     "listing",
     "loading",
     "storage",
+    "confusion",
     "samplers",
     "study",
     "network",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-import numpy as np
 import optuna
 import pytest
 import yaml
@@ -335,6 +334,30 @@ def test_a_journal_that_was_replaced_or_removed_is_noticed(tmp_path: Path, confi
         study.version()
 
 
+def test_a_study_that_was_replaced_in_a_database_is_noticed(tmp_path: Path, config: StudyConfig) -> None:
+    url = f"sqlite:///{tmp_path}/trials.db"
+    study = Study.create("s", tmp_path, config, storage=url)
+    study.version()
+    optuna.delete_study(study_name="s", storage=url)
+    with pytest.raises(NasError, match="storage cannot be used"):
+        study.version()
+    shutil.rmtree(tmp_path / "s")
+    Study.create("s", tmp_path, config, storage=url)
+    with pytest.raises(NasError, match="was replaced"):
+        study.version()
+
+
+def test_a_trial_that_a_killed_search_left_running_counts_as_interrupted(tmp_path: Path, config: StudyConfig) -> None:
+    study = Study.create("s", tmp_path, config)
+    study.set_search_state(9, "running")
+    study.ask(sampler(study))
+    assert [record.state for record in study.records()] == ["running"]
+    host = this_worker().rpartition(":")[0]
+    study.optuna_study.set_user_attr("search", SearchState(9, "running", f"{host}:999999999")._asdict())
+    [record] = study.records()
+    assert (record.state, record.reason, record.finished) == ("failed", "interrupted", False)
+
+
 def test_a_database_s_studies_are_listed(tmp_path: Path, config: StudyConfig) -> None:
     url = f"sqlite:///{tmp_path}/trials.db"
     for name in ("b", "a"):
@@ -342,15 +365,3 @@ def test_a_database_s_studies_are_listed(tmp_path: Path, config: StudyConfig) ->
     assert list_studies(tmp_path / "nowhere", storage=url) == ["a", "b"]
     with pytest.raises(NasError, match="storage cannot be used"):
         list_studies(tmp_path, storage="nonsense://")
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
-def test_a_damaged_confusion_matrix_is_one_line(tmp_path: Path, config: StudyConfig, content: bytes) -> None:
-    study = Study.create("s", tmp_path, config)
-    assert study.confusion(0) is None
-    study.confusion_file(0).write_bytes(content)
-    with pytest.raises(NasError, match="is damaged"):
-        study.confusion(0)
-    np.save(study.confusion_file(0), np.zeros((2, 3), dtype=int))
-    with pytest.raises(NasError, match="is damaged"):
-        study.confusion(0)
