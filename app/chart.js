@@ -30,6 +30,16 @@ function template(place) {
   } }
 }
 
+// Charts further down are not drawn before they are scrolled to: a page is there sooner.
+const seen = place => place.seen ??= new Promise(done => {
+  const observer = new IntersectionObserver(entries => {
+    if (!entries.some(entry => entry.isIntersecting)) return
+    observer.disconnect()
+    done()
+  }, { rootMargin: "200px" })
+  observer.observe(place.parentElement)
+})
+
 function trialsOf(event) {
   const trials = (event?.points ?? []).map(point => point.customdata).filter(Number.isInteger)
   return [...new Set(trials)]
@@ -41,7 +51,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   place.setAttribute("aria-label", data.alt)
   place.pick = trials => trials.length && setTriggerValue("picked", trials)
   const draw = async () => {
-    const Plotly = await loadPlotly()
+    const [Plotly] = await Promise.all([loadPlotly(), seen(place)])
     const figure = JSON.parse(data.figure)
     figure.layout.template = template(place)
     figure.layout.autosize = true

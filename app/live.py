@@ -50,8 +50,8 @@ class Snapshot:
 
     @property
     def running(self) -> list[TrialRecord]:
-        """The trials that are being trained; what a killed search left behind is none."""
-        return [record for record in self.records if record.state == RUNNING] if self.live else []
+        """The trials that are being trained."""
+        return [record for record in self.records if record.state == RUNNING]
 
     def find(self, trial: int | None) -> TrialRecord | None:
         """The trial of that number, if there is one."""

@@ -22,7 +22,7 @@ SECONDS_TO_ANSWER = 60
 @contextlib.contextmanager
 def serving(command: Sequence[str], port: int, *, health: str) -> Iterator[str]:
     """Runs a server for as long as it is needed; gives its address once `health` answers there."""
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + SECONDS_TO_ANSWER

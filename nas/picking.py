@@ -85,8 +85,8 @@ def _against(other: TrialRecord, chosen: TrialRecord, axis: Axis, images: int | 
     if images and abs(accuracy - base) < chance_difference(max(accuracy, base), images):
         chance = f", a difference that may be chance on {images:,} images"
     ratio = (axis.value(other) or 0.0) / (axis.value(chosen) or 1.0)
-    cost = f"{100 * (1 - ratio):.0f} % less" if ratio < 1 else f"{ratio:.2g} times"
+    cost = f"{100 * ratio:.0f} % of" if ratio < 1 else f"{ratio:.2g} times"
     return (
         f"trial {other.trial}, {points:.2f} points {'more' if accuracy > base else 'less'} accurate{chance}, "
-        f"for {cost} {axis.noun}."
+        f"for {cost} the {axis.name}."
     )

@@ -160,6 +160,64 @@ def test_pages_and_choices_are_in_the_url_and_back_goes_back(
     page.get_by_text("Trial 1 is").wait_for()
 
 
+def test_a_lasso_marks_trials_for_comparison(tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve) -> None:
+    study = nas.search(tiny, trials=12, runs=tmp_path, name="s", evaluate=formula)
+    page.goto(f"{serve(tmp_path)}/?study=s")
+    wait_for(lambda: page.evaluate(DRAWN) == 12)
+    page.locator(".nas-chart").first.hover()
+    page.locator("[data-title='Lasso Select']").first.click()
+    left, top, right, bottom = page.evaluate(
+        """() => {
+          const box = document.querySelector(".nas-chart .nsewdrag").getBoundingClientRect()
+          return [box.left + 3, box.top + 3, box.right - 3, box.bottom - 3]
+        }"""
+    )
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    page.wait_for_url("**compared=**")
+    marked = [int(number) for number in page.url.split("compared=")[1].split("&")[0].replace("%2C", ",").split(",")]
+    assert len(marked) == 5
+    assert set(marked) <= {record.trial for record in study.records()}
+    page.locator("[data-testid=stSidebar] a", has_text="Compare").click()
+    page.get_by_text("As multiples of trial").wait_for()
+
+
+def test_a_finished_study_is_left_in_peace_and_a_quiet_one_does_not_flicker(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    address = serve(tmp_path)
+    page.goto(address)
+    wait_for(lambda: page.evaluate(DRAWN) == 5)
+    page.wait_for_timeout(2000)
+    before = len(sent)
+    page.wait_for_timeout(6000)
+    assert len(sent) == before
+
+    study.set_search_state(9, "running")  # by this process, which lives: there may be news
+    page.reload()
+    page.get_by_text("searching").wait_for()
+    page.wait_for_timeout(3000)
+    page.evaluate(
+        """() => {
+          window.changes = 0
+          new MutationObserver(found => { window.changes += found.length }).observe(
+            document.querySelector("[data-testid=stMainBlockContainer]"),
+            {childList: true, subtree: true, attributes: true},
+          )
+        }"""
+    )
+    before = len(sent)
+    page.wait_for_timeout(6000)
+    assert len(sent) > before
+    assert page.evaluate("window.changes") == 0
+
+
 def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
     tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
 ) -> None:
