@@ -44,7 +44,7 @@ def _chosen(seen: live.Snapshot) -> TrialRecord:
     best = seen.front[-1].trial if seen.front else seen.records[-1].trial
     chosen = selection.current().trial
     trial = chosen if seen.find(chosen) is not None and chosen is not None else best
-    st.session_state["open"] = trial
+    selection.show_in("open", trial)
     st.selectbox(
         "Trial",
         panel.offered(seen, [trial], only=lambda _: True),

@@ -17,7 +17,7 @@ def show(seen: live.Snapshot) -> None:
     if messages.too_early(seen, needed="two complete trials"):
         return
     compared = [trial for trial in selection.current().compared if seen.find(trial) is not None]
-    st.session_state["compared"] = compared
+    selection.show_in("compared", compared)
     st.multiselect(
         "Trials",
         panel.offered(seen, compared, only=lambda record: record.accuracy is not None or record.trial in compared),

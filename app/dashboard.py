@@ -78,7 +78,7 @@ def sidebar(place: live.Place, seen: live.Snapshot | None, pages: dict[str, Any]
         chosen = selection.current().study
         known = chosen in names
         if known:
-            st.session_state["study"] = chosen
+            selection.show_in("study", chosen)
         st.selectbox(
             "Study",
             names,

@@ -29,7 +29,7 @@ def show(seen: live.Snapshot) -> None:
     fitting = (
         opened if opened is not None and opened.accuracy is not None else picked.record if picked else seen.front[0]
     )
-    st.session_state["exported"] = fitting.trial
+    selection.show_in("exported", fitting.trial)
     trial = st.selectbox(
         "Trial",
         panel.offered(seen, [fitting.trial], only=lambda record: record.accuracy is not None),

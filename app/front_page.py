@@ -66,7 +66,7 @@ def _headline(seen: live.Snapshot, axis: Axis) -> None:
 def _controls(seen: live.Snapshot, axis: Axis) -> bool:
     """Axis, its scale, and the budget on it; whether the scale is logarithmic."""
     axes, columns = axes_of(seen.records), st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
-    st.session_state["axis"] = axis.key
+    selection.show_in("axis", axis.key)
     columns[0].selectbox(
         "Cost",
         list(axes),
@@ -81,7 +81,7 @@ def _controls(seen: live.Snapshot, axis: Axis) -> bool:
         return False
     budget = selection.current().budget
     steps = {*round_steps(min(values), max(values)), *([budget] if budget is not None else [])}
-    st.session_state["budget"] = budget
+    selection.show_in("budget", budget)
     columns[2].select_slider(
         "Budget",
         [*sorted(steps), None],

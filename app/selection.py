@@ -82,6 +82,12 @@ def write_url() -> None:
     st.session_state["written"] = query
 
 
+def show_in(key: str, value: object) -> None:
+    """Makes the widget with that key show a choice; one that shows it already is not disturbed while it is moved."""
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+
 def go_to(page: str) -> NoReturn:
     """Opens another page with what is chosen."""
     st.switch_page(st.session_state["pages"][page], query_params=current().to_query())

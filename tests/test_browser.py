@@ -190,7 +190,11 @@ def test_a_finished_study_is_left_in_peace_and_a_quiet_one_does_not_flicker(
 ) -> None:
     study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
     sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+
+    def note(frame: object) -> None:
+        sent.append(frame)
+
+    page.on("websocket", lambda socket: socket.on("framesent", note))
     address = serve(tmp_path)
     page.goto(address)
     wait_for(lambda: page.evaluate(DRAWN) == 5)
