@@ -31,14 +31,13 @@ __all__ = [
 ]
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
-BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, YELLOW, GREY = (
+BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, GREY = (
     "#0072B2",
     "#E69F00",
     "#009E73",
     "#D55E00",
     "#CC79A7",
     "#56B4E9",
-    "#F0E442",
     "#8C8C8C",
 )
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
