@@ -209,6 +209,7 @@ def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.F
         texttemplate="%{text}" if few else None,
         hovertext=[[f"{right} taken for {other}" for other in names] for right in names],
         hovertemplate="%{hovertext}: %{customdata} images, %{z:.1%} of the class<extra></extra>",
+        autocolorscale=True,  # the page's own
         zmin=0,
         zmax=1,
         showscale=not few,

@@ -129,6 +129,7 @@ def test_curves_are_the_accuracies_after_each_epoch(tiny: SearchSpace) -> None:
 def test_the_confusion_figure_shows_shares_and_escapes_names() -> None:
     [heat] = confusion_figure(np.array([[8, 2], [0, 5]]), ["<b>cat</b>", "dog & co"]).data
     assert heat.z.tolist() == [[0.8, 0.2], [0.0, 1.0]]
+    assert heat.autocolorscale
     assert list(heat.text[0]) == ["8", "2"]
     figure = confusion_figure(np.array([[8, 2], [0, 5]]), ["<b>cat</b>", "dog & co"])
     assert figure.layout.xaxis.ticktext == ("&lt;b&gt;cat&lt;/b&gt;", "dog &amp; co")
