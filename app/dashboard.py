@@ -44,6 +44,7 @@ def main() -> None:
     st.html(STYLE)
     place = live.place_from(sys.argv)
     selection.read_url()
+    names: list[str] = []
     seen: live.Snapshot | None = None
     try:
         names = live.names(place)
@@ -63,17 +64,16 @@ def main() -> None:
     st.session_state["pages"] = pages
     page = st.navigation(list(pages.values()), position="hidden")
     with st.sidebar:
-        sidebar(place, seen, pages)
+        sidebar(names, seen, pages)
     selection.write_url()
     page.run()
     live.watch(seen, selection.current().study, place)
 
 
-def sidebar(place: live.Place, seen: live.Snapshot | None, pages: dict[str, Any]) -> None:
+def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any]) -> None:
     """The pages, the study, and how its search stands."""
     for page in pages.values():  # not Streamlit's own list of them: its links would drop what is chosen from the URL
         st.page_link(page, query_params=selection.current().to_query())
-    names = _names(place)
     if names:
         chosen = selection.current().study
         known = chosen in names
@@ -123,13 +123,6 @@ def standing(seen: live.Snapshot) -> list[str]:
     return [f":green[●] training {now}" if now else ":green[●] searching"] + (
         [f"about {duration_text(left)} left"] if left is not None else []
     )
-
-
-def _names(place: live.Place) -> list[str]:
-    try:
-        return live.names(place)
-    except NasError:
-        return []
 
 
 main()
