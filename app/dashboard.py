@@ -113,12 +113,13 @@ def standing(seen: live.Snapshot) -> list[str]:
             "complete": "complete",
             "timeout": "ended: its time was up",
             "exhausted": "ended: the space holds no more",
+            "settled": "ended: its front hardly grew any more",
             "running": "ended without a word, perhaps killed",
         }
         return [
             f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."
         ]
-    left = seconds_left(seen.records, seen.search)
+    left = seconds_left(seen.records, seen.search, seen.study.config.space.recipe.epochs)
     now = ", ".join(f"trial {record.trial} (epoch {len(record.curve)})" for record in seen.running)
     return [f":green[●] training {now}" if now else ":green[●] searching"] + (
         [f"about {duration_text(left)} left"] if left is not None else []

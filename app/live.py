@@ -9,7 +9,8 @@ import streamlit as st
 
 from nas.errors import NasError
 from nas.records import RUNNING, SearchState, TrialRecord, front_of
-from nas.study import Study, list_studies
+from nas.studies import list_studies
+from nas.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2
 MOST_OPENED = 8

@@ -9,7 +9,8 @@ import pandas as pd
 import panel
 import streamlit as st
 
-from nas.progress import AGAINST, bands_figure, history, hypervolume_figure, seconds_figure, seconds_left
+from nas.growth import history
+from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure, seconds_left
 from nas.records import FAILED
 from nas.units import duration_text
 
@@ -55,7 +56,7 @@ def _headline(seen: live.Snapshot) -> None:
     states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
     finished = sum(record.finished for record in seen.records)
     times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
-    left = seconds_left(seen.records, seen.search)
+    left = seconds_left(seen.records, seen.search, seen.study.config.space.recipe.epochs)
     total = seen.search.trials if seen.search else finished
     panel.metrics(
         {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.bundle import export
     from nas.data import ImageData
     from nas.errors import NasError
+    from nas.front_sampler import FrontSampler
     from nas.loading import load_data
     from nas.loop import search
     from nas.network import GroupConvNet, build_network
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nas.study import Study
 
 _HOMES = {
+    "FrontSampler": "front_sampler",
     "GroupConvNet": "network",
     "ImageData": "data",
     "NasError": "errors",
@@ -46,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "Cost",
+    "FrontSampler",
     "GroupConvNet",
     "ImageData",
     "Input",

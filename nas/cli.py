@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nas.errors import NasError
-from nas.units import count_text, percent_text
+from nas.units import amount_text, count_text, percent_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,8 @@ def _reads_study(command: Callable[..., None]) -> Callable[..., None]:
     @_storage
     @functools.wraps(command)
     def with_study(study: str | None, named: str | None, runs: str, storage: str | None, **options: Any) -> None:
-        from nas.study import Study, list_studies
+        from nas.studies import list_studies
+        from nas.study import Study
 
         name = named or study or next(iter(list_studies(runs)), None)
         if name is None:
@@ -59,9 +60,30 @@ def cli() -> None:
 @click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
 @_runs
-@click.option("--trials", default=50, show_default=True, metavar="N", help="The total that the study is to reach.")
+@click.option(
+    "--trials", default=50, show_default=True, metavar="N", help="Spend the epochs of so many full trainings in all."
+)
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
-@click.option("--sampler", default="tpe", show_default=True, metavar="NAME", help="tpe, nsga2, random or gp.")
+@click.option(
+    "--sampler",
+    default="front",
+    show_default=True,
+    metavar="NAME",
+    help="front, or Optuna's tpe, tpe-multivariate, nsga2, random, gp.",
+)
+@click.option("--fidelities", type=int, metavar="K", help="Schedule lengths; 1: full only. By default 3 if E allows.")
+@click.option("--eta", default=3, show_default=True, metavar="N", help="The factor between schedule lengths.")
+@click.option(
+    "--stopping",
+    default="front",
+    show_default=True,
+    metavar="front|none",
+    help="Give up trainings beyond hope, or not.",
+)
+@click.option(
+    "--patience", type=int, metavar="K", help="End when K trainings' worth of epochs raise the front by < 1 %."
+)
+@click.option("--warm-start", metavar="STUDY", help="An earlier study whose trials the sampler learns from.")
 @click.option("--seed", type=int, metavar="S", help="Of splits, sampler and trainings; by default 0.")
 @click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
 @click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
@@ -85,7 +107,9 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
             found = run_search(space, name=study, listener=view, **options)
     except KeyboardInterrupt:
         kept = (
-            f", {view.finished} of {view.total} trials are finished and kept. Go on" if view.study else ". Begin again"
+            f", {amount_text(view.finished)} of {view.total} trials are finished and kept. Go on"
+            if view.study
+            else ". Begin again"
         )
         _note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
         raise
@@ -95,7 +119,7 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
 def _finish(console: "Console", study: "Study") -> None:
     """The front and what to type next; an error where nothing was completed."""
     from nas.records import FAILED
-    from nas.tables import show_front
+    from nas.tables import show_front, show_summary
 
     records = study.records()
     failed = [record for record in records if record.state == FAILED and record.finished]
@@ -105,6 +129,7 @@ def _finish(console: "Console", study: "Study") -> None:
         detail = (failed[-1].detail or "").strip().splitlines() or [""]
         raise NasError(f"no trial was completed: {len(failed)} failed, the last as {failed[-1].reason}: {detail[-1]}")
     show_front(console, study)
+    show_summary(console, study)
     if failed:
         console.print(f"{len(failed)} trials failed; `nas trials {study.name}` says why.", style="red")
     where = "" if study.folder.parent == Path("runs") else f" --runs {shlex.quote(str(study.folder.parent))}"
@@ -157,8 +182,18 @@ def space(file: str | None, trials: int, images: int | None, device: str, as_jso
 @cli.command()
 @_reads_study
 @_json
-def front(study: "Study", as_json: bool) -> None:
+@click.option("--report", is_flag=True, help="How well short trainings foretold full ones, in place of the front.")
+def front(study: "Study", as_json: bool, report: bool) -> None:
     """Show the accuracy–FLOPs front of STUDY."""
+    if report:
+        from nas.proxies import proxies
+        from nas.tables import show_proxies
+
+        if as_json:
+            _print_json([{**proxy._asdict(), "misleads": proxy.misleads} for proxy in proxies(study.records())])
+        else:
+            show_proxies(_console(), study)
+        return
     if as_json:
         _print_json([record.to_dict() for record in study.front()])
         return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nas.axes import FLOPS, Axis
 from nas.chance import chance_difference, wilson_interval
 from nas.picking import references
-from nas.records import COMPLETE, FAILED, RUNNING, STOPPED, TrialRecord, front_of, knee_of
+from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
 from nas.units import percent_text
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class FrontNumbers(NamedTuple):
     knee: TrialRecord | None
     near: list[TrialRecord]
     beaten: list[TrialRecord]
+    short: list[TrialRecord]
     stopped: list[TrialRecord]
     failed: list[TrialRecord]
     running: list[TrialRecord]
@@ -90,7 +91,7 @@ def front_numbers(records: Sequence[TrialRecord], *, axis: Axis = FLOPS, images:
     for record, place in zip(others, below.tolist(), strict=True):
         (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
     band = list(zip(costs.tolist(), floors, strict=True)) if images else []
-    states: dict[str, list[TrialRecord]] = {STOPPED: [], FAILED: [], RUNNING: []}
+    states: dict[str, list[TrialRecord]] = {SHORT: [], STOPPED: [], FAILED: [], RUNNING: []}
     for record in records:
         if record.state in states and axis.value(record) is not None:
             states[record.state].append(record)
@@ -99,6 +100,7 @@ def front_numbers(records: Sequence[TrialRecord], *, axis: Axis = FLOPS, images:
         knee_of(front, by=axis.value),
         near,
         beaten,
+        states[SHORT],
         states[STOPPED],
         [record for record in states[FAILED] if record.finished],
         states[RUNNING],
@@ -125,6 +127,9 @@ def front_figure(
         _draw_band(figure, numbers, most=max(axis.value(record) or 0.0 for record in records))
     points.add("beaten", thinned(numbers.beaten, axis, log=log), color=GREY, size=6, opacity=0.55)
     points.add("beaten, perhaps by chance", thinned(numbers.near, axis, log=log), color=SKY, size=7, opacity=0.9)
+    points.add(
+        "short training", thinned(numbers.short, axis, log=log), color=GREEN, size=5, symbol="circle-open", line=1
+    )
     points.add("stopped", numbers.stopped, color=ORANGE, size=8, symbol="triangle-down-open")
     points.add("failed", numbers.failed, color=VERMILION, size=8, symbol="x-thin-open", line=2)
     points.add("training now", numbers.running, color=GREEN, size=10, symbol="circle-open", line=2)
@@ -319,7 +324,8 @@ def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> No
 
 def _result(record: TrialRecord) -> str:
     if record.accuracy is not None:
-        return percent_text(record.accuracy)
+        after = f" after {record.length} epochs" if record.state == SHORT else ""
+        return percent_text(record.accuracy) + after
     if record.state == RUNNING and record.curve:
         return f"{percent_text(record.curve[-1])} after epoch {len(record.curve)}"
     return record.reason or record.state

@@ -1,60 +1,32 @@
-"""search(): ask, train, tell, until the study has as many trials as it is to have. One exit for every trial."""
+"""search(): trains what the strategy chooses, until the study has spent as much as it is to spend."""
 
+import inspect
 import math
 import re
 import time
-import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from nas.architecture import Architecture
 from nas.configuration import StudyConfig
-from nas.confusion import save_confusion
 from nas.data import ImageData
-from nas.errors import DataError, InvalidValue, StudyError, TrainingFailed
+from nas.errors import DataError, InvalidValue
+from nas.fidelity import StopRule, schedule_lengths
+from nas.growth import is_settled
 from nas.loading import DIGITS, load_data
-from nas.records import INTERRUPTED, RESERVED_NAMES, RUNNING, Outcome, TrialRecord
-from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
+from nas.records import INTERRUPTED, RUNNING, TrialRecord
+from nas.samplers import FRONT, SAMPLERS, SpaceExhausted
 from nas.space import SearchSpace, load_space
+from nas.strategy import Strategy, seen_of
 from nas.study import Study
+from nas.trial import Evaluate, Listener, Report, run_trial
 from nas.units import parse_count, parse_duration
-from nas.validation import integer, one_of, shown
+from nas.validation import integer, one_of
 
-if TYPE_CHECKING:
-    from nas.training import TrainingResult
+__all__ = ["STOPPING", "run", "search"]
 
-__all__ = ["Evaluate", "Listener", "search"]
-
-Report = Callable[[int, float], None]
-Evaluate = Callable[[Architecture, Report], "float | TrainingResult"]
-"""(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1."""
-
-DETAIL_CHARACTERS = 2000
-SECONDS_BETWEEN_REPORTS = 2.0
-"""A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
-
-
-class Listener(Protocol):
-    """Is told what happens while a search runs, in the order it happens."""
-
-    def search_started(self, study: Study, trials: int) -> None:
-        """Once, with the total that the study is to reach."""
-
-    def trial_started(self, record: TrialRecord) -> None:
-        """A trial begins."""
-
-    def epoch_ended(self, epoch: int, accuracy: float) -> None:
-        """The running trial has trained that many epochs."""
-
-    def trial_ended(self, record: TrialRecord) -> None:
-        """The running trial is told."""
-
-    def search_ended(self, reason: str) -> None:
-        """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
+STOPPING = ("front", "none")
 
 
 def search(
@@ -65,7 +37,12 @@ def search(
     name: str | None = None,
     runs: str | Path = "runs",
     epochs: int | None = None,
-    sampler: str = "tpe",
+    sampler: str = FRONT,
+    fidelities: int | None = None,
+    eta: int = 3,
+    stopping: str = "front",
+    patience: int | None = None,
+    warm_start: str | None = None,
     seed: int | None = None,
     max_flops: int | str | None = None,
     max_params: int | str | None = None,
@@ -82,11 +59,17 @@ def search(
     Args:
         space: a `SearchSpace`, a YAML file, or the name of a ready space. None: the study's own, or `digits`.
         data: what `nas.load_data` takes. None: the study's own, or the digits for a space that takes them.
-        trials: the total of finished trials that the study is to have.
+        trials: the study is to spend the epochs of so many full trainings, all in all.
         name: the study's folder in `runs`. None: named after the space and the data.
         runs: the folder of studies.
         epochs: in place of the recipe's.
-        sampler: `tpe`, `nsga2`, `random` or `gp`.
+        sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
+        fidelities: of how many schedule lengths trainings are, each `eta` times the one before; 1: full ones alone.
+            None: 3 where the epochs allow it and the training takes `epochs`.
+        eta: the factor between lengths.
+        stopping: `front` gives up a training that is beyond hope; `none` lets all come to their end.
+        patience: end once the epochs of so many full trainings have raised the hypervolume by no more than 1 %.
+        warm_start: an earlier study in `runs` with the same choices, whose trials the sampler learns from.
         seed: of the splits, the sampler and each training. None: the study's own, or 0.
         max_flops: in place of the space's, in multiply–adds; a number, or a text such as `50M`.
         max_params: in place of the space's.
@@ -95,7 +78,8 @@ def search(
         timeout: no further trial is started after so many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
         storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
-        evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None.
+        evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
+            it takes the keyword `epochs`, it is told for how long to train.
         listener: is told what happens.
 
     Raises:
@@ -105,8 +89,11 @@ def search(
     integer(trials, "trials", maximum=10**9)
     seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
     one_of(sampler, "sampler", SAMPLERS)
+    one_of(stopping, "stopping", STOPPING)
+    integer(patience if patience is not None else 1, "patience", maximum=10**6)
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
+    lengths = _lengths(space, evaluate, fidelities, eta)
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     description: dict[str, Any] = {"source": "evaluate"}
     if data is None and evaluate is None:
@@ -123,147 +110,118 @@ def search(
         name or _usual_name(space, description["source"]), runs, StudyConfig(space, description, seed), storage=storage
     )
     assert evaluate is not None  # without one of the user's there were data
+    stop = StopRule.of(study.config) if stopping == "front" else None
+    prior = seen_of(_earlier(warm_start, runs, study)) if warm_start is not None else []
+    strategy = Strategy(study.config, sampler, lengths, eta, stop, prior)
     with study.locked():
         study.close_running()
         study.set_search_state(trials, RUNNING)
         ended = INTERRUPTED  # unless it comes to an end by itself
         try:
-            ended = _run(
-                study, evaluate, sampler, trials=trials, deadline=time.monotonic() + seconds, listener=listener
+            ended = run(
+                study,
+                evaluate,
+                strategy,
+                trials=trials,
+                patience=patience,
+                deadline=time.monotonic() + seconds,
+                listener=listener,
             )
         finally:
             study.set_search_state(trials, ended)
     return study
 
 
-def _run(
-    study: Study, evaluate: Evaluate, sampler: str, *, trials: int, deadline: float, listener: Listener | None
+def run(
+    study: Study,
+    evaluate: Evaluate,
+    strategy: Strategy,
+    *,
+    trials: int,
+    patience: int | None = None,
+    deadline: float = math.inf,
+    listener: Listener | None = None,
 ) -> str:
-    """Returns why it ended: complete, timeout or exhausted."""
-    finished = [record for record in study.records() if record.finished]
-    taken = {record.architecture.key for record in finished}
+    """Trains until the study has spent the epochs of so many full trainings.
+
+    Returns why it ended: complete, settled (`patience`), timeout or exhausted.
+    """
+    full = study.config.space.recipe.epochs
+    records = [record for record in study.records() if record.finished]
     if listener:
         listener.search_started(study, trials)
     ended = "complete"
-    while len(finished) < trials:
+    while sum(record.epochs_spent(full) for record in records) < trials * full:
         if time.monotonic() >= deadline:
             ended = "timeout"
             break
-        # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
-        seed = int(np.random.SeedSequence([study.config.seed, len(finished)]).generate_state(1)[0])
-        chooser = ValidSampler(SAMPLERS[sampler](seed), study.config.space, lambda a: a.key in taken)
-        try:
-            record = _one_trial(study, chooser, evaluate, listener)
-        except SpaceExhausted:
-            if not finished:
-                space = study.config.space
-                raise InvalidValue(
-                    f"max_flops={space.max_flops}, max_params={space.max_params}: "
-                    "no architecture was found that keeps both"
-                ) from None
+        if patience is not None and is_settled(records, study.config.space, patience):
+            ended = "settled"
+            break
+        record = _next_trial(study, evaluate, strategy, records, listener)
+        if record is None:
             ended = "exhausted"
             break
-        finished.append(record)
-        taken.add(record.architecture.key)
+        records.append(record)
     if listener:
         listener.search_ended(ended)
     return ended
 
 
-def _one_trial(study: Study, sampler: ValidSampler, evaluate: Evaluate, listener: Listener | None) -> TrialRecord:
-    trial, record = study.ask(sampler)
-    if listener:
-        listener.trial_started(record)
-    curve: list[float] = []
-    written = time.monotonic()
-
-    def report(epoch: int, accuracy: float) -> None:
-        nonlocal written
-        curve.append(_checked(accuracy))
-        if time.monotonic() - written >= SECONDS_BETWEEN_REPORTS:
-            study.report(trial, curve)
-            written = time.monotonic()
-        if listener:
-            listener.epoch_ended(epoch, curve[-1])
-
-    start = time.perf_counter()
-    accuracy: float | None = None
-    reason: str | None = INTERRUPTED  # unless better is known below
-    detail: str | None = None
-    measures: dict[str, float] = {}
-    try:
-        result = evaluate(record.architecture, report)
-        reached = _checked(getattr(result, "accuracy", result))
-        measures = _measures(result, study.config.space)
-        _keep_artifacts(result, study, record)
-        accuracy, reason = reached, None
-    except StudyError:  # no trial's fault: the study cannot keep what is trained
-        raise
-    except SystemExit:  # how Lightning, in one's own training, answers Ctrl-C
-        raise KeyboardInterrupt from None
-    except Exception as error:  # a trial may fail in any way; the search goes on
-        reason, detail = _failure(error)
-    finally:
-        record = study.tell(
-            trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail, measures)
+def _next_trial(
+    study: Study, evaluate: Evaluate, strategy: Strategy, records: list[TrialRecord], listener: Listener | None
+) -> TrialRecord | None:
+    """One more trial; None where every architecture has been trained."""
+    chooser = strategy.chooser(records)
+    for sampler in (chooser, strategy.last_resort(records)):
+        if sampler is None:
+            continue
+        try:
+            return run_trial(
+                study, sampler, evaluate, lengths=strategy.lengths, stop=strategy.stop, ended=records, listener=listener
+            )
+        except SpaceExhausted:
+            pass
+    if not records:
+        space = study.config.space
+        raise InvalidValue(
+            f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture was found that keeps both"
         )
-        if listener:
-            listener.trial_ended(record)
-    return record
-
-
-def _checked(value: Any) -> float:
-    """An accuracy that was returned or reported, if it is one."""
-    try:
-        accuracy = float(value)
-    except (TypeError, ValueError):
-        raise TrainingFailed("bad_accuracy", f"evaluate gave {shown(value)}, which is no number") from None
-    if not 0 <= accuracy <= 1:
-        raise TrainingFailed("bad_accuracy", f"evaluate gave {accuracy:g}; an accuracy is between 0 and 1")
-    return accuracy
-
-
-def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
-    """What else a training measured; a value that is not finite counts as not measured."""
-    measured = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
-    taken = next((name for name in measured if name in RESERVED_NAMES or name in space.parameters), None)
-    if taken is not None:
-        raise TrainingFailed(
-            "bad_measures", f"measures has {taken!r}, which every trial has already; name it otherwise"
-        )
-    return {name: value for name, value in measured.items() if math.isfinite(value)}
-
-
-def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord) -> None:
-    """The weights and the confusion matrix of a trial, where the training gave them."""
-    weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
-    file = study.weights_file(record.trial)
-    try:
-        if weights is not None:
-            from nas.weights import save_weights
-
-            save_weights(file, weights, record.architecture)
-        if confusion is not None:
-            file = study.confusion_file(record.trial)
-            save_confusion(file, confusion)
-    except OSError as error:
-        raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
-
-
-def _failure(error: Exception) -> tuple[str, str]:
-    """A reason code, and what a person needs to mend it."""
-    if isinstance(error, TrainingFailed):
-        return error.reason, str(error)
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
-    detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
-    return "out_of_memory" if memory else "error", detail.encode("utf-8", "replace").decode()
+    return None
 
 
 def _our_training(images: ImageData, space: SearchSpace, *, seed: int, device: str) -> Evaluate:
     from nas.training import on_device, train
 
     data = on_device(images, space.recipe, device)
-    return lambda architecture, report: train(architecture, data, space.recipe, seed=seed, report=report)
+
+    def training(architecture: Architecture, report: Report, *, epochs: int = space.recipe.epochs) -> Any:
+        return train(architecture, data, replace(space.recipe, epochs=epochs), seed=seed, report=report)
+
+    return training
+
+
+def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
+    """The lengths of the schedules; one where one's own training is not told for how long to train."""
+    parameters = inspect.signature(evaluate).parameters.values() if evaluate is not None else ()
+    takes_epochs = evaluate is None or any(p.name == "epochs" or p.kind is p.VAR_KEYWORD for p in parameters)
+    if not takes_epochs and fidelities is not None and fidelities > 1:
+        raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
+    return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
+
+
+def _earlier(name: str, runs: str | Path, study: Study) -> Study:
+    """The study that a search begins with, if its architectures are this one's."""
+    earlier = Study.open(name, runs)
+    mine, theirs = study.config.space.parameters, earlier.config.space.parameters
+    differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
+    if differing:
+        key = differing[0]
+        raise InvalidValue(
+            f"warm_start={name!r}: its space has {key}={list(theirs.get(key, ()))}, "
+            f"which has no value in common with {list(mine.get(key, ()))} here"
+        )
+    return earlier
 
 
 def _settled_space(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nas.axes import Axis
 from nas.chance import chance_difference
-from nas.records import TrialRecord, front_of
+from nas.records import COMPLETE, TrialRecord, front_of
 from nas.units import percent_text
 
 __all__ = ["Pick", "pick", "references"]
@@ -48,9 +48,7 @@ def pick(records: Sequence[TrialRecord], axis: Axis, budget: float | None) -> Pi
         return None
     at = len(affordable) - 1
     within = sum(
-        record.accuracy is not None
-        and (value := axis.value(record)) is not None
-        and (budget is None or value <= budget)
+        record.state == COMPLETE and (value := axis.value(record)) is not None and (budget is None or value <= budget)
         for record in records
     )
     return Pick(front[at], within, front[at - 1] if at else None, front[at + 1] if at + 1 < len(front) else None)
@@ -65,7 +63,7 @@ def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     shapes: dict[str, list[TrialRecord]] = {"ResNet-like": [], "ResNeXt-like": []}
     for record in records:
         stages = record.architecture.stages
-        if record.accuracy is None or len({stage.groups for stage in stages}) > 1:
+        if record.state != COMPLETE or len({stage.groups for stage in stages}) > 1:
             continue
         if stages[0].groups == 1:
             shapes["ResNet-like"].append(record)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nas.figures import BLUE, COLOURS, GREY, SHARES, new_figure, thinned
-from nas.pareto import hypervolume_history
+from nas.growth import History
 from nas.records import COMPLETE, SearchState, TrialRecord
-from nas.space import SearchSpace
 from nas.units import count_text
 
 if TYPE_CHECKING:
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AGAINST",
     "Band",
-    "History",
     "bands",
     "bands_figure",
-    "history",
     "hypervolume_figure",
     "seconds_figure",
     "seconds_left",
@@ -32,16 +29,6 @@ RECENT = 20
 BANDS = 4
 
 
-class History(NamedTuple):
-    """After each finished trial, in the order they ended: what was spent so far, and the hypervolume reached."""
-
-    trials: list[int]
-    epochs: list[int]
-    seconds: list[float]
-    hypervolume: list[float]
-    records: list[TrialRecord]
-
-
 class Band(NamedTuple):
     """The trials of a range of FLOPs: after how many finished trials its best accuracy became which."""
 
@@ -49,28 +36,6 @@ class Band(NamedTuple):
     most: float
     trials: list[int]
     best: list[float]
-
-
-def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
-    """The reference point is fixed by the space: accuracy at chance, FLOPs at the space's most."""
-    ended = sorted(
-        (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
-    )
-    chance = 1 / space.classes
-    hypervolume = hypervolume_history(
-        [record.accuracy if record.accuracy is not None else chance for record in ended],
-        [record.flops for record in ended],
-        chance=chance,
-        least_flops=space.least_cost[0],
-        most_flops=space.most_flops,
-    )
-    return History(
-        list(range(1, len(ended) + 1)),
-        np.cumsum([len(record.curve) for record in ended]).tolist(),
-        np.cumsum([record.seconds or 0.0 for record in ended]).tolist(),
-        hypervolume.tolist(),
-        ended,
-    )
 
 
 def bands(past: History) -> list[Band]:
@@ -93,14 +58,18 @@ def bands(past: History) -> list[Band]:
     return found
 
 
-def seconds_left(records: Sequence[TrialRecord], state: SearchState | None) -> float | None:
-    """Until a running search has its trials: the median time of the last 20, shared by the workers that train now."""
+def seconds_left(records: Sequence[TrialRecord], state: SearchState | None, epochs: int) -> float | None:
+    """Until a running search has spent its trials, of so many epochs each: by the median time of an epoch of the last
+    20 trials, shared by the workers that train now."""
     finished = [record for record in records if record.finished]
-    taken = [record.seconds for record in finished if record.seconds is not None][-RECENT:]
+    taken = [record.seconds / record.epochs_spent(epochs) for record in finished if record.seconds is not None][
+        -RECENT:
+    ]
     if state is None or not state.live or not taken:
         return None
     workers = len({record.worker for record in records if record.state == "running"})
-    return max(0, state.trials - len(finished)) * median(taken) / max(1, workers)
+    left = state.trials * epochs - sum(record.epochs_spent(epochs) for record in finished)
+    return max(0, left) * median(taken) / max(1, workers)
 
 
 def hypervolume_figure(past: History, against: str) -> "go.Figure":
@@ -144,7 +113,7 @@ def bands_figure(past: History) -> "go.Figure":
 def seconds_figure(past: History) -> "go.Figure":
     """How long each finished trial took, against its FLOPs."""
     figure = new_figure(height=320, name="seconds")
-    timed = thinned([record for record in past.records if record.seconds is not None and record.accuracy is not None])
+    timed = thinned([record for record in past.records if record.seconds is not None and record.state == COMPLETE])
     figure.add_scatter(
         name="trials",
         x=[record.flops for record in timed],

@@ -20,6 +20,7 @@ __all__ = [
     "INTERRUPTED",
     "RESERVED_NAMES",
     "RUNNING",
+    "SHORT",
     "STOPPED",
     "WAITING",
     "Outcome",
@@ -30,10 +31,23 @@ __all__ = [
     "knee_of",
 ]
 
-COMPLETE, FAILED, STOPPED, RUNNING, WAITING = "complete", "failed", "stopped", "running", "waiting"
+COMPLETE, SHORT, FAILED, STOPPED, RUNNING, WAITING = "complete", "short", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
 RESERVED_NAMES = frozenset(
-    {"trial", "state", "front", "name", "accuracy", "flops", "params", "activations", "seconds", "epochs", "curve"}
+    {
+        "trial",
+        "state",
+        "front",
+        "name",
+        "accuracy",
+        "flops",
+        "params",
+        "activations",
+        "seconds",
+        "length",
+        "epochs",
+        "curve",
+    }
     | {"reason", "detail", "key", "architecture"}
 )
 """What every trial has: nothing else that is measured may be called so."""
@@ -43,8 +57,8 @@ RESERVED_NAMES = frozenset(
 class Outcome:
     """How a training ended: with an accuracy in [0, 1], or without one and with a `reason`, a short code.
 
-    `detail` is the message or the end of the traceback behind the reason. `measures` is whatever else was measured,
-    by a name with its unit: `{"latency (ms)": 3.2}`.
+    `stopped`: it was given up as beyond hope, which is no failure. `detail` is the message or the end of the traceback
+    behind the reason. `measures` is whatever else was measured, by a name with its unit: `{"latency (ms)": 3.2}`.
     """
 
     accuracy: float | None
@@ -53,12 +67,13 @@ class Outcome:
     reason: str | None = None
     detail: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
+    stopped: bool = False
 
 
 class SearchState(NamedTuple):
     """The last search on a study: the total of trials it was to reach, how it stands, which process it is.
 
-    `state` is running, complete, timeout, exhausted or interrupted.
+    `state` is running, complete, timeout, exhausted, settled or interrupted.
     """
 
     trials: int
@@ -73,11 +88,14 @@ class SearchState(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial. `state` is complete, failed, stopped, running or waiting.
+    """One trial: one training. `state` is complete, short, failed, stopped, running or waiting.
 
-    `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A failed trial has a
-    `reason`; one that was interrupted is trained again as another trial. `started` and `ended` are in seconds since
-    1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome` has.
+    `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A short trial ran a shorter
+    schedule to its end, of `length` epochs (None: the recipe's); its accuracy is not one of a complete trial. A failed
+    or stopped trial has a `reason`; one that was interrupted is trained again as another trial. `started` and `ended`
+    are in seconds since 1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome`
+    has. `avoided` counts the proposals in its place that could not be had: `duplicates`, `over_budget`, and
+    `fallbacks` of a model that could not be fitted.
     """
 
     trial: int
@@ -92,6 +110,8 @@ class TrialRecord:
     ended: float | None = None
     worker: str | None = None
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
+    length: int | None = None
+    avoided: Mapping[str, int] = field(default_factory=dict, hash=False)
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +135,16 @@ class TrialRecord:
     @property
     def finished(self) -> bool:
         """Whether the trial counts towards a study's total: it ended by itself, well or badly."""
-        return self.state in (COMPLETE, STOPPED, FAILED) and self.reason != INTERRUPTED
+        return self.state in (COMPLETE, SHORT, STOPPED, FAILED) and self.reason != INTERRUPTED
+
+    def epochs_spent(self, full: int) -> int:
+        """What a finished trial counts, in epochs, where a full training has `full`.
+
+        A stopped one counts what it trained; a failed one as if it had come to its end, so that failing costs budget.
+        """
+        if not self.finished:
+            return 0
+        return max(1, len(self.curve)) if self.state == STOPPED else self.length or full
 
     def to_dict(self) -> dict[str, Any]:
         """The form that `--json` prints."""
@@ -129,6 +158,7 @@ class TrialRecord:
             "activations": self.cost.activations,
             "seconds": self.seconds,
             "measures": dict(self.measures),
+            "length": self.length,
             "epochs": len(self.curve),
             "curve": list(self.curve),
             "reason": self.reason,
@@ -155,6 +185,8 @@ class TrialRecord:
             attrs.get("ended"),
             attrs.get("worker"),
             attrs.get("measures", {}),
+            attrs.get("length"),
+            attrs.get("avoided", {}),
         )
 
 

@@ -26,6 +26,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
             "params": record.params,
             "activations": record.cost.activations,
             "seconds": record.seconds,
+            "length": record.length,
             "epochs": len(record.curve),
             "reason": record.reason,
             **{name: record.measures.get(name) for name in names},

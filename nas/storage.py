@@ -12,7 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 from nas.errors import NasError, StudyError
 from nas.space import SearchSpace
 
-__all__ = ["cut_torn_line", "distributions", "open_storage", "storage_errors", "write_whole"]
+__all__ = ["LENGTH", "cut_torn_line", "distributions", "open_storage", "storage_errors", "write_whole"]
+
+LENGTH = "epochs"
+"""The parameter of a trial that says how long it is trained; a trial without it is trained for the recipe's epochs."""
 
 
 def open_storage(journal: Path, url: str | None) -> BaseStorage:
@@ -48,9 +51,13 @@ def storage_errors(name: str) -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories."""
-    return {name: _distribution(values) for name, values in space.parameters.items()}
+def distributions(space: SearchSpace, *, lengths: bool = False) -> dict[str, BaseDistribution]:
+    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories.
+
+    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on.
+    """
+    epochs: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
+    return {name: _distribution(values) for name, values in space.parameters.items()} | epochs
 
 
 def write_whole(path: Path, content: bytes) -> None:

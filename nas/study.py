@@ -30,6 +30,7 @@ from nas.records import (
     FAILED,
     INTERRUPTED,
     RUNNING,
+    SHORT,
     STOPPED,
     WAITING,
     Outcome,
@@ -37,13 +38,14 @@ from nas.records import (
     TrialRecord,
     front_of,
 )
-from nas.storage import cut_torn_line, distributions, open_storage, storage_errors, write_whole
+from nas.storage import LENGTH, cut_torn_line, distributions, open_storage, storage_errors, write_whole
+from nas.studies import CONFIG_FILE, JOURNAL_FILE, list_studies
 from nas.validation import nearest_name, read_yaml, shown
 from nas.workers import this_worker
 
-__all__ = ["Study", "list_studies"]
+__all__ = ["Study"]
 
-CONFIG_FILE, JOURNAL_FILE, LOCK_FILE, ARTIFACTS = "study.yaml", "journal.log", "search.lock", "artifacts"
+LOCK_FILE, ARTIFACTS = "search.lock", "artifacts"
 STATES = {
     TrialState.COMPLETE: COMPLETE,
     TrialState.FAIL: FAILED,
@@ -207,11 +209,11 @@ class Study:
         """The accuracy–FLOPs front, from the fewest FLOPs to the most."""
         return front_of(self.records())
 
-    def ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, TrialRecord]:
-        """Starts a trial: an interrupted one that waits, else what the sampler proposes."""
+    def ask(self, sampler: optuna.samplers.BaseSampler, *, lengths: bool = False) -> tuple[Trial, TrialRecord]:
+        """Starts a trial: an interrupted one that waits, else what the sampler proposes; `lengths`: how long, too."""
         self.optuna_study.sampler = sampler
         try:
-            trial = self.optuna_study.ask(distributions(self.config.space))
+            trial = self.optuna_study.ask(distributions(self.config.space, lengths=lengths))
             _ = trial.relative_params  # asks the sampler also where there is no parameter, or all are fixed
         except OSError as error:
             raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
@@ -220,6 +222,8 @@ class Study:
             raise
         with storage_errors(self.name):
             trial.set_user_attr("worker", this_worker())
+            if avoided := getattr(sampler, "avoided", None):
+                trial.set_user_attr("avoided", avoided)
         return trial, self._record_of(trial.number, trial.params, RUNNING)
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
@@ -230,6 +234,7 @@ class Study:
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         """Ends a trial, well or badly. An interrupted one is queued to be trained again."""
         record = self._record_of(trial.number, trial.params, RUNNING)
+        whole = record.length in (None, self.config.space.recipe.epochs)
         attrs = {
             "name": record.name,
             "seconds": outcome.seconds,
@@ -237,13 +242,16 @@ class Study:
             "reason": outcome.reason,
             "detail": outcome.detail,
             "measures": dict(outcome.measures) or None,
+            "accuracy": None if whole else outcome.accuracy,
         }
         with storage_errors(self.name):
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, value)
-            if outcome.accuracy is None:
+            if outcome.accuracy is None and not outcome.stopped:
                 self.optuna_study.tell(trial, state=TrialState.FAIL)
+            elif outcome.accuracy is None or not whole:
+                self.optuna_study.tell(trial, state=TrialState.PRUNED)
             else:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
             if outcome.reason == INTERRUPTED:
@@ -262,7 +270,7 @@ class Study:
                 trial = Trial(self.optuna_study, frozen._trial_id)
                 trial.set_user_attr("reason", reason)
                 self.optuna_study.tell(trial, state=TrialState.FAIL)
-                if again and len(frozen.params) == len(self.config.space.parameters):
+                if again and self.config.space.parameters.keys() <= frozen.params.keys():
                     self.optuna_study.enqueue_trial(frozen.params)
         return len(left)
 
@@ -308,14 +316,15 @@ class Study:
             return self._ended[trial.number]
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         reason = trial.user_attrs.get("reason")
-        if len(params) < len(self.config.space.parameters) or reason == "not_proposed":
+        if not self.config.space.parameters.keys() <= params.keys() or reason == "not_proposed":
             return None
-        accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else None
+        accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
+        state = SHORT if trial.state == TrialState.PRUNED and accuracy is not None else STATES[trial.state]
         started, ended = (
             at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
         )
         attrs = {"started": started, "ended": ended, **trial.user_attrs}
-        record = self._record_of(trial.number, params, STATES[trial.state], accuracy, attrs)
+        record = self._record_of(trial.number, params, state, accuracy, attrs)
         if trial.state.is_finished():
             self._ended[trial.number] = record
         return record
@@ -328,21 +337,5 @@ class Study:
         accuracy: float | None = None,
         attrs: Mapping[str, Any] | None = None,
     ) -> TrialRecord:
-        return TrialRecord.from_attributes(number, state, self.config.space.architecture(params), accuracy, attrs or {})
-
-
-def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
-    """The names of the studies in a runs folder, the latest touched first; or those in a database, by name."""
-    if storage is not None:
-        with storage_errors("all"):
-            return sorted(optuna.get_all_study_names(open_storage(Path(), storage)))
-    files = Path(runs).glob(f"*/{CONFIG_FILE}")
-    return [file.parent.name for file in sorted(files, key=_last_touched, reverse=True)]
-
-
-def _last_touched(config: Path) -> float:
-    journal = config.with_name(JOURNAL_FILE)
-    try:
-        return (journal if journal.exists() else config).stat().st_mtime
-    except FileNotFoundError:  # deleted in between
-        return 0.0
+        attrs = {**(attrs or {}), "length": params.get(LENGTH)}
+        return TrialRecord.from_attributes(number, state, self.config.space.architecture(params), accuracy, attrs)

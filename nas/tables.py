@@ -11,13 +11,30 @@ from nas.architecture import Architecture
 from nas.chance import chance_difference
 from nas.cost import cost
 from nas.figures import front_numbers
+from nas.growth import outlook
 from nas.preflight import Estimate, Preflight
-from nas.records import TrialRecord
+from nas.proxies import proxies
+from nas.records import COMPLETE, SHORT, STOPPED, TrialRecord
 from nas.study import Study
-from nas.units import count_text, duration_text, percent_text
+from nas.units import amount_text, count_text, duration_text, percent_text
 
-__all__ = ["front_table", "headline", "show_front", "show_preflight", "show_trial", "sparkline", "trials_table"]
+__all__ = [
+    "front_table",
+    "headline",
+    "show_front",
+    "show_preflight",
+    "show_proxies",
+    "show_summary",
+    "show_trial",
+    "sparkline",
+    "trials_table",
+]
 
+AVOIDED = {
+    "duplicates": "duplicates",
+    "over_budget": "over the budgets",
+    "fallbacks": "drawn at random, as the model could not be fitted",
+}
 BARS = "▁▂▃▄▅▆▇█"
 FLOPS_NOTE = "FLOPs are multiply–adds per image."
 KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of FLOPs."
@@ -60,6 +77,8 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
     table.add_column("state")
     for record in records:
         state = "front" if record.trial in on_front else record.state
+        if record.state == SHORT:
+            state = f"short: {record.length} epochs"
         table.add_row(
             str(record.trial),
             Text(record.name),
@@ -109,11 +128,66 @@ def show_front(console: Console, study: Study) -> None:
         console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
 
 
+def show_summary(console: Console, study: Study) -> None:
+    """What a search did for its front: trainings by kind, proposals that could not be had, what more would bring."""
+    records, full = study.records(), study.config.space.recipe.epochs
+    finished = [record for record in records if record.finished]
+    short = [record for record in finished if record.state == SHORT]
+    if short or any(record.state == STOPPED for record in finished):
+        lengths = " and ".join(str(length) for length in sorted({record.length or 0 for record in short}))
+        kinds = [
+            f"{sum(record.state == COMPLETE for record in finished)} full",
+            *([f"{len(short)} short ({lengths} of {full} epochs)"] if short else []),
+            *([f"{stopped} stopped" for stopped in [sum(r.state == STOPPED for r in finished)] if stopped]),
+        ]
+        worth = amount_text(sum(record.epochs_spent(full) for record in finished) / full)
+        console.print(f"{len(finished)} trainings, the epochs of {worth} full ones: {', '.join(kinds)}.", style="dim")
+    avoided = {
+        name: count for key, name in AVOIDED.items() if (count := sum(record.avoided.get(key, 0) for record in records))
+    }
+    if avoided:
+        counted = ", ".join(f"{count} {name}" for name, count in avoided.items())
+        console.print(f"Proposals that were replaced before training: {counted}.", style="dim")
+    if ahead := outlook(finished, study.config.space):
+        console.print(
+            f"Hypervolume {100 * ahead.hypervolume:.1f} %; another hour of training would bring about "
+            f"{100 * ahead.growth:.1f} points more, if each doubling of the time goes on to bring the same.",
+            style="dim",
+        )
+
+
+def show_proxies(console: Console, study: Study) -> None:
+    """How well short trainings foretold full ones."""
+    found = proxies(study.records())
+    if not found:
+        console.print("The study has no short trainings; --fidelities 3 makes some.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    _columns(table, "epochs", "trainings", "also in full", "Kendall's τ")
+    for proxy in found:
+        tau = f"{proxy.tau:.2f}" if proxy.tau is not None else "–"
+        table.add_row(str(proxy.length), str(proxy.trainings), str(proxy.pairs), tau)
+    console.print(table)
+    console.print(
+        "τ is the rank correlation with the full result: 1 the same order, 0 none. It is over the promoted "
+        "architectures alone, and over all of them greater.",
+        style="dim",
+    )
+    for proxy in found:
+        if proxy.misleads:
+            console.print(
+                f"Trainings of {proxy.length} epochs mislead here (τ {proxy.tau:.2f} over {proxy.pairs} pairs): "
+                "search with --fidelities 1, or with more --epochs.",
+                style="red",
+            )
+
+
 def show_trial(console: Console, record: TrialRecord) -> None:
     """One trial: what it gave, what it costs, how it learned."""
     console.print(Text(f"trial {record.trial}: {record.name}", style="bold"))
     facts = [
         record.state + (f", {record.reason}" if record.reason else ""),
+        *([f"a schedule of {record.length} epochs"] if record.length is not None else []),
         *([f"{percent_text(record.accuracy)} validation accuracy"] if record.accuracy is not None else []),
         f"{count_text(record.flops)} FLOPs",
         f"{count_text(record.params)} parameters",

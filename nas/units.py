@@ -6,7 +6,7 @@ import re
 from nas.errors import InvalidValue
 from nas.validation import shown
 
-__all__ = ["count_text", "duration_text", "parse_count", "parse_duration", "percent_text"]
+__all__ = ["amount_text", "count_text", "duration_text", "parse_count", "parse_duration", "percent_text"]
 
 _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -25,6 +25,11 @@ def count_text(value: float) -> str:
 def _three_digits(value: float) -> str:
     decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}"
+
+
+def amount_text(value: float) -> str:
+    """A count that need not be whole, with at most one decimal: `3`, `12.4`."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def percent_text(share: float) -> str:

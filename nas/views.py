@@ -10,16 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.figures import front_numbers
-from nas.records import COMPLETE, TrialRecord
+from nas.records import FAILED, SHORT, TrialRecord
 from nas.study import Study
 from nas.tables import front_table, headline, sparkline
-from nas.units import count_text, duration_text, percent_text
+from nas.units import amount_text, count_text, duration_text, percent_text
 
 __all__ = ["LiveView", "PlainView"]
 
 ENDINGS = {
     "timeout": "The time is up.",
     "exhausted": "Every architecture of the space within its budgets has been trained.",
+    "settled": "The hypervolume has hardly grown for as long as the patience allows.",
 }
 
 
@@ -33,7 +34,7 @@ class _Progress:
         self.running: TrialRecord | None = None
         self.curve: list[float] = []
         self.started = self.last_end = time.monotonic()
-        self.ended_here = 0
+        self.ended_here = 0.0
 
     def search_started(self, study: Study, trials: int) -> None:
         """Takes over what the study holds already."""
@@ -51,7 +52,7 @@ class _Progress:
     def trial_ended(self, record: TrialRecord) -> None:
         """The record is final."""
         self.records[record.trial] = record
-        self.ended_here += record.finished
+        self.ended_here += record.epochs_spent(self.epochs) / self.epochs
         self.running, self.last_end = None, time.monotonic()
 
     def search_ended(self, reason: str) -> None:
@@ -69,12 +70,12 @@ class _Progress:
         return self.study.config.space.recipe.epochs if self.study else 1
 
     @property
-    def finished(self) -> int:
-        """How many trials count."""
-        return sum(record.finished for record in self.records.values())
+    def finished(self) -> float:
+        """How many full trainings the finished trials count for."""
+        return sum(record.epochs_spent(self.epochs) for record in self.records.values()) / self.epochs
 
     def seconds_left(self) -> float | None:
-        """From the mean time of the trials that ended here; None before the first has."""
+        """From the mean time of what was trained here; None before the first trial has ended."""
         if not self.ended_here:
             return None
         mean = (self.last_end - self.started) / self.ended_here
@@ -94,7 +95,7 @@ class PlainView(_Progress):
         super().search_started(study, trials)
         self._say(headline(study))
         if self.finished:
-            self._say(f"{self.finished} trials are there already; the study is to have {trials}")
+            self._say(f"{amount_text(self.finished)} trials are there already; the study is to have {trials}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Says how the trial ended, and how long the rest will take."""
@@ -102,8 +103,9 @@ class PlainView(_Progress):
         left = self.seconds_left()
         on_front = any(member.trial == record.trial for member in front_numbers(list(self.records.values())).front)
         parts = [
-            f"trial {record.trial} ({self.finished}/{self.total})",
+            f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
+            *([f"after {record.length} epochs"] if record.state == SHORT else []),
             f"{count_text(record.flops)} FLOPs",
             record.name,
             duration_text(record.seconds or 0.0),
@@ -147,12 +149,12 @@ class LiveView(_Progress):
         left = self.seconds_left()
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            Text(f"{self.finished} of {self.total} trials"),
+            Text(f"{amount_text(self.finished)} of {self.total} trials"),
             ProgressBar(total=self.total, completed=min(self.finished + self._share(), self.total), width=30),
             Text(f"{duration_text(time.monotonic() - self.started)} so far"),
             Text(f"about {duration_text(left)} left" if left is not None else ""),
         )
-        failed = sum(record.finished and record.state != COMPLETE for record in self.records.values())
+        failed = sum(record.finished and record.state == FAILED for record in self.records.values())
         rows = max(3, self._console.height - 13)
         return Group(
             Text(headline(self.study), style="bold"),
@@ -167,6 +169,10 @@ class LiveView(_Progress):
     def _share(self) -> float:
         return len(self.curve) / self.epochs if self.running else 0.0
 
+    @property
+    def _length(self) -> int:
+        return (self.running.length if self.running else None) or self.epochs
+
     def _running_line(self) -> Text:
         if self.running is None:
             return Text("choosing the next architecture …", style="dim")
@@ -175,6 +181,6 @@ class LiveView(_Progress):
         )
         if not self.curve:
             return line.append("first epoch …", style="dim")
-        return line.append(f"epoch {len(self.curve)} of {self.epochs}  {percent_text(self.curve[-1])}  ").append(
+        return line.append(f"epoch {len(self.curve)} of {self._length}  {percent_text(self.curve[-1])}  ").append(
             sparkline(self.curve[-30:]), style="cyan"
         )

@@ -141,12 +141,15 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     ("args", "message"),
     [
         (("serach",), "No such command 'serach'. Did you mean 'search'?"),
-        (("search", "--trails", "3"), "No such option '--trails'. Did you mean '--trials'?"),
+        (("search", "--trails", "3"), "No such option '--trails'. (Did you mean one of: '--eta', '--trials'?)"),
         (("search", "--trials", "many"), "'many' is not a valid integer"),
         (("search", "--trials", "0"), "trials=0"),
         (("search", "--max-flops", "big"), "max_flops=big: must be a positive number such as 50M"),
         (("search", "--timeout", "soon"), "timeout=soon: must be a positive duration"),
-        (("search", "--sampler", "grid"), "sampler='grid': must be one of tpe, nsga2, random, gp"),
+        (
+            ("search", "--sampler", "grid"),
+            "sampler='grid': must be one of front, tpe, tpe-multivariate, nsga2, random, gp",
+        ),
         (("search", "nowhere.yaml"), "no such file, and no ready space of that name"),
         (("search", "--data", "./nowhere"), "./nowhere: no such file or folder"),
         (("search", "groupconv32"), "--data"),

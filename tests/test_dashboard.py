@@ -16,7 +16,7 @@ from nas import SearchSpace, Study
 from nas.configuration import StudyConfig
 from nas.confusion import load_confusion
 from nas.resources import dashboard_server
-from nas.samplers import SAMPLERS, ValidSampler
+from nas.samplers import ValidSampler
 from nas.workers import this_worker
 from tests.conftest import formula
 
@@ -60,7 +60,7 @@ def running(tmp_path: Path, tiny: SearchSpace) -> Study:
     study = nas.search(tiny, trials=3, runs=tmp_path, name="running", evaluate=formula)
     nas.search(tiny, trials=4, runs=tmp_path, name="running", evaluate=lambda *_: 5.0)
     study.set_search_state(9, "running")
-    trial, _ = study.ask(ValidSampler(SAMPLERS["random"](7), tiny, lambda _: False))
+    trial, _ = study.ask(ValidSampler(("random", 7), tiny, {}))
     study.report(trial, [0.25])
     return study
 
@@ -146,7 +146,7 @@ def test_a_study_without_a_trial_and_one_in_its_first(
     study = Study.create("s", tmp_path, StudyConfig(tiny, {"source": "evaluate"}, 0))
     open_page(page)
     study.set_search_state(9, "running")
-    study.ask(ValidSampler(SAMPLERS["random"](7), tiny, lambda _: False))
+    study.ask(ValidSampler(("random", 7), tiny, {}))
     app = open_page(page)
     if page in ("front", "compare", "insights", "export"):
         assert app.subheader[0].value == "The first trial is being trained"

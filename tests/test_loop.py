@@ -346,7 +346,7 @@ def test_measures_are_finite_and_have_names_of_their_own(tmp_path: Path, tiny: S
 def test_a_long_trial_s_curve_is_written_while_it_is_trained(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.loop.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("nas.trial.SECONDS_BETWEEN_REPORTS", 0.0)
     seen = []
 
     def evaluate(architecture: Architecture, report: Report) -> float:

@@ -4,7 +4,8 @@ from itertools import pairwise
 import pytest
 
 from nas import SearchSpace
-from nas.progress import bands, bands_figure, history, hypervolume_figure, seconds_figure, seconds_left
+from nas.growth import history
+from nas.progress import bands, bands_figure, hypervolume_figure, seconds_figure, seconds_left
 from nas.records import RUNNING, SearchState, TrialRecord
 from nas.workers import this_worker
 from tests.test_picking import trial
@@ -57,12 +58,12 @@ def test_bands_part_the_range_of_flops_and_keep_the_best_so_far(records: list[Tr
 
 def test_time_left_is_the_median_trial_times_what_is_missing(records: list[TrialRecord]) -> None:
     state = SearchState(10, RUNNING, this_worker())
-    assert seconds_left(records, state) == 6 * 2.0
+    assert seconds_left(records, state, 2) == 6 * 2.0
     two = [replace(records[0], trial=n, state=RUNNING, accuracy=None, worker=f"w{n}") for n in (8, 9)]
-    assert seconds_left([*records, *two], state) == 6 * 2.0 / 2
-    assert seconds_left(records, replace_state(state, "complete")) is None
-    assert seconds_left([], state) is None
-    assert seconds_left(records, None) is None
+    assert seconds_left([*records, *two], state, 2) == 6 * 2.0 / 2
+    assert seconds_left(records, replace_state(state, "complete"), 2) is None
+    assert seconds_left([], state, 2) is None
+    assert seconds_left(records, None, 2) is None
 
 
 def replace_state(state: SearchState, word: str) -> SearchState:

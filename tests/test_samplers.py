@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from nas import SearchSpace, cost, load_space
-from nas.samplers import SAMPLERS, SpaceExhausted, ValidSampler
+from nas.samplers import FRONT, SAMPLERS, SpaceExhausted, ValidSampler, front_sampler
 from nas.storage import distributions
 from tests.conftest import formula
 
@@ -14,9 +14,10 @@ def run(space: SearchSpace, sampler: str, trials: int, *, seed: int = 0) -> tupl
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     keys: list[str] = []
     study = optuna.create_study(directions=["maximize", "minimize"])
+    full = space.recipe.epochs
+    front = front_sampler(space, seed=seed, lengths=(full,)) if sampler == FRONT else None
     for number in range(trials):
-        inner = SAMPLERS[sampler](seed + number)
-        study.sampler = ValidSampler(inner, space, lambda architecture: architecture.key in keys)
+        study.sampler = ValidSampler(front or (sampler, seed + number), space, dict.fromkeys(keys, full))
         trial = study.ask(distributions(space))
         architecture = space.architecture(trial.params)
         study.tell(trial, [formula(architecture, lambda *_: None), cost(architecture).flops])

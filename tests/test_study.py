@@ -13,8 +13,8 @@ import yaml
 from nas import NasError, SearchSpace, Study, cost
 from nas.configuration import StudyConfig
 from nas.records import Outcome, SearchState
-from nas.samplers import SAMPLERS, ValidSampler
-from nas.study import list_studies
+from nas.samplers import ValidSampler
+from nas.studies import list_studies
 from nas.workers import this_worker
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
@@ -26,8 +26,8 @@ def config(tiny: SearchSpace) -> StudyConfig:
 
 
 def sampler(study: Study, seed: int = 0) -> ValidSampler:
-    taken = {record.architecture.key for record in study.records()}
-    return ValidSampler(SAMPLERS["random"](seed), study.config.space, lambda a: a.key in taken)
+    begun = {record.architecture.key: study.config.space.recipe.epochs for record in study.records()}
+    return ValidSampler(("random", seed), study.config.space, begun)
 
 
 def complete(study: Study, accuracy: float, seed: int = 0) -> int:

@@ -1,0 +1,189 @@
+"""The points that a sampler may propose: all of a small space; of a large one a fair sample, and neighbours of any."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+__all__ = ["Batch", "Candidates", "Point"]
+
+Point = tuple[Any, ...]
+"""The values of the parameters, in the order of the search space."""
+
+MOST_ENUMERATED = 20_000
+"""Combinations, valid or not, up to which a space is looked through as a whole."""
+MOST_CONSIDERED = 2_000
+"""A space of no more valid points is small: all are considered. Of a larger one half as many are a fixed sample."""
+GRID = 33
+"""So many values are proposed of a range that has more."""
+ATTEMPTS = 40
+
+
+class Batch(NamedTuple):
+    """Points with what a model sees of them: features (n, d) in [0, 1], the last one log cost; log cost itself (n,)."""
+
+    points: list[Point]
+    features: NDArray[np.float64]
+    log_cost: NDArray[np.float64]
+
+
+class Candidates:
+    """The valid points of a search space with their costs, each computed once.
+
+    Args:
+        search_space: Optuna distributions by name.
+        cost: of a point's parameters, above 0; or its logarithm, with `cost_is_log`.
+        is_valid: whether a point may be proposed; all if None.
+        draw: gives a valid random point, or None; for spaces where trying at random would seldom find one.
+        seed: of the sample of a large space.
+    """
+
+    def __init__(
+        self,
+        search_space: Mapping[str, BaseDistribution],
+        cost: Callable[[dict[str, Any]], float],
+        *,
+        is_valid: Callable[[dict[str, Any]], bool] | None = None,
+        cost_is_log: bool = False,
+        draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.names = list(search_space)
+        self._axes = [_Axis(distribution) for distribution in search_space.values()]
+        self._cost, self._is_valid, self._cost_is_log, self._draw = cost, is_valid, cost_is_log, draw
+        self._log_costs: dict[Point, float | None] = {}
+        rng = np.random.default_rng(seed)
+        grids = [axis.grid for axis in self._axes]
+        points: list[Point] = []
+        if math.prod(map(len, grids)) <= MOST_ENUMERATED:
+            points = [point for point in itertools.product(*grids) if self.is_valid(point)]
+        self.complete = 0 < len(points) <= MOST_CONSIDERED
+        """Whether `sample` is the whole space."""
+        if not self.complete:
+            points = self.random(MOST_CONSIDERED // 2, rng)
+        self.sample = points
+        logs = [self.log_cost(point) for point in points]
+        self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)
+
+    def point(self, params: Mapping[str, Any]) -> Point | None:
+        """The point of a trial's parameters; None if they are not this space's, or not valid."""
+        point = tuple(params.get(name) for name in self.names)
+        known = all(axis.contains(value) for axis, value in zip(self._axes, point, strict=True))
+        return point if known and self.is_valid(point) else None
+
+    def params(self, point: Point) -> dict[str, Any]:
+        """The inverse of `point`."""
+        return dict(zip(self.names, point, strict=True))
+
+    def is_valid(self, point: Point) -> bool:
+        """Whether it may be proposed."""
+        return self._looked_up(point) is not None
+
+    def log_cost(self, point: Point) -> float:
+        """Of a valid point."""
+        known = self._looked_up(point)
+        assert known is not None
+        return known
+
+    def batch(self, points: Iterable[Point]) -> Batch:
+        """Valid points as a model sees them."""
+        kept = list(points)
+        logs = np.array([self.log_cost(point) for point in kept], dtype=float)
+        rows = [
+            [column for axis, value in zip(self._axes, point, strict=True) for column in axis.columns(value)]
+            for point in kept
+        ]
+        width = sum(len(axis.columns(axis.grid[0])) for axis in self._axes)
+        choices = np.array(rows, dtype=float).reshape(len(kept), width)
+        costs = (logs - self._least) / max(self.most_log_cost - self._least, 1e-9)
+        return Batch(kept, np.column_stack([choices, costs]), logs)
+
+    def neighbours(self, point: Point, rng: np.random.Generator) -> list[Point]:
+        """Valid points that differ in one parameter; where that alone is not valid, perhaps in a second one too."""
+        found = []
+        for at, axis in enumerate(self._axes):
+            for value in axis.grid:
+                changed = (*point[:at], value, *point[at + 1 :])
+                if not self.is_valid(changed):
+                    other = int(rng.integers(len(self._axes)))
+                    second = self._axes[other].grid[rng.integers(len(self._axes[other].grid))]
+                    changed = (*changed[:other], second, *changed[other + 1 :])
+                if changed != point and self.is_valid(changed):
+                    found.append(changed)
+        return found
+
+    def random(self, count: int, rng: np.random.Generator) -> list[Point]:
+        """At most so many different valid points, fewer where they are hard to find."""
+        drawn = dict.fromkeys(self._random_point(rng) for _ in range(count))
+        return [point for point in drawn if point is not None]
+
+    def _random_point(self, rng: np.random.Generator) -> Point | None:
+        if self._draw is not None:
+            drawn = self._draw(rng)
+            return self.point(drawn) if drawn is not None else None
+        for _ in range(ATTEMPTS):
+            point = tuple(axis.grid[rng.integers(len(axis.grid))] for axis in self._axes)
+            if self.is_valid(point):
+                return point
+        return None
+
+    def _looked_up(self, point: Point) -> float | None:
+        """The log cost, None if not valid."""
+        if point not in self._log_costs:
+            params = self.params(point)
+            valid = self._is_valid is None or self._is_valid(params)
+            value = float(self._cost(params)) if valid else 1.0
+            known = (value if self._cost_is_log else math.log(value)) if valid else None
+            self._log_costs[point] = known
+        return self._log_costs[point]
+
+
+class _Axis:
+    """One parameter: the values that are proposed, and columns in [0, 1] for a model.
+
+    Numbers are one column, by their value, or by their rank if they are categories; other categories are one-hot.
+    """
+
+    def __init__(self, distribution: BaseDistribution) -> None:
+        self._distribution = distribution
+        self._columns: dict[Any, list[float]] = {}
+        if isinstance(distribution, CategoricalDistribution):
+            self.grid: list[Any] = list(distribution.choices)
+            numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.grid)
+            order = sorted(self.grid) if numbers else self.grid
+            for rank, value in enumerate(order):
+                one_hot = [float(rank == other) for other in range(len(order))]
+                self._columns[value] = [rank / max(1, len(order) - 1)] if numbers else one_hot
+            return
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        low, high, step = distribution.low, distribution.high, distribution.step
+        steps = round((high - low) / step) if step else GRID
+        if steps < GRID:
+            values = [low + index * step for index in range(steps + 1)] if step else [low]
+        else:
+            spaced = np.geomspace(low, high, GRID) if distribution.log else np.linspace(low, high, GRID)
+            values = [low + round((value - low) / step) * step if step else value for value in spaced.tolist()]
+        kind = int if isinstance(distribution, IntDistribution) else float
+        self.grid = list(dict.fromkeys(kind(value) for value in values))
+
+    def contains(self, value: Any) -> bool:
+        """Whether it is a value of the distribution, also one that is not proposed."""
+        try:
+            return self._distribution._contains(self._distribution.to_internal_repr(value))
+        except (TypeError, ValueError):
+            return False
+
+    def columns(self, value: Any) -> list[float]:
+        """What a model sees of a value."""
+        if value not in self._columns:
+            low, high = self._distribution.low, self._distribution.high  # type: ignore[attr-defined]
+            if self._distribution.log:  # type: ignore[attr-defined]
+                low, high, value_at = math.log(low), math.log(high), math.log(value)
+            else:
+                value_at = value
+            self._columns[value] = [(value_at - low) / (high - low) if high > low else 0.0]
+        return self._columns[value]

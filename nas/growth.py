@@ -1,0 +1,92 @@
+"""How the hypervolume of a search grows: its history, whether it has settled, and what more training would bring."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.pareto import hypervolume_history
+from nas.records import COMPLETE, TrialRecord
+from nas.space import SearchSpace
+
+__all__ = ["SETTLED_SHARE", "History", "Outlook", "history", "is_settled", "outlook"]
+
+SETTLED_SHARE = 0.01
+"""A hypervolume that has grown by no more than this share of itself has settled."""
+HOUR = 3600.0
+LEAST_TRIALS = 8
+
+
+class History(NamedTuple):
+    """After each finished trial, in the order they ended: what was spent so far, and the hypervolume reached."""
+
+    trials: list[int]
+    epochs: list[int]
+    seconds: list[float]
+    hypervolume: list[float]
+    records: list[TrialRecord]
+
+
+class Outlook(NamedTuple):
+    """The hypervolume now, and by how much so many more seconds of training are expected to raise it."""
+
+    hypervolume: float
+    growth: float
+    seconds: float
+
+
+def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
+    """The reference point is fixed by the space: accuracy at chance, FLOPs at the space's most.
+
+    Trainings of a shorter length are spent for, but raise nothing.
+    """
+    ended = sorted(
+        (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
+    )
+    chance = 1 / space.classes
+    hypervolume = hypervolume_history(
+        [(record.accuracy or 0.0) if record.state == COMPLETE else chance for record in ended],
+        [record.flops for record in ended],
+        chance=chance,
+        least_flops=space.least_cost[0],
+        most_flops=space.most_flops,
+    )
+    return History(
+        list(range(1, len(ended) + 1)),
+        np.cumsum([record.epochs_spent(space.recipe.epochs) for record in ended]).tolist(),
+        np.cumsum([record.seconds or 0.0 for record in ended]).tolist(),
+        hypervolume.tolist(),
+        ended,
+    )
+
+
+def is_settled(records: Sequence[TrialRecord], space: SearchSpace, patience: int) -> bool:
+    """Whether the epochs of the last `patience` full trainings have raised the hypervolume by at most 1 % of itself."""
+    past = history(records, space)
+    before = past.epochs[-1] - patience * space.recipe.epochs if past.epochs else 0
+    if before <= 0 or not past.hypervolume[-1]:
+        return False
+    then = _at(past.epochs, past.hypervolume, before)
+    return past.hypervolume[-1] - then <= SETTLED_SHARE * past.hypervolume[-1]
+
+
+def outlook(records: Sequence[TrialRecord], space: SearchSpace, *, seconds: float = HOUR) -> Outlook | None:
+    """What so many more seconds of training would bring, if each doubling of the time goes on to bring the same.
+
+    The last doubling is the second half of the training time so far. None before there is enough to tell.
+    """
+    past = history(records, space)
+    complete = sum(record.state == COMPLETE for record in past.records)
+    if complete < LEAST_TRIALS or past.seconds[-1] <= 0:
+        return None
+    spent = past.seconds[-1]
+    doubling = past.hypervolume[-1] - _at(past.seconds, past.hypervolume, spent / 2)
+    growth = min(doubling * math.log2(1 + seconds / spent), 1 - past.hypervolume[-1])
+    return Outlook(past.hypervolume[-1], growth, seconds)
+
+
+def _at(spent: Sequence[float], reached: Sequence[float], point: float) -> float:
+    """What was reached when no more than `point` had been spent."""
+    at = int(np.searchsorted(spent, point, side="right")) - 1
+    return reached[at] if at >= 0 else 0.0

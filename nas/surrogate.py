@@ -1,0 +1,214 @@
+"""The model of accuracy: a Gaussian process over architecture, log cost and length of training.
+
+    value(architecture, length) = offset(length) + scale(length) · f(architecture, log cost) + noise
+
+One function f is shared by all lengths, so that a short training teaches about the full one; each length has an offset
+and a scale of its own. f has a Matérn-5/2 kernel, the offsets are independent, the noise is white. The process and the
+fit of its hyperparameters are scikit-learn's.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel, Matern, WhiteKernel
+
+__all__ = ["Observations", "Posterior", "Surrogate"]
+
+Floats = NDArray[np.float64]
+
+ITERATIONS = 25
+MOST_FITTED = 120
+"""Hyperparameters are fitted to at most so many observations: more would say little more about five length scales."""
+LEAST_FOR_SCALE = 4
+"""A length's own mean and deviation are used from so many observations on."""
+
+
+class Observations(NamedTuple):
+    """What was measured: features (n, d) in [0, 1], the last one log cost; which length (n,); values (n,)."""
+
+    features: Floats
+    rungs: NDArray[np.intp]
+    values: Floats
+
+
+class Posterior(NamedTuple):
+    """Of candidates (m,) at full length: mean and variance of the value without noise, and the noise's variance."""
+
+    mean: Floats
+    variance: Floats
+    noise: float
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A fitted process. Lengths are numbered `rungs`, the full one highest."""
+
+    process: GaussianProcessRegressor
+    noise: float
+    offsets: Floats
+    scales: Floats
+
+    @classmethod
+    def fit(cls, seen: Observations, *, rungs: int, rng: np.random.Generator) -> "Surrogate":
+        """Fits the hyperparameters anew, from a fixed start and from a random one: carried over they can collapse.
+
+        Raises:
+            ValueError, LinAlgError: the values cannot be modelled (not finite, all equal).
+        """
+        offsets, scales = _standardisation(seen, rungs)
+        standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs]
+        inputs = np.column_stack([seen.features, seen.rungs])
+        width = seen.features.shape[1]
+        kernel = ConstantKernel(1.0, (0.05, 20.0)) * _Columns(Matern(np.ones(width), (0.05, 20.0), nu=2.5), 0, width)
+        if rungs > 1:
+            kernel += _SameRung(width)
+        kernel += WhiteKernel(0.3, (0.01, 2.0))
+        chosen = np.arange(len(standard))
+        if len(chosen) > MOST_FITTED:
+            chosen = np.sort(rng.choice(len(chosen), MOST_FITTED, replace=False))
+        process = GaussianProcessRegressor(
+            kernel,
+            alpha=1e-8,
+            optimizer=_few_steps,
+            n_restarts_optimizer=1,
+            random_state=int(rng.integers(2**31)),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are as meant
+            process.fit(inputs[chosen], standard[chosen])
+            if len(chosen) < len(standard):
+                process = GaussianProcessRegressor(process.kernel_, alpha=1e-8, optimizer=None)
+                process.fit(inputs, standard)
+        noise = float(process.kernel_.k2.noise_level)
+        return cls(process, noise, offsets, scales)
+
+    def believing(self, features: Floats, rungs: NDArray[np.intp]) -> "Surrogate":
+        """As if trainings that still run had ended with the values that are expected of them (a kriging believer)."""
+        process = self.process
+        inputs = np.column_stack([features, rungs])
+        believed = GaussianProcessRegressor(process.kernel_, alpha=process.alpha, optimizer=None)
+        believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
+        return replace(self, process=believed)
+
+    def posterior(self, features: Floats) -> Posterior:
+        """What is known of the value at full length."""
+        mean, variance, _ = self._known(features, len(self.offsets) - 1)
+        scale = self.scales[-1]
+        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, self.noise * scale**2)
+
+    def told_by(self, features: Floats, rung: int) -> Floats:
+        """The deviation by which a training at `rung` would move the mean at full length: |cov| / sd of its outcome.
+
+        Where it moves the mean by z of these deviations, the variance falls by its square.
+        """
+        kernel, full = self.process.kernel_, len(self.offsets) - 1
+        _, _, at_full = self._known(features, full)
+        _, variance, at_rung = self._known(features, rung)
+        prior = kernel.k1(np.zeros((1, features.shape[1] + 1)))[0, 0] - float(len(self.offsets) > 1)
+        covariance = prior - (at_full * at_rung).sum(axis=0)  # f at the same place; offsets are independent
+        return np.asarray(self.scales[-1] * np.abs(covariance) / np.sqrt(variance + self.noise))
+
+    def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
+        """Standardised mean, noise-free variance, and L⁻¹k of candidates at a rung (Rasmussen and Williams, 2.25)."""
+        process = self.process
+        inputs = np.column_stack([features, np.full(len(features), rung)])
+        cross = process.kernel_(inputs, process.X_train_)
+        solved = solve_triangular(process.L_, cross.T, lower=True)
+        prior = process.kernel_.diag(inputs) - self.noise
+        return cross @ process.alpha_, np.maximum(prior - (solved**2).sum(axis=0), 1e-10), solved
+
+
+def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
+    """The mean and the deviation of the values at each length; of one seldom seen, those of the nearest longer one.
+
+    The means need not be right: the kernel has an offset for each length, as the longer trainings are chosen ones.
+    """
+    values = [seen.values[seen.rungs == rung] for rung in range(rungs)]
+    means = np.array([part.mean() if len(part) else np.nan for part in values])
+    scales = np.array([part.std() if len(part) >= LEAST_FOR_SCALE else np.nan for part in values])
+    scales[~(scales > 1e-9)] = np.nan
+    fallback = np.nanmean(scales) if not np.isnan(scales).all() else float(np.std(seen.values - means[seen.rungs]))
+    if not np.isfinite(seen.values).all() or not fallback > 1e-9:
+        raise ValueError("the values do not differ, or are not finite")
+    known = means[~np.isnan(means)]
+    return np.where(np.isnan(means), known[-1], means), np.where(np.isnan(scales), fallback, scales)
+
+
+def _few_steps(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
+    """scikit-learn's own optimiser with fewer steps: the last digits of a length scale decide nothing."""
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": ITERATIONS})
+    return found.x, float(found.fun)
+
+
+class _Columns(Kernel):  # type: ignore[misc]
+    """A kernel that sees only the columns from `start` to `stop`."""
+
+    def __init__(self, kernel: Kernel, start: int, stop: int) -> None:
+        self.kernel, self.start, self.stop = kernel, start, stop
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """Those of the inner kernel."""
+        return [
+            Hyperparameter(f"kernel__{inner.name}", inner.value_type, inner.bounds, inner.n_elements)
+            for inner in self.kernel.hyperparameters
+        ]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """As scikit-learn's compound kernels give them."""
+        params = {"kernel": self.kernel, "start": self.start, "stop": self.stop}
+        return {**params, **{f"kernel__{k}": v for k, v in self.kernel.get_params().items()}} if deep else params
+
+    @property
+    def theta(self) -> Floats:
+        """The logarithms of the inner kernel's hyperparameters."""
+        return np.asarray(self.kernel.theta)
+
+    @theta.setter
+    def theta(self, theta: Floats) -> None:
+        self.kernel.theta = theta
+
+    @property
+    def bounds(self) -> Floats:
+        """Of `theta`."""
+        return np.asarray(self.kernel.bounds)
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        """The matrix between X and Y, and its gradient by `theta`."""
+        part = slice(self.start, self.stop)
+        return self.kernel(X[:, part], None if Y is None else Y[:, part], eval_gradient)
+
+    def diag(self, X: Floats) -> Floats:  # noqa: N803
+        """The matrix's diagonal."""
+        return np.asarray(self.kernel.diag(X[:, self.start : self.stop]))
+
+    def is_stationary(self) -> bool:
+        """Whether only differences count."""
+        return True
+
+
+class _SameRung(Kernel):  # type: ignore[misc]
+    """1 where two inputs have the same length, a whole number in column `column`, else 0: an offset for each length."""
+
+    def __init__(self, column: int) -> None:
+        self.column = column
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        """The matrix between X and Y; there are no hyperparameters."""
+        same = (X[:, self.column, None] == (X if Y is None else Y)[None, :, self.column]).astype(float)
+        return (same, np.empty((len(X), len(X), 0))) if eval_gradient else same
+
+    def diag(self, X: Floats) -> Floats:  # noqa: N803
+        """All 1."""
+        return np.ones(len(X))
+
+    def is_stationary(self) -> bool:
+        """Whether only differences count."""
+        return True

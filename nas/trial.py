@@ -1,0 +1,167 @@
+"""One trial: asked for, trained, told, with one exit whatever happens."""
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from optuna.samplers import BaseSampler
+
+from nas.confusion import save_confusion
+from nas.errors import StudyError, TrainingFailed
+from nas.fidelity import StopRule
+from nas.records import INTERRUPTED, RESERVED_NAMES, Outcome, TrialRecord
+from nas.space import SearchSpace
+from nas.study import Study
+from nas.validation import shown
+
+if TYPE_CHECKING:
+    from nas.training import TrainingResult
+
+__all__ = ["Evaluate", "Listener", "Report", "run_trial"]
+
+Report = Callable[[int, float], None]
+Evaluate = Callable[..., "float | TrainingResult"]
+"""(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1.
+
+One that also takes the keyword `epochs` is told for how long to train, and can be searched with several lengths.
+"""
+
+DETAIL_CHARACTERS = 2000
+SECONDS_BETWEEN_REPORTS = 2.0
+"""A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
+
+
+class Listener(Protocol):
+    """Is told what happens while a search runs, in the order it happens."""
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Once, with the total that the study is to reach."""
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """A trial begins."""
+
+    def epoch_ended(self, epoch: int, accuracy: float) -> None:
+        """The running trial has trained that many epochs."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """The running trial is told."""
+
+    def search_ended(self, reason: str) -> None:
+        """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
+
+
+class _Hopeless(Exception):
+    """Leaves a training that is to be stopped."""
+
+
+def run_trial(
+    study: Study,
+    sampler: BaseSampler,
+    evaluate: Evaluate,
+    *,
+    lengths: Sequence[int],
+    stop: StopRule | None = None,
+    ended: Sequence[TrialRecord] = (),
+    listener: Listener | None = None,
+) -> TrialRecord:
+    """Asks the sampler, trains, tells, and returns the record. `stop` compares with the trials that have `ended`.
+
+    Raises:
+        StudyError: the study cannot keep what was trained; the trial is put back.
+        KeyboardInterrupt: passed on, once the trial is put back.
+    """
+    trial, record = study.ask(sampler, lengths=len(lengths) > 1)
+    if listener:
+        listener.trial_started(record)
+    curve: list[float] = []
+    written = time.monotonic()
+
+    def report(epoch: int, accuracy: float) -> None:
+        nonlocal written
+        curve.append(_checked(accuracy))
+        if time.monotonic() - written >= SECONDS_BETWEEN_REPORTS:
+            study.report(trial, curve)
+            written = time.monotonic()
+        if listener:
+            listener.epoch_ended(epoch, curve[-1])
+        if stop and (why := stop.reason(record, curve, ended)):
+            raise _Hopeless(why)
+
+    start = time.perf_counter()
+    accuracy: float | None = None
+    reason: str | None = INTERRUPTED  # unless better is known below
+    detail: str | None = None
+    measures: dict[str, float] = {}
+    stopped = False
+    try:
+        length = {"epochs": record.length or lengths[-1]} if len(lengths) > 1 else {}
+        result = evaluate(record.architecture, report, **length)
+        reached = _checked(getattr(result, "accuracy", result))
+        measures = _measures(result, study.config.space)
+        if record.length in (None, lengths[-1]):
+            _keep_artifacts(result, study, record)
+        accuracy, reason = reached, None
+    except _Hopeless as why:
+        reason, stopped = str(why), True
+    except StudyError:  # no trial's fault: the study cannot keep what is trained
+        raise
+    except SystemExit:  # how Lightning, in one's own training, answers Ctrl-C
+        raise KeyboardInterrupt from None
+    except Exception as error:  # a trial may fail in any way; the search goes on
+        reason, detail = _failure(error)
+    finally:
+        record = study.tell(
+            trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail, measures, stopped)
+        )
+        if listener:
+            listener.trial_ended(record)
+    return record
+
+
+def _checked(value: Any) -> float:
+    """An accuracy that was returned or reported, if it is one."""
+    try:
+        accuracy = float(value)
+    except (TypeError, ValueError):
+        raise TrainingFailed("bad_accuracy", f"evaluate gave {shown(value)}, which is no number") from None
+    if not 0 <= accuracy <= 1:
+        raise TrainingFailed("bad_accuracy", f"evaluate gave {accuracy:g}; an accuracy is between 0 and 1")
+    return accuracy
+
+
+def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
+    """What else a training measured; a value that is not finite counts as not measured."""
+    measured = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
+    taken = next((name for name in measured if name in RESERVED_NAMES or name in space.parameters), None)
+    if taken is not None:
+        raise TrainingFailed(
+            "bad_measures", f"measures has {taken!r}, which every trial has already; name it otherwise"
+        )
+    return {name: value for name, value in measured.items() if math.isfinite(value)}
+
+
+def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord) -> None:
+    """The weights and the confusion matrix of a trial, where the training gave them."""
+    weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
+    file = study.weights_file(record.trial)
+    try:
+        if weights is not None:
+            from nas.weights import save_weights
+
+            save_weights(file, weights, record.architecture)
+        if confusion is not None:
+            file = study.confusion_file(record.trial)
+            save_confusion(file, confusion)
+    except OSError as error:
+        raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
+
+
+def _failure(error: Exception) -> tuple[str, str]:
+    """A reason code, and what a person needs to mend it."""
+    if isinstance(error, TrainingFailed):
+        return error.reason, str(error)
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
+    detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
+    return "out_of_memory" if memory else "error", detail.encode("utf-8", "replace").decode()
