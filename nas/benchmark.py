@@ -7,6 +7,7 @@ What is replayed is the search itself (`nas.loop.run`), with a table in place of
 replayed by `table.evaluate`, `table.space` and Optuna.
 """
 
+import dataclasses
 import json
 import tempfile
 import time
@@ -170,14 +171,14 @@ def replay(
             since = time.perf_counter()
 
     run(study, evaluate, strategy, trials=trials)
-    records = study.records()
-    rows = [table.rows[record.architecture.key, record.length or full, 0] for record in records]
-    shares = [
-        len(record.curve) / len(row.curve) if record.curve else 1.0 for record, row in zip(records, rows, strict=True)
-    ]
+    records = []
+    for place, record in enumerate(study.records()):  # with the table's time in place of the clock's
+        row = table.rows[record.architecture.key, record.length or full, 0]
+        seconds = row.seconds * len(record.curve) / len(row.curve)
+        records.append(dataclasses.replace(record, seconds=seconds, ended=float(place)))
     return Replay(
         np.cumsum([record.epochs_spent(full) for record in records]).tolist(),
-        np.cumsum([row.seconds * share for row, share in zip(rows, shares, strict=True)]).tolist(),
+        np.cumsum([record.seconds or 0.0 for record in records]).tolist(),
         table.hypervolume([r.architecture if r.state == COMPLETE else None for r in records]).tolist(),
         proposing,
         records,

@@ -24,6 +24,7 @@ from nas.validation import integer
 
 __all__ = ["StopRule", "front_ranks", "promotion", "schedule_lengths", "usual_fidelities"]
 
+MOST_FIDELITIES = 10
 LONG_ENOUGH = 9
 """From so many epochs on, a third and a ninth of them are worth training for (docs/benchmarks.md)."""
 
@@ -37,14 +38,18 @@ def schedule_lengths(epochs: int, fidelities: int | None, eta: int) -> tuple[int
     integer(eta, "eta", minimum=2, maximum=1000)
     if fidelities is None:
         fidelities = usual_fidelities(epochs, eta)
-    integer(fidelities, "fidelities", maximum=10)
-    lengths = tuple(round(epochs / eta**power) for power in reversed(range(fidelities)))
-    if lengths[0] < 1 or len(set(lengths)) < fidelities:
-        most = 1 + math.floor(math.log(epochs, eta) + 1e-9)
+    integer(fidelities, "fidelities", maximum=MOST_FIDELITIES)
+    ladders = [_ladder(epochs, count, eta) for count in range(1, MOST_FIDELITIES + 1)]
+    most = max(len(ladder) for ladder in ladders if ladder[0] >= 1 and len(set(ladder)) == len(ladder))
+    if fidelities > most:
         raise InvalidValue(
             f"fidelities={fidelities}: {epochs} epochs divided by eta={eta} allow at most {most}; nearest valid: {most}"
         )
-    return lengths
+    return ladders[fidelities - 1]
+
+
+def _ladder(epochs: int, fidelities: int, eta: int) -> tuple[int, ...]:
+    return tuple(round(epochs / eta**power) for power in reversed(range(fidelities)))
 
 
 def usual_fidelities(epochs: int, eta: int = 3) -> int:

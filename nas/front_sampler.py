@@ -27,11 +27,11 @@ __all__ = ["SHORT_VALUE", "FrontSampler", "Seen"]
 SHORT_VALUE = "accuracy"
 """The user attribute that holds the value of a trial of a shorter length, which ends PRUNED, without values."""
 
-STRATA = 10
-STARTED_LONG = 3
+STRATA, SHORT_STRATA = 6, 16
+"""A search begins with a point of each of so many strata of equal cost rank; more where they are trained short."""
 LOCAL_STEPS = 4
 FRESH = 100
-NEIGHBOURED = 12
+NEIGHBOURED = 8
 MOST_SEEN, MOST_PRIOR = 500, 200
 """The model sees at most so many trainings: those at full length first, then the latest; of a prior the last."""
 
@@ -57,7 +57,7 @@ class FrontSampler(BaseSampler):
     """Proposes what grows the hypervolume of (log cost, value) most, for each epoch of training.
 
     The study maximises its first objective, the value, and minimises its second, the cost. It begins with one point of
-    each of ten strata of equal cost rank. Running trials are taken for ended with the value that the model expects of
+    each of some strata of equal cost rank. Running trials are taken for ended with the value that the model expects of
     them, so that several workers propose different things. What was proposed once is not proposed again, whatever
     became of it. Proposals follow from the seed and the trials alone: a sampler made anew goes on where another was.
 
@@ -72,6 +72,7 @@ class FrontSampler(BaseSampler):
             `SHORT_VALUE`, and may be proposed again at a greater length.
         lengths: the values that `fidelity` may have, ascending; the last one is the full length.
         prior: trainings of an earlier study that the model learns from; they are no results of this one.
+        reference: the value from which hypervolume is measured; None: the lowest one seen at full length.
         draw: gives a valid random point, or None; for spaces where trying at random would seldom find one.
 
     `fell_back` tells of the last proposal whether it was drawn at random, as the model could not be fitted.
@@ -88,6 +89,7 @@ class FrontSampler(BaseSampler):
         fidelity: str | None = None,
         lengths: Sequence[int] = (),
         prior: Sequence[Seen] = (),
+        reference: float | None = None,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
     ) -> None:
         self._search_space = dict(search_space)
@@ -105,6 +107,7 @@ class FrontSampler(BaseSampler):
             for point, seen in known
             if point is not None
         ][-MOST_PRIOR:]
+        self._reference = reference
         self._start = self._starting_points()
         self.fell_back = False
 
@@ -153,9 +156,9 @@ class FrontSampler(BaseSampler):
             return 0 if last is None else full + 1 if last.running or last.value is None else last.rung + 1
 
         if known < len(self._start):
-            for point, rung in self._start:
-                if open_rung(point) <= rung:
-                    return point, rung
+            for point in self._start:
+                if open_rung(point) == 0:
+                    return point, 0
         candidates = [point for point in self._considered(trainings, rng) if open_rung(point) <= full]
         if not candidates:
             return None
@@ -192,19 +195,13 @@ class FrontSampler(BaseSampler):
         begun = [training.point for training in trainings]
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
-    def _starting_points(self) -> list[tuple[Point, int]]:
-        """A random point of each stratum of cost rank, in random order, and three of them at full length."""
+    def _starting_points(self) -> list[Point]:
+        """A random point of each stratum of cost rank, in random order."""
         rng = np.random.default_rng(self._seed)
         ranked = sorted(self._candidates.sample, key=self._candidates.log_cost)
-        strata = [part for part in np.array_split(np.arange(len(ranked)), STRATA) if len(part)]
-        if self._prior:
-            strata = strata[::2]
-        chosen = [ranked[rng.choice(part)] for part in strata]
-        start = [(chosen[at], 0) for at in rng.permutation(len(chosen))]
-        if len(self._lengths) == 1 or not chosen:
-            return start
-        spread = np.unique(np.linspace(0, len(chosen) - 1, 2 * STARTED_LONG + 1).round().astype(int)[1::2])
-        return start + [(chosen[at], len(self._lengths) - 1) for at in spread]
+        strata = np.array_split(np.arange(len(ranked)), SHORT_STRATA if len(self._lengths) > 1 else STRATA)
+        chosen = [ranked[rng.choice(part)] for part in strata if len(part)]
+        return [chosen[at] for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
 
     def _stratified(
         self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator
@@ -258,14 +255,16 @@ class _Model:
         whole = [training for training in ended if training.rung == full]
         reached = np.array([training.value for training in whole], dtype=float)
         logs = np.array([candidates.log_cost(training.point) for training in whole])
-        reference = min((training.value for training in whole if training.value is not None), default=0.0)
+        reference = sampler._reference
+        if reference is None:
+            reference = float(reached.min()) if whole else 0.0
         right = max([candidates.most_log_cost, *logs.tolist()])
         self._front = Staircase.of(logs, reached, reference=reference, right=right)
 
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The greatest expected gain per epoch of each candidate, and the rung at which it is had."""
         full = len(self._lengths) - 1
-        known = self._surrogate.posterior(batch.features)
+        known = self._surrogate.posterior(batch.features, told_by=range(self._first, self._first + full))
 
         def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
             deviation = np.sqrt(np.maximum(variance, 1e-12) + known.noise)
@@ -274,7 +273,7 @@ class _Model:
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
-            moved = np.minimum(self._surrogate.told_by(batch.features, self._first + rung), np.sqrt(known.variance))
+            moved = np.minimum(known.told[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
             rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])
             better = (open_rungs <= rung) & (rate > best)

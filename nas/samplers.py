@@ -54,6 +54,7 @@ def front_sampler(space: SearchSpace, *, seed: int, lengths: Sequence[int], prio
         fidelity=LENGTH if len(lengths) > 1 else None,
         lengths=lengths,
         prior=prior,
+        reference=1 / space.classes,
         draw=affordable,
     )
 

@@ -8,6 +8,7 @@ fit of its hyperparameters are scikit-learn's.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,8 +24,12 @@ __all__ = ["Observations", "Posterior", "Surrogate"]
 
 Floats = NDArray[np.float64]
 
-ITERATIONS = 25
-MOST_FITTED = 120
+AMPLITUDE, LENGTH_SCALE, NOISE = (1.0, 0.7), (1.4, 1.0), (-0.7, 1.0)
+"""Mean and deviation of the logarithm of each hyperparameter, beforehand: the noise is about half of what is seen, and
+most choices shift the value by about as much wherever the others are. From few trainings likelihood alone fits length
+scales so short that nothing is learned between architectures (docs/benchmarks.md)."""
+ITERATIONS = 15
+MOST_FITTED = 80
 """Hyperparameters are fitted to at most so many observations: more would say little more about five length scales."""
 LEAST_FOR_SCALE = 4
 """A length's own mean and deviation are used from so many observations on."""
@@ -39,11 +44,16 @@ class Observations(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Of candidates (m,) at full length: mean and variance of the value without noise, and the noise's variance."""
+    """Of candidates (m,) at full length: mean and variance of the value without noise, and the noise's variance.
+
+    `told` has, for each rung asked about, the deviation by which a training there would move the mean: |covariance|
+    over the deviation of its outcome. Where it moves the mean by z of these, the variance falls by the square of one.
+    """
 
     mean: Floats
     variance: Floats
     noise: float
+    told: list[Floats]
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Surrogate:
 
     @classmethod
     def fit(cls, seen: Observations, *, rungs: int, rng: np.random.Generator) -> "Surrogate":
-        """Fits the hyperparameters anew, from a fixed start and from a random one: carried over they can collapse.
+        """Fits the hyperparameters anew, from the mode of their prior on: carried over they can collapse.
 
         Raises:
             ValueError, LinAlgError: the values cannot be modelled (not finite, all equal).
@@ -66,19 +76,19 @@ class Surrogate:
         standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs]
         inputs = np.column_stack([seen.features, seen.rungs])
         width = seen.features.shape[1]
-        kernel = ConstantKernel(1.0, (0.05, 20.0)) * _Columns(Matern(np.ones(width), (0.05, 20.0), nu=2.5), 0, width)
+        scales_before = np.full(width, np.exp(LENGTH_SCALE[0]))
+        amplitude = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
+        kernel = amplitude * _Columns(Matern(scales_before, (0.05, 100.0), nu=2.5), 0, width)
         if rungs > 1:
             kernel += _SameRung(width)
-        kernel += WhiteKernel(0.3, (0.01, 2.0))
+        kernel += WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
         chosen = np.arange(len(standard))
         if len(chosen) > MOST_FITTED:
             chosen = np.sort(rng.choice(len(chosen), MOST_FITTED, replace=False))
         process = GaussianProcessRegressor(
             kernel,
             alpha=1e-8,
-            optimizer=_few_steps,
-            n_restarts_optimizer=1,
-            random_state=int(rng.integers(2**31)),
+            optimizer=_most_probable,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are as meant
@@ -97,23 +107,18 @@ class Surrogate:
         believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
         return replace(self, process=believed)
 
-    def posterior(self, features: Floats) -> Posterior:
-        """What is known of the value at full length."""
-        mean, variance, _ = self._known(features, len(self.offsets) - 1)
-        scale = self.scales[-1]
-        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, self.noise * scale**2)
-
-    def told_by(self, features: Floats, rung: int) -> Floats:
-        """The deviation by which a training at `rung` would move the mean at full length: |cov| / sd of its outcome.
-
-        Where it moves the mean by z of these deviations, the variance falls by its square.
-        """
-        kernel, full = self.process.kernel_, len(self.offsets) - 1
-        _, _, at_full = self._known(features, full)
-        _, variance, at_rung = self._known(features, rung)
-        prior = kernel.k1(np.zeros((1, features.shape[1] + 1)))[0, 0] - float(len(self.offsets) > 1)
-        covariance = prior - (at_full * at_rung).sum(axis=0)  # f at the same place; offsets are independent
-        return np.asarray(self.scales[-1] * np.abs(covariance) / np.sqrt(variance + self.noise))
+    def posterior(self, features: Floats, *, told_by: Sequence[int] = ()) -> Posterior:
+        """What is known of the value at full length, and what trainings at the rungs `told_by` would tell of it."""
+        full, scale = len(self.offsets) - 1, self.scales[-1]
+        mean, variance, at_full = self._known(features, full)
+        told = []
+        for rung in told_by:
+            _, there, at_rung = (mean, variance, at_full) if rung == full else self._known(features, rung)
+            same_place = np.zeros((2, features.shape[1] + 1))
+            same_place[:, -1] = full, rung
+            covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", at_full, at_rung)
+            told.append(scale * np.abs(covariance) / np.sqrt(there + self.noise))
+        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self.noise, told)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
         """Standardised mean, noise-free variance, and L⁻¹k of candidates at a rung (Rasmussen and Williams, 2.25)."""
@@ -122,7 +127,7 @@ class Surrogate:
         cross = process.kernel_(inputs, process.X_train_)
         solved = solve_triangular(process.L_, cross.T, lower=True)
         prior = process.kernel_.diag(inputs) - self.noise
-        return cross @ process.alpha_, np.maximum(prior - (solved**2).sum(axis=0), 1e-10), solved
+        return cross @ process.alpha_, np.maximum(prior - np.einsum("nm,nm->m", solved, solved), 1e-10), solved
 
 
 def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
@@ -130,20 +135,33 @@ def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
 
     The means need not be right: the kernel has an offset for each length, as the longer trainings are chosen ones.
     """
+    if not np.isfinite(seen.values).all():
+        raise ValueError("some values are not finite")
     values = [seen.values[seen.rungs == rung] for rung in range(rungs)]
     means = np.array([part.mean() if len(part) else np.nan for part in values])
     scales = np.array([part.std() if len(part) >= LEAST_FOR_SCALE else np.nan for part in values])
     scales[~(scales > 1e-9)] = np.nan
     fallback = np.nanmean(scales) if not np.isnan(scales).all() else float(np.std(seen.values - means[seen.rungs]))
-    if not np.isfinite(seen.values).all() or not fallback > 1e-9:
-        raise ValueError("the values do not differ, or are not finite")
+    if not fallback > 1e-9:
+        raise ValueError("the values do not differ")
     known = means[~np.isnan(means)]
     return np.where(np.isnan(means), known[-1], means), np.where(np.isnan(scales), fallback, scales)
 
 
-def _few_steps(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
-    """scikit-learn's own optimiser with fewer steps: the last digits of a length scale decide nothing."""
-    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": ITERATIONS})
+def _most_probable(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
+    """Hyperparameters of greatest posterior density, from the prior's mode on; `objective` is −log likelihood.
+
+    scikit-learn's own optimiser, with the prior added, and fewer steps: the last digits of a length scale decide
+    nothing.
+    """
+    priors = np.array([AMPLITUDE, *[LENGTH_SCALE] * (len(start) - 2), NOISE])
+
+    def posterior(theta: Floats) -> tuple[float, Floats]:
+        value, gradient = objective(theta)
+        distance = (theta - priors[:, 0]) / priors[:, 1]
+        return value + 0.5 * distance @ distance, gradient + distance / priors[:, 1]
+
+    found = minimize(posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": ITERATIONS})
     return found.x, float(found.fun)
 
 

@@ -1,0 +1,221 @@
+"""Searches replayed on the tables of `benchmarks/tables`: how much of the true front for how much training.
+
+    python -m benchmarks.search [TABLE ...] [--methods NAME ...] [--seeds N]
+
+Every replay is kept in `runs/bench-search`, so that the same command goes on, and more methods can be added; then the
+tables of docs/benchmarks.md are printed, and a figure and its numbers are written for each table.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+
+from nas import cost
+from nas.benchmark import Table, replay
+from nas.figures import COLOURS, GREY, new_figure
+from nas.growth import outlook
+from nas.storage import distributions
+
+TABLES = Path(__file__).parent / "tables"
+KEPT = Path("runs/bench-search")
+TRIALS = 100
+TARGETS = (50, 100)
+"""What Optuna's default reaches with so many full trainings is what the others are to reach with fewer epochs."""
+
+ALONE = {"fidelities": 1, "stopping": "none"}
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "ours: sampler alone": {"sampler": "front", **ALONE},
+    "ours: sampler, lengths": {"sampler": "front", "fidelities": 3, "stopping": "none"},
+    "ours: sampler, lengths, stop rule": {"sampler": "front", "fidelities": 3, "stopping": "front"},
+    "TPE": {"sampler": "tpe", **ALONE},
+    "TPE, multivariate": {"sampler": "tpe-multivariate", **ALONE},
+    "NSGA-II": {"sampler": "nsga2", **ALONE},
+    "GPSampler": {"sampler": "gp", **ALONE},
+    "random": {"sampler": "random", **ALONE},
+    "random, successive halving": {"sampler": "random", "fidelities": 3, "stopping": "none"},
+}
+BASE, OURS = "TPE", ("ours: sampler, lengths", "ours: sampler, lengths, stop rule", "ours: sampler alone")
+
+
+class Run(NamedTuple):
+    """One replay: after each training the full trainings' worth of epochs, seconds, and share of the hypervolume."""
+
+    spent: list[float]
+    seconds: list[float]
+    hypervolume: list[float]
+    proposing: list[float]
+    foretold: list[tuple[float, float]]
+    """(what the outlook said that as much time again would bring, what it brought), at 25 and 50 trainings."""
+
+    def reached(self, spent: float) -> float:
+        """The share reached when so many full trainings' worth of epochs were spent."""
+        at = int(np.searchsorted(self.spent, spent + 1e-9, side="right")) - 1
+        return self.hypervolume[at] if at >= 0 else 0.0
+
+    def needed(self, share: float) -> float:
+        """After how many full trainings' worth of epochs a share was reached; infinity for never."""
+        at = int(np.argmax(np.array(self.hypervolume) >= share - 1e-12))
+        return self.spent[at] if self.hypervolume[at] >= share - 1e-12 else float("inf")
+
+
+def run(table: Table, method: str, seed: int) -> Run:
+    """A replay, or what was kept of it."""
+    file = KEPT / table.name / f"{method} {seed}.json".replace(":", "").replace(" ", "-")
+    if file.exists():
+        return Run(**json.loads(file.read_text()))
+    replayed = replay(table, trials=TRIALS, seed=seed, **METHODS[method])
+    spent = [epochs / table.lengths[-1] for epochs in replayed.epochs]
+    foretold = []
+    for at in (TRIALS // 4, TRIALS // 2):
+        until, twice = (int(np.searchsorted(spent, share, side="right")) for share in (at, 2 * at))
+        now = outlook(replayed.records[:until], table.space, seconds=replayed.seconds[until - 1])
+        then = outlook(replayed.records[:twice], table.space)
+        if now and then:
+            foretold.append((now.growth, then.hypervolume - now.hypervolume))
+    result = Run(spent, replayed.seconds, replayed.hypervolume, replayed.proposing, foretold)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result._asdict()))
+    return result
+
+
+def _job(job: tuple[str, str, int]) -> Run:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    return run(Table.load(TABLES / f"{job[0]}.parquet"), job[1], job[2])
+
+
+def without_wrapper(table: Table, seed: int) -> float:
+    """The share of duplicates that Optuna's default proposes in as many trials where nothing keeps it from them."""
+    space, study = table.space, optuna.create_study(directions=["maximize", "minimize"])
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    keys = []
+    for _ in range(TRIALS):
+        trial = study.ask(distributions(space))
+        architecture = space.architecture(space.repair(trial.params))
+        keys.append(architecture.key)
+        row = table.rows[architecture.key, table.lengths[-1], 0]
+        study.tell(trial, [row.accuracy, cost(architecture).flops])
+    return 1 - len(set(keys)) / len(keys)
+
+
+def report(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
+    """Prints the tables of one table of trainings."""
+    seeds = len(runs[BASE])
+    about = table.about["data"]
+    print(
+        f"\n### {table.name}: {table.space.valid} architectures, {table.lengths[-1]} epochs in full, "
+        f"{about['train_images']:,} training and {about['validation_images']:,} validation images\n"
+    )
+    grid = (10, 20, 30, 50, 75, 100)
+    print("Share of the true hypervolume (%) after so many full trainings' worth of epochs: median (quartiles).\n")
+    print(
+        "| method | seeds | " + " | ".join(map(str, grid)) + " | worst at 100 |\n|---|---|" + "---|" * (len(grid) + 1)
+    )
+    for name, found in runs.items():
+        cells = []
+        for spent in grid:
+            low, middle, high = 100 * np.quantile([one.reached(spent) for one in found], (0.25, 0.5, 0.75))
+            cells.append(f"{middle:.1f} ({low:.1f}–{high:.1f})")
+        worst = 100 * min(one.reached(TRIALS) for one in found)
+        print(f"| {name} | {len(found)} | {' | '.join(cells)} | {worst:.1f} |")
+    for base in (BASE, "NSGA-II"):
+        print(f"\nTrainings' worth of epochs to reach the median of {base} after N: median, worst seed, share of N.\n")
+        print("| method | " + " | ".join(f"N = {n} | worst | share" for n in TARGETS) + " |\n|---|" + "---|" * 6)
+        for name, found in runs.items():
+            cells = []
+            for number in TARGETS:
+                share = float(np.median([one.reached(number) for one in runs[base]]))
+                needed = [one.needed(share) for one in found]
+                middle, worst = float(np.median(needed)), max(needed)
+                cells += [_number(middle), _number(worst), f"1/{number / middle:.1f}" if middle < TRIALS else "–"]
+            print(f"| {name} | {' | '.join(cells)} |")
+    duplicates = 100 * np.median([without_wrapper(table, seed) for seed in range(seeds)])
+    print(f"\nDuplicates that TPE proposes in {TRIALS} trials without the wrapper: {duplicates:.0f} % (with it, none).")
+    for name in OURS:
+        if name in runs:
+            milliseconds = 1e3 * np.concatenate([one.proposing for one in runs[name]])
+            print(
+                f"Time of a proposal, {name}: median {np.median(milliseconds):.0f}, highest {milliseconds.max():.0f} ms."
+            )
+    pair = [runs.get(name) for name in OURS[:2]]
+    if pair[0] and pair[1]:
+        without, with_rule = (np.array([one.hypervolume[-1] for one in found]) for found in pair if found)
+        lost = 100 * (1 - with_rule / without)
+        print(f"The stop rule changes the final hypervolume by {-lost.mean():+.2f} % in the mean,")
+        print(f"by {-lost.max():+.2f} % for the worst seed.")
+    told = np.array(
+        [one for found in (runs[name] for name in OURS if name in runs) for run in found for one in run.foretold]
+    )
+    print(
+        f"The outlook for as much time again: {100 * told[:, 0].mean():.2f} points foretold in the mean, "
+        f"{100 * told[:, 1].mean():.2f} came; mean absolute error {100 * np.abs(told[:, 0] - told[:, 1]).mean():.2f}."
+    )
+
+
+def figure(table: Table, runs: Mapping[str, Sequence[Run]]) -> Any:
+    """Hypervolume against epochs and against seconds: medians, with the quartiles as bands."""
+    drawn = new_figure(height=460, name=table.name, grid={"rows": 1, "columns": 2, "pattern": "independent"})
+    longest = min(float(np.median([one.seconds[-1] for one in found])) for found in runs.values())
+    for at, (name, found) in enumerate(runs.items()):
+        colour, dash = (COLOURS[at], "solid") if at < len(COLOURS) else (GREY, ("dash", "dot", "solid")[at % 3])
+        for column, grid in ((1, np.arange(1, TRIALS + 1, dtype=float)), (2, np.linspace(0, longest, 101)[1:])):
+            reached = np.array([[_at(one, point, column) for point in grid] for one in found])
+            low, middle, high = 100 * np.quantile(reached, (0.25, 0.5, 0.75), axis=0)
+            axes = {"xaxis": f"x{column}", "yaxis": f"y{column}", "legendgroup": name}
+            if name in OURS or name == BASE:
+                drawn.add_scatter(x=[*grid, *grid[::-1]], y=[*high, *low[::-1]], fill="toself", mode="none",
+                    fillcolor=colour, opacity=0.15, hoverinfo="skip", showlegend=False, **axes)  # fmt: skip
+            drawn.add_scatter(x=grid, y=middle, name=name, line={"color": colour, "dash": dash, "width": 2},
+                showlegend=column == 1, mode="lines", **axes)  # fmt: skip
+    drawn.update_layout(
+        xaxis={"title": "full trainings' worth of epochs"},
+        xaxis2={"title": "seconds of training"},
+        yaxis={"title": "share of the true hypervolume (%)", "range": [50, 101]},
+        yaxis2={"range": [50, 101]},
+        legend={"y": 1.05},
+    )
+    return drawn
+
+
+def _at(one: Run, point: float, column: int) -> float:
+    return one.reached(point) if column == 1 else one._replace(spent=one.seconds).reached(point)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "not in 100"
+
+
+def main() -> None:
+    """Replays what is missing, then prints and draws."""
+    parser = argparse.ArgumentParser(prog="benchmarks.search", description=__doc__)
+    parser.add_argument("tables", nargs="*", help="of benchmarks/tables; all by default")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=10)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name in options.tables or sorted(file.stem for file in TABLES.glob("*.parquet")):
+        table = Table.load(TABLES / f"{name}.parquet")
+        jobs = [(name, method, seed) for seed in range(options.seeds) for method in options.methods]
+        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+            found = pool.map(_job, jobs, chunksize=1)
+        runs = {
+            method: [one for (_, other, _), one in zip(jobs, found, strict=True) if other == method]
+            for method in options.methods
+        }
+        report(table, runs)
+        drawn = figure(table, runs)
+        drawn.write_html(KEPT / f"{name}.html", include_plotlyjs=True)
+        numbers = {method: [one._replace(proposing=[])._asdict() for one in ones] for method, ones in runs.items()}
+        (KEPT / f"{name}.json").write_text(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main()
