@@ -142,9 +142,7 @@ def report(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
     for name in OURS:
         if name in runs:
             milliseconds = 1e3 * np.concatenate([one.proposing for one in runs[name]])
-            print(
-                f"Time of a proposal, {name}: median {np.median(milliseconds):.0f}, highest {milliseconds.max():.0f} ms."
-            )
+            print(f"Time of a proposal, {name}: median {np.median(milliseconds):.0f} ms.")
     pair = [runs.get(name) for name in OURS[:2]]
     if pair[0] and pair[1]:
         without, with_rule = (np.array([one.hypervolume[-1] for one in found]) for found in pair if found)

@@ -45,10 +45,10 @@ class Seen(NamedTuple):
 
 
 class _Training(NamedTuple):
-    """A training that was begun: `rung` is the place of its length; `value` is None unless it ended with one."""
+    """A training that was begun; `value` is None unless it ended with one."""
 
     point: Point
-    rung: int
+    length: float
     value: float | None
     running: bool = False
 
@@ -100,12 +100,9 @@ class FrontSampler(BaseSampler):
         self._candidates = Candidates(
             choices, cost, is_valid=is_valid, cost_is_log=cost_is_log, draw=draw, seed=self._seed
         )
-        full = len(self._lengths) - 1
         known = [(self._candidates.point(seen.params), seen) for seen in prior]
         self._prior = [
-            _Training(point, self._rung(seen.length) if seen.length else full, seen.value)
-            for point, seen in known
-            if point is not None
+            _Training(point, seen.length or self._lengths[-1], seen.value) for point, seen in known if point is not None
         ][-MOST_PRIOR:]
         self._reference = reference
         self._start = self._starting_points()
@@ -145,7 +142,7 @@ class FrontSampler(BaseSampler):
         full = len(self._lengths) - 1
         begun: dict[Point, _Training] = {}
         for training in trainings:  # a later one counts: what failed may have been tried again
-            if training.point not in begun or training.rung >= begun[training.point].rung:
+            if training.point not in begun or training.length >= begun[training.point].length:
                 begun[training.point] = training
         known = sum(training.running or training.value is not None for training in trainings)
         rng = np.random.default_rng([self._seed, known])
@@ -153,7 +150,10 @@ class FrontSampler(BaseSampler):
         def open_rung(point: Point) -> int:
             """The lowest rung that a point may be trained at next; above the highest one if it may not."""
             last = begun.get(point)
-            return 0 if last is None else full + 1 if last.running or last.value is None else last.rung + 1
+            if last is None:
+                return 0
+            closed = last.running or last.value is None
+            return full + 1 if closed else int(np.searchsorted(self._lengths, last.length, side="right"))
 
         if known < len(self._start):
             for point in self._start:
@@ -218,41 +218,40 @@ class FrontSampler(BaseSampler):
         point = self._candidates.point(params)
         if point is None or trial.state == TrialState.WAITING:
             return None
-        length = params.get(self._fidelity) if self._fidelity else None
-        rung = self._rung(length) if length is not None else len(self._lengths) - 1
+        full = self._lengths[-1]
+        length = params.get(self._fidelity, full) if self._fidelity else full
         if trial.state == TrialState.COMPLETE:
-            return _Training(point, rung, trial.values[0])
+            return _Training(point, length, trial.values[0])
         if trial.state == TrialState.PRUNED:
-            return _Training(point, rung, trial.user_attrs.get(SHORT_VALUE))
-        return _Training(point, rung, None, running=trial.state == TrialState.RUNNING)
-
-    def _rung(self, length: float) -> int:
-        """The place of a length; of one that is none of the choices, that of the next shorter one."""
-        return max(0, int(np.searchsorted(self._lengths, length, side="right")) - 1)
+            return _Training(point, length, trial.user_attrs.get(SHORT_VALUE))
+        return _Training(point, length, None, running=trial.state == TrialState.RUNNING)
 
 
 class _Model:
     """The surrogate and the front after some trainings: what further ones are worth."""
 
     def __init__(self, sampler: FrontSampler, trainings: Sequence[_Training], rng: np.random.Generator) -> None:
-        self._lengths = sampler._lengths
-        candidates, full = sampler._candidates, len(sampler._lengths) - 1
+        self._lengths, candidates = sampler._lengths, sampler._candidates
+        full = self._lengths[-1]
         ended = [training for training in trainings if training.value is not None]
-        ended = sorted(sorted(ended, key=lambda t: t.rung == full)[-MOST_SEEN:], key=ended.index)
-        running = [training for training in trainings if training.running]
-        prior_rungs = sorted({training.rung for training in sampler._prior})
-        self._first = len(prior_rungs)  # rungs of an earlier study come before this one's
-        everything = [*sampler._prior, *ended]
-        self._scale = Scale.of([training.value for training in everything if training.value is not None])
-        rungs = [prior_rungs.index(t.rung) for t in sampler._prior] + [self._first + t.rung for t in ended]
-        features = candidates.batch(training.point for training in everything).features
-        values = self._scale.modelled([training.value for training in everything if training.value is not None])
-        seen = Observations(features, np.array(rungs, dtype=int), values)
-        self._surrogate = Surrogate.fit(seen, rungs=self._first + full + 1, rng=rng)
+        ended = sorted(sorted(ended, key=lambda training: training.length == full)[-MOST_SEEN:], key=ended.index)
+        # A rung for each length of the earlier study, then one for each of this one's, the full length last.
+        labelled = [(0, training) for training in sampler._prior] + [(1, training) for training in ended]
+        kinds = {(study, training.length) for study, training in labelled} | {(1, length) for length in self._lengths}
+        self._rungs = {kind: rung for rung, kind in enumerate(sorted(kinds))}
+        values = [training.value for _, training in labelled if training.value is not None]
+        self._scale = Scale.of(values)
+        seen = Observations(
+            candidates.batch(training.point for _, training in labelled).features,
+            np.array([self._rungs[study, training.length] for study, training in labelled], dtype=int),
+            self._scale.modelled(values),
+        )
+        self._surrogate = Surrogate.fit(seen, rungs=len(self._rungs), rng=rng)
+        running = [t for t in trainings if t.running and (1, t.length) in self._rungs]
         if running:
             around = candidates.batch(training.point for training in running).features
-            self._surrogate = self._surrogate.believing(around, np.array([self._first + t.rung for t in running]))
-        whole = [training for training in ended if training.rung == full]
+            self._surrogate = self._surrogate.believing(around, np.array([self._rungs[1, t.length] for t in running]))
+        whole = [training for training in ended if training.length == full]
         reached = np.array([training.value for training in whole], dtype=float)
         logs = np.array([candidates.log_cost(training.point) for training in whole])
         reference = sampler._reference
@@ -264,7 +263,8 @@ class _Model:
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The greatest expected gain per epoch of each candidate, and the rung at which it is had."""
         full = len(self._lengths) - 1
-        known = self._surrogate.posterior(batch.features, told_by=range(self._first, self._first + full))
+        short = [self._rungs[1, length] for length in self._lengths[:-1]]
+        known = self._surrogate.posterior(batch.features, told_by=short)
 
         def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
             deviation = np.sqrt(np.maximum(variance, 1e-12) + known.noise)

@@ -5,6 +5,7 @@ import math
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def search(
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
+    if evaluate is not None and _takes_epochs(evaluate) and len(lengths) == 1:
+        evaluate = partial(evaluate, epochs=lengths[0])
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     description: dict[str, Any] = {"source": "evaluate"}
     if data is None and evaluate is None:
@@ -203,11 +206,15 @@ def _our_training(images: ImageData, space: SearchSpace, *, seed: int, device: s
 
 def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
     """The lengths of the schedules; one where one's own training is not told for how long to train."""
-    parameters = inspect.signature(evaluate).parameters.values() if evaluate is not None else ()
-    takes_epochs = evaluate is None or any(p.name == "epochs" or p.kind is p.VAR_KEYWORD for p in parameters)
+    takes_epochs = evaluate is None or _takes_epochs(evaluate)
     if not takes_epochs and fidelities is not None and fidelities > 1:
         raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
     return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
+
+
+def _takes_epochs(evaluate: Evaluate) -> bool:
+    parameters = inspect.signature(evaluate).parameters.values()
+    return any(parameter.name == "epochs" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _earlier(name: str, runs: str | Path, study: Study) -> Study:
@@ -217,10 +224,10 @@ def _earlier(name: str, runs: str | Path, study: Study) -> Study:
     differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
     if differing:
         key = differing[0]
-        raise InvalidValue(
-            f"warm_start={name!r}: its space has {key}={list(theirs.get(key, ()))}, "
-            f"which has no value in common with {list(mine.get(key, ()))} here"
+        there, here = (
+            f"{key}={list(values[key])}" if key in values else f"no choice of {key}" for values in (theirs, mine)
         )
+        raise InvalidValue(f"warm_start={name!r}: its space has {there} and this one {here}: no value in common")
     return earlier
 
 
