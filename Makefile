@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check dashboard bench screenshots clean
+.PHONY: demo test check dashboard bench bench-search screenshots clean
 
 demo: $(INSTALLED)   ## a search on the embedded digits, in about two minutes on two cores
 	$(BIN)/nas search digits --study demo --trials 24
@@ -23,6 +23,10 @@ dashboard: $(INSTALLED)   ## the dashboard on runs/
 
 bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+bench-search: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md about searching: hours
+	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks proposals lengths promotions live
 
 screenshots: $(INSTALLED)   ## the pictures of the documents, from a real study; needs Chromium
 	$(BIN)/python -m benchmarks.screenshots

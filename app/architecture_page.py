@@ -12,7 +12,7 @@ from nas.confusion import load_confusion
 from nas.drawing import cost_figure
 from nas.errors import NasError
 from nas.figures import confusion_figure
-from nas.records import TrialRecord
+from nas.records import COMPLETE, TrialRecord
 
 MOST_ROWS = 12
 
@@ -63,7 +63,7 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
         st.code(text, language="yaml")
     columns = st.columns(2)
     columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
-    if columns[1].button("Export with weights", disabled=record.accuracy is None, width="stretch"):
+    if columns[1].button("Export with weights", disabled=record.state != COMPLETE, width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("export")
 
@@ -73,7 +73,7 @@ def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
     dense = [
         other
         for other in seen.records
-        if other.accuracy is not None
+        if other.state == record.state == COMPLETE
         and other.trial != record.trial
         and all(stage.groups == 1 for stage in other.architecture.stages)
         and all(change.split(":")[0].endswith("groups") for change in difference(record, other))

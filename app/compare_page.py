@@ -9,7 +9,7 @@ import selection
 import streamlit as st
 
 from nas.comparison import comparison_rows, difference, ratio_figure, verdict
-from nas.records import TrialRecord
+from nas.records import COMPLETE, TrialRecord
 
 
 def show(seen: live.Snapshot) -> None:
@@ -20,7 +20,7 @@ def show(seen: live.Snapshot) -> None:
     selection.show_in("compared", compared)
     st.multiselect(
         "Trials",
-        panel.offered(seen, compared, only=lambda record: record.accuracy is not None or record.trial in compared),
+        panel.offered(seen, compared, only=lambda record: record.state == COMPLETE or record.trial in compared),
         key="compared",
         format_func=lambda number: panel.label(seen, number),
         max_selections=selection.MOST_COMPARED,

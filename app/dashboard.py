@@ -20,7 +20,8 @@ import trials_page
 from nas.axes import axes_of
 from nas.errors import NasError
 from nas.progress import seconds_left
-from nas.units import duration_text
+from nas.records import trainings_spent
+from nas.units import amount_text, duration_text
 
 PAGES = {
     "front": ("Front", ":material/show_chart:", front_page.show),
@@ -89,10 +90,11 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
         )
     if seen is None:
         return
-    config, finished = seen.study.config, sum(record.finished for record in seen.records)
+    config = seen.study.config
+    finished = trainings_spent(seen.records, config.space.recipe.epochs)
     if seen.search is not None:
         total = max(seen.search.trials, finished)
-        st.progress(finished / total if total else 0.0, text=f"{finished:,} of {total:,} trials")
+        st.progress(finished / total if total else 0.0, text=f"{amount_text(finished)} of {amount_text(total)} trials")
     for line in standing(seen):
         st.caption(line)
     source = str(config.data.get("source", ""))

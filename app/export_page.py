@@ -16,6 +16,7 @@ import streamlit as st
 
 from nas.axes import FLOPS
 from nas.picking import pick
+from nas.records import COMPLETE
 from nas.units import count_text
 
 
@@ -26,13 +27,11 @@ def show(seen: live.Snapshot) -> None:
     budget = selection.current().budget if selection.current().axis == "flops" else None
     picked = pick(seen.records, FLOPS, budget)
     opened = seen.find(selection.current().trial)
-    fitting = (
-        opened if opened is not None and opened.accuracy is not None else picked.record if picked else seen.front[0]
-    )
+    fitting = opened if opened is not None and opened.state == COMPLETE else picked.record if picked else seen.front[0]
     selection.show_in("exported", fitting.trial)
     trial = st.selectbox(
         "Trial",
-        panel.offered(seen, [fitting.trial], only=lambda record: record.accuracy is not None),
+        panel.offered(seen, [fitting.trial], only=lambda record: record.state == COMPLETE),
         key="exported",
         format_func=lambda number: panel.label(seen, number),
         on_change=lambda: selection.choose(trial=st.session_state["exported"]),

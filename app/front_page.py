@@ -10,8 +10,8 @@ import streamlit as st
 from nas.axes import Axis, axes_of, round_steps
 from nas.figures import front_figure
 from nas.picking import Pick, pick
-from nas.records import TrialRecord, front_of, knee_of
-from nas.units import percent_text
+from nas.records import TrialRecord, front_of, knee_of, trainings_spent
+from nas.units import amount_text, percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
@@ -49,13 +49,13 @@ def show(seen: live.Snapshot) -> None:
 
 def _headline(seen: live.Snapshot, axis: Axis) -> None:
     front = front_of(seen.records, by=axis.value)
-    finished = sum(record.finished for record in seen.records)
+    finished = trainings_spent(seen.records, seen.study.config.space.recipe.epochs)
     total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > finished else ""
     knee = knee_of(front, by=axis.value)
     at = f"{percent_text(knee.accuracy or 0.0)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
     panel.metrics(
         {
-            "trials finished": f"{finished:,}{total}",
+            "trials finished": f"{amount_text(finished)}{total}",
             "on the front": str(len(front)),
             "best accuracy": percent_text(front[-1].accuracy or 0.0),
             "knee of the front": at,

@@ -11,8 +11,8 @@ import streamlit as st
 
 from nas.growth import history
 from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure, seconds_left
-from nas.records import FAILED
-from nas.units import duration_text
+from nas.records import FAILED, trainings_spent
+from nas.units import amount_text, duration_text
 
 HYPERVOLUME = (
     "The hypervolume is the area of (log FLOPs, accuracy) below the front, as a share of the whole box from chance to "
@@ -54,13 +54,14 @@ def show(seen: live.Snapshot) -> None:
 
 def _headline(seen: live.Snapshot) -> None:
     states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
-    finished = sum(record.finished for record in seen.records)
+    epochs = seen.study.config.space.recipe.epochs
+    finished = trainings_spent(seen.records, epochs)
     times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
-    left = seconds_left(seen.records, seen.search, seen.study.config.space.recipe.epochs)
+    left = seconds_left(seen.records, seen.search, epochs)
     total = seen.search.trials if seen.search else finished
     panel.metrics(
         {
-            "trials finished": f"{finished:,} of {max(total, finished):,}",
+            "trials finished": f"{amount_text(finished)} of {amount_text(max(total, finished))}",
             "median time of a trial": duration_text(median(times)) if times else "–",
             "epochs trained": f"{sum(len(record.curve) for record in seen.records):,}",
             "time left": f"about {duration_text(left)}" if left is not None else "–",
@@ -84,7 +85,7 @@ def _workers(seen: live.Snapshot) -> None:
                     "trial": record.trial,
                     "architecture": record.name,
                     "epoch": len(record.curve),
-                    "progress": len(record.curve) / epochs,
+                    "progress": len(record.curve) / (record.length or epochs),
                     "accuracy so far": record.curve[-1] if record.curve else None,
                 }
                 for record in seen.running
@@ -92,9 +93,7 @@ def _workers(seen: live.Snapshot) -> None:
         ),
         hide_index=True,
         column_config={
-            "progress": st.column_config.ProgressColumn(
-                f"of {epochs} epochs", format="percent", min_value=0, max_value=1
-            ),
+            "progress": st.column_config.ProgressColumn("of its epochs", format="percent", min_value=0, max_value=1),
             "accuracy so far": st.column_config.NumberColumn(format="percent"),
         },
     )

@@ -6,16 +6,30 @@ import sys
 
 import torch
 
-from benchmarks import bookkeeping, costing, dashboards, startup, threads, training
+from benchmarks import (
+    bookkeeping,
+    costing,
+    dashboards,
+    lengths,
+    live,
+    promotions,
+    proposals,
+    startup,
+    threads,
+    training,
+)
 
-MODULES = (costing, training, threads, bookkeeping, startup, dashboards)
+SPEED = (costing, training, threads, bookkeeping, startup, dashboards)
+SEARCH = (proposals, lengths, promotions, live)
+"""`make bench` runs the first, `make bench-search` the second; a name runs one."""
 
 
 def main() -> None:
     """Prints the machine, then a table for each benchmark."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores, GPU: {gpu}")
-    chosen = [module for module in MODULES if module.__name__.rpartition(".")[2] in sys.argv[1:] or not sys.argv[1:]]
+    modules = {module.__name__.rpartition(".")[2]: module for module in (*SPEED, *SEARCH)}
+    chosen = [modules[name] for name in sys.argv[1:]] or SPEED
     for module in chosen:
         print(f"\n### {(module.__doc__ or '').strip().splitlines()[0]}\n")
         print("| what | median | lowest | highest |\n|---|---|---|---|")

@@ -34,6 +34,11 @@ def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None
     """
     rows = [
         _row("state", [record.state + (f": {record.reason}" if record.reason else "") for record in records]),
+        *(
+            [_row("epochs trained for", [str(record.length or "all") for record in records])]
+            if any(record.length is not None for record in records)
+            else []
+        ),
         _row("validation accuracy", [_percent(record.accuracy) for record in records]),
     ]
     if images:
@@ -68,6 +73,8 @@ def verdict(first: TrialRecord, second: TrialRecord, images: int | None = None) 
     costs = f"{_times(second.flops, first.flops)} the FLOPs and {_times(second.params, first.params)} the parameters"
     if first.accuracy is None or second.accuracy is None:
         return f"Trial {second.trial} has {costs} of trial {first.trial}; without both accuracies no more can be said."
+    if first.state != second.state:
+        return f"Trial {second.trial} has {costs} of trial {first.trial}; one is a short training, the other is not."
     gain = second.accuracy - first.accuracy
     words = f"{100 * abs(gain):.2f} points {'more' if gain > 0 else 'less'} accurate than" if gain else "as accurate as"
     chance = ""

@@ -16,7 +16,7 @@ from nas.errors import DataError, InvalidValue
 from nas.fidelity import StopRule, schedule_lengths
 from nas.growth import is_settled
 from nas.loading import DIGITS, load_data
-from nas.records import INTERRUPTED, RUNNING, TrialRecord
+from nas.records import INTERRUPTED, RUNNING, TrialRecord, trainings_spent
 from nas.samplers import FRONT, SAMPLERS, SpaceExhausted
 from nas.space import SearchSpace, load_space
 from nas.strategy import Strategy, seen_of
@@ -154,7 +154,7 @@ def run(
     if listener:
         listener.search_started(study, trials)
     ended = "complete"
-    while sum(record.epochs_spent(full) for record in records) < trials * full:
+    while trainings_spent(records, full) < trials:
         if time.monotonic() >= deadline:
             ended = "timeout"
             break

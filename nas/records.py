@@ -1,6 +1,6 @@
 """What is known of a study as frozen values: TrialRecord, Outcome (how a training ended), SearchState."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ __all__ = [
     "best_of",
     "front_of",
     "knee_of",
+    "trainings_spent",
 ]
 
 COMPLETE, SHORT, FAILED, STOPPED, RUNNING, WAITING = "complete", "short", "failed", "stopped", "running", "waiting"
@@ -202,6 +203,11 @@ def front_of(
         [record.accuracy or 0.0 for record in complete], np.array([by(record) for record in complete], dtype=float)
     )
     return [complete[index] for index in indices]
+
+
+def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:
+    """How many full trainings, of `full` epochs each, the finished trials count for."""
+    return sum(record.epochs_spent(full) for record in records) / full
 
 
 def knee_of(

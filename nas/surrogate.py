@@ -135,8 +135,8 @@ def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
 
     The means need not be right: the kernel has an offset for each length, as the longer trainings are chosen ones.
     """
-    if not np.isfinite(seen.values).all():
-        raise ValueError("some values are not finite")
+    if not len(seen.values) or not np.isfinite(seen.values).all():
+        raise ValueError("there are no values, or some are not finite")
     values = [seen.values[seen.rungs == rung] for rung in range(rungs)]
     means = np.array([part.mean() if len(part) else np.nan for part in values])
     scales = np.array([part.std() if len(part) >= LEAST_FOR_SCALE else np.nan for part in values])

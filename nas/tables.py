@@ -14,7 +14,7 @@ from nas.figures import front_numbers
 from nas.growth import outlook
 from nas.preflight import Estimate, Preflight
 from nas.proxies import proxies
-from nas.records import COMPLETE, SHORT, STOPPED, TrialRecord
+from nas.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
 from nas.study import Study
 from nas.units import amount_text, count_text, duration_text, percent_text
 
@@ -140,7 +140,7 @@ def show_summary(console: Console, study: Study) -> None:
             *([f"{len(short)} short ({lengths} of {full} epochs)"] if short else []),
             *([f"{stopped} stopped" for stopped in [sum(r.state == STOPPED for r in finished)] if stopped]),
         ]
-        worth = amount_text(sum(record.epochs_spent(full) for record in finished) / full)
+        worth = amount_text(trainings_spent(finished, full))
         console.print(f"{len(finished)} trainings, the epochs of {worth} full ones: {', '.join(kinds)}.", style="dim")
     avoided = {
         name: count for key, name in AVOIDED.items() if (count := sum(record.avoided.get(key, 0) for record in records))

@@ -28,8 +28,8 @@ def _three_digits(value: float) -> str:
 
 
 def amount_text(value: float) -> str:
-    """A count that need not be whole, with at most one decimal: `3`, `12.4`."""
-    return f"{value:.1f}".removesuffix(".0")
+    """A count that need not be whole, with at most one decimal: `3`, `1,012.4`."""
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def percent_text(share: float) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.figures import front_numbers
-from nas.records import FAILED, SHORT, TrialRecord
+from nas.records import FAILED, SHORT, TrialRecord, trainings_spent
 from nas.study import Study
 from nas.tables import front_table, headline, sparkline
 from nas.units import amount_text, count_text, duration_text, percent_text
@@ -52,7 +52,7 @@ class _Progress:
     def trial_ended(self, record: TrialRecord) -> None:
         """The record is final."""
         self.records[record.trial] = record
-        self.ended_here += record.epochs_spent(self.epochs) / self.epochs
+        self.ended_here += trainings_spent([record], self.epochs)
         self.running, self.last_end = None, time.monotonic()
 
     def search_ended(self, reason: str) -> None:
@@ -72,7 +72,7 @@ class _Progress:
     @property
     def finished(self) -> float:
         """How many full trainings the finished trials count for."""
-        return sum(record.epochs_spent(self.epochs) for record in self.records.values()) / self.epochs
+        return trainings_spent(self.records.values(), self.epochs)
 
     def seconds_left(self) -> float | None:
         """From the mean time of what was trained here; None before the first trial has ended."""

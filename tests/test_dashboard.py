@@ -19,6 +19,7 @@ from nas.resources import dashboard_server
 from nas.samplers import ValidSampler
 from nas.workers import this_worker
 from tests.conftest import formula
+from tests.test_strategy import timed
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
@@ -63,6 +64,13 @@ def running(tmp_path: Path, tiny: SearchSpace) -> Study:
     trial, _ = study.ask(ValidSampler(("random", 7), tiny, {}))
     study.report(trial, [0.25])
     return study
+
+
+@pytest.fixture
+def lengths(tmp_path: Path, tiny: SearchSpace) -> Study:
+    """Trained with several schedule lengths: most trials are short."""
+    space = tiny.with_changes(recipe=nas.Recipe(epochs=9))
+    return nas.search(space, trials=8, runs=tmp_path, name="lengths", evaluate=timed)
 
 
 def said(app: AppTest) -> str:
@@ -137,6 +145,21 @@ def test_where_all_trials_failed_the_pages_say_so_and_why(
     if page in ("front", "compare", "insights", "export"):
         assert app.subheader[0].value == "All trials failed"
         assert "an accuracy is between 0 and 1" in app.code[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_short_trainings_are_shown_as_such_and_count_for_what_they_cost(
+    open_page: Open, lengths: Study, page: str
+) -> None:
+    short = next(record.trial for record in lengths.records() if record.state == "short")
+    app = open_page(page, trial=str(short))
+    assert not app.exception
+    assert " of 8" in app.sidebar.get("progress")[0].proto.text
+    if page == "front":
+        names = [trace.get("name") for figure in figures(app).values() for trace in figure["data"]]
+        assert "short training" in names
+    if page == "export":
+        assert app.selectbox[-1].value != short  # there are no weights of it
 
 
 @pytest.mark.parametrize("page", PAGES)

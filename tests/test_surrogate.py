@@ -68,3 +68,9 @@ def test_values_that_cannot_be_modelled_are_refused(value: float) -> None:
     observations = seen(6)
     with pytest.raises(ValueError, match=r"do not differ|are not finite"):
         fit(observations._replace(values=np.full(6, value)))
+
+
+def test_nothing_seen_cannot_be_modelled() -> None:
+    nothing = Observations(np.empty((0, 3)), np.empty(0, dtype=int), np.empty(0))
+    with pytest.raises(ValueError, match="no values"):
+        fit(nothing)

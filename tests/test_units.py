@@ -1,7 +1,7 @@
 import pytest
 
 from nas import NasError
-from nas.units import count_text, duration_text, parse_count, parse_duration
+from nas.units import amount_text, count_text, duration_text, parse_count, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(NasError, match="timeout"):
         parse_duration(text, "timeout")
+
+
+def test_amounts_need_not_be_whole() -> None:
+    assert [amount_text(value) for value in (3, 3.04, 12.36, 1012.4)] == ["3", "3", "12.4", "1,012.4"]

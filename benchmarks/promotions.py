@@ -1,0 +1,50 @@
+"""Whether a promotion should begin anew or go on from the short training's weights, on architectures of the digits.
+
+From scratch for the full 27 epochs, or from the weights of a complete schedule of 9 epochs with one of 18 more (a warm
+restart, which costs as many epochs in all, and a third fewer if the short training is paid for already).
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+from benchmarks.search import TABLES
+from nas import Architecture, GroupConvNet, build_network, load_data, load_space
+from nas.training import on_device, train
+
+ARCHITECTURES, SHORT = 30, 9
+
+
+def measure() -> Iterator[tuple[str, list[float], str]]:
+    """Accuracies in per cent, and how well each way ranks architectures by another seed's full training."""
+    space = load_space(TABLES / "digits-27.yaml")
+    full = space.recipe.epochs
+    data = on_device(load_data("digits", space.input), space.recipe)
+    points = list(space.points())
+    chosen = np.random.default_rng(0).choice(len(points), ARCHITECTURES, replace=False)
+    anew, restarted, other = list[float](), list[float](), list[float]()
+    for index in chosen:
+        architecture = space.architecture(points[index])
+        anew.append(train(architecture, data, space.recipe, seed=0).accuracy)
+        other.append(train(architecture, data, space.recipe, seed=1).accuracy)
+        short = train(architecture, data, replace(space.recipe, epochs=SHORT), seed=0)
+
+        def begun(
+            _: Architecture, architecture: Architecture = architecture, weights: dict[str, torch.Tensor] = short.weights
+        ) -> GroupConvNet:
+            network = build_network(architecture)
+            network.load_state_dict(weights)
+            return network
+
+        with patch("nas.training.build_network", begun):
+            rest = train(architecture, data, replace(space.recipe, epochs=full - SHORT), seed=2)
+        restarted.append(rest.accuracy)
+    yield f"anew, {full} epochs", [100 * value for value in anew], "%"
+    yield f"{SHORT} epochs, then {full - SHORT} more", [100 * value for value in restarted], "%"
+    yield "anew: Kendall's τ with another seed", [float(kendalltau(anew, other)[0])], ""
+    yield "restarted: Kendall's τ with another seed", [float(kendalltau(restarted, other)[0])], ""
+    yield "restarted less anew", [100 * (a - b) for a, b in zip(restarted, anew, strict=True)], "points"
