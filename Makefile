@@ -26,7 +26,7 @@ bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
 
 bench-search: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md about searching: hours
 	$(BIN)/python -m benchmarks.search
-	$(BIN)/python -m benchmarks proposals lengths promotions live
+	$(BIN)/python -m benchmarks proposals lengths choices promotions live
 
 screenshots: $(INSTALLED)   ## the pictures of the documents, from a real study; needs Chromium
 	$(BIN)/python -m benchmarks.screenshots

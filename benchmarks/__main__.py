@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import (
     bookkeeping,
+    choices,
     costing,
     dashboards,
     lengths,
@@ -20,7 +21,7 @@ from benchmarks import (
 )
 
 SPEED = (costing, training, threads, bookkeeping, startup, dashboards)
-SEARCH = (proposals, lengths, promotions, live)
+SEARCH = (proposals, lengths, choices, promotions, live)
 """`make bench` runs the first, `make bench-search` the second; a name runs one."""
 
 

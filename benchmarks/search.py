@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 
+from benchmarks.browser import CHROMIUM, browsing
 from nas import cost
 from nas.benchmark import Table, replay
 from nas.figures import COLOURS, GREY, new_figure
@@ -25,6 +26,7 @@ from nas.growth import outlook
 from nas.storage import distributions
 
 TABLES = Path(__file__).parent / "tables"
+PICTURES = TABLES.parents[1] / "docs" / "pictures"
 KEPT = Path("runs/bench-search")
 TRIALS = 100
 TARGETS = (50, 100)
@@ -211,6 +213,11 @@ def main() -> None:
         report(table, runs)
         drawn = figure(table, runs)
         drawn.write_html(KEPT / f"{name}.html", include_plotlyjs=True)
+        if CHROMIUM and set(options.methods) == set(METHODS):
+            with browsing() as browser:
+                page = browser.new_page(viewport={"width": 1100, "height": 480})
+                page.goto((KEPT / f"{name}.html").absolute().as_uri())
+                page.screenshot(path=PICTURES / f"search-{name}.png")
         numbers = {method: [one._replace(proposing=[])._asdict() for one in ones] for method, ones in runs.items()}
         (KEPT / f"{name}.json").write_text(json.dumps(numbers))
 

@@ -1,1 +1,1 @@
-"""Tables of whole search spaces, trained once: see `train`, which makes them, and `nas.benchmark`, which reads them."""
+"""Tables of whole search spaces, trained once: `make` trains them, and `nas.benchmark` reads them."""

@@ -1,10 +1,11 @@
 """Trains every architecture of a small space at every schedule length, and writes a table: NAME.parquet.
 
-    python -m benchmarks.tables.make digits
-    python -m benchmarks.tables.make cifar16 --data CIFAR10 --max-images 5000
+    python -m benchmarks.tables.make digits-27
+    python -m benchmarks.tables.make cifar16-27 --data CIFAR10 --max-images 4000
 
-What the table holds and how it was made stands in the file's metadata; `nas.benchmark.Table` reads it. Interrupted,
-the same command goes on. `--part 0/2` and `--part 1/2` share the work between two processes; who comes last merges.
+Space and recipe are NAME.yaml beside this file; a new table is a new YAML file. How a table was made stands in its
+metadata; `nas.benchmark.Table` reads it. Interrupted, the same command goes on. `--part 0/2` and `--part 1/2` share the
+work between two processes; who comes last merges.
 """
 
 import argparse

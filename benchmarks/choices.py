@@ -1,0 +1,67 @@
+"""What the choices inside the sampler are worth: the share of the true hypervolume with each of them replaced.
+
+On cifar16-9, the table on which they were made, after 10, 20 and 30 trainings' worth of epochs: medians over 20 seeds.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import optuna
+
+from benchmarks.search import TABLES
+from nas import acquisition, front_sampler, surrogate
+from nas.benchmark import Table, replay
+from nas.front_sampler import Seen
+
+SEEDS, TRIALS, AT = 20, 30, (10, 20, 30)
+LIKELIHOOD_ALONE = {"AMPLITUDE": (0.0, 100.0), "LENGTH_SCALE": (0.0, 100.0), "NOISE": (-1.2, 100.0)}
+
+
+def measure() -> Iterator[tuple[str, list[float], str]]:
+    """Per cent of the true hypervolume, a figure for each seed."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = Table.load(TABLES / "cifar16-9.parquet")
+    gain_per_epoch, posterior = acquisition.gain_per_epoch, surrogate.Surrogate.posterior
+
+    def cheaper(share: float) -> Callable[..., Any]:
+        return lambda gains, short, full: gain_per_epoch(gains, short=share * short, full=full)
+
+    def without_noise(self: surrogate.Surrogate, *args: Any, **options: Any) -> surrogate.Posterior:
+        return posterior(self, *args, **options)._replace(noise=0.0)
+
+    variants: dict[str, list[Any]] = {
+        "as it is": [],
+        "hyperparameters by likelihood alone": [
+            patch.object(surrogate, name, prior) for name, prior in LIKELIHOOD_ALONE.items()
+        ],
+        "short trainings at half their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(0.5))],
+        "short trainings at twice their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(2.0))],
+        "improvement of the value without noise": [patch.object(surrogate.Surrogate, "posterior", without_noise)],
+        "a start of 6 short trainings": [patch.object(front_sampler, "SHORT_STRATA", 6)],
+        "a start of 32 short trainings": [patch.object(front_sampler, "SHORT_STRATA", 32)],
+    }
+    for name, patches in variants.items():
+        with ExitStack() as stack:
+            for one in patches:
+                stack.enter_context(one)
+            yield from _reached(table, name, {"fidelities": 3})
+    yield from _reached(table, "full trainings alone", {"fidelities": 1})
+    digits = Table.load(TABLES / "digits-27.parquet")
+    yield from _reached(digits, "digits-27, cold", {"fidelities": 3})
+    chosen = np.random.default_rng(0).choice(len(digits.architectures), 40, replace=False)
+    earlier = [digits.architectures[index] for index in chosen]
+    prior = [Seen(digits.space.point(a), None, digits.rows[a.key, 9, 0].accuracy) for a in earlier]
+    yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 3, "prior": prior})
+
+
+def _reached(table: Table, name: str, options: dict[str, Any]) -> Iterator[tuple[str, list[float], str]]:
+    replays = [replay(table, trials=TRIALS, seed=seed, stopping="none", **options) for seed in range(SEEDS)]
+    for at in AT:
+        reached = []
+        for one in replays:
+            until = int(np.searchsorted(np.array(one.epochs) / table.lengths[-1], at + 1e-9, side="right")) - 1
+            reached.append(100 * one.hypervolume[until])
+        yield f"{name}: after {at}", reached, "%"
