@@ -27,7 +27,7 @@ __all__ = ["SHORT_VALUE", "FrontSampler", "Seen"]
 SHORT_VALUE = "accuracy"
 """The user attribute that holds the value of a trial of a shorter length, which ends PRUNED, without values."""
 
-STRATA, SHORT_STRATA = 6, 16
+STRATA, SHORT_STRATA = 6, 10
 """A search begins with a point of each of so many strata of equal cost rank; more where they are trained short."""
 LOCAL_STEPS = 4
 FRESH = 100

@@ -1,15 +1,17 @@
 """The model of accuracy: a Gaussian process over architecture, log cost and length of training.
 
-    value(architecture, length) = offset(length) + scale(length) · f(architecture, log cost) + noise
+    value(architecture, length) = offset(length) + scale(length) · (f(architecture) + own(architecture, length)) + noise
 
 One function f is shared by all lengths, so that a short training teaches about the full one; each length has an offset
-and a scale of its own. f has a Matérn-5/2 kernel, the offsets are independent, the noise is white. The process and the
-fit of its hyperparameters are scikit-learn's.
+and a scale, and a part `own` that the others do not have. How large each part is, is fitted: where short trainings
+mislead, they come to count for little. f and own have the same Matérn-5/2 kernel but for its amplitude, the offsets are
+independent, the noise is white; log cost is one of the features. The process is scikit-learn's.
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +26,10 @@ __all__ = ["Observations", "Posterior", "Surrogate"]
 
 Floats = NDArray[np.float64]
 
-AMPLITUDE, LENGTH_SCALE, NOISE = (1.0, 0.7), (1.4, 1.0), (-0.7, 1.0)
-"""Mean and deviation of the logarithm of each hyperparameter, beforehand: the noise is about half of what is seen, and
-most choices shift the value by about as much wherever the others are. From few trainings likelihood alone fits length
-scales so short that nothing is learned between architectures (docs/benchmarks.md)."""
+AMPLITUDE, OWN_AMPLITUDE, LENGTH_SCALE, NOISE = (1.0, 0.7), (-0.5, 1.0), (1.4, 1.0), (-0.7, 1.0)
+"""Mean and deviation of the logarithm of each hyperparameter, beforehand: a fifth of what is smooth is a length's own,
+the noise is a third of what is seen or less, and most choices shift the value alike wherever the others are. By
+likelihood alone, few trainings fit length scales so short that nothing is learned (docs/benchmarks.md)."""
 ITERATIONS = 15
 MOST_FITTED = 80
 """Hyperparameters are fitted to at most so many observations: more would say little more about five length scales."""
@@ -76,11 +78,15 @@ class Surrogate:
         standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs]
         inputs = np.column_stack([seen.features, seen.rungs])
         width = seen.features.shape[1]
-        scales_before = np.full(width, np.exp(LENGTH_SCALE[0]))
-        amplitude = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
-        kernel = amplitude * _Columns(Matern(scales_before, (0.05, 100.0), nu=2.5), 0, width)
+        smooth = _Columns(Matern(np.full(width, np.exp(LENGTH_SCALE[0])), (0.05, 100.0), nu=2.5), 0, width)
+        shared = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
+        priors = [AMPLITUDE, *[LENGTH_SCALE] * width, NOISE]
         if rungs > 1:
-            kernel += _SameRung(width)
+            own = ConstantKernel(np.exp(OWN_AMPLITUDE[0]), (0.01, 50.0))
+            kernel = (shared + own * _SameRung(width)) * smooth + _SameRung(width)
+            priors.insert(1, OWN_AMPLITUDE)
+        else:
+            kernel = shared * smooth
         kernel += WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
         chosen = np.arange(len(standard))
         if len(chosen) > MOST_FITTED:
@@ -88,7 +94,7 @@ class Surrogate:
         process = GaussianProcessRegressor(
             kernel,
             alpha=1e-8,
-            optimizer=_most_probable,
+            optimizer=partial(_most_probable, priors=np.array(priors)),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are as meant
@@ -148,13 +154,12 @@ def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
     return np.where(np.isnan(means), known[-1], means), np.where(np.isnan(scales), fallback, scales)
 
 
-def _most_probable(objective: Any, start: Floats, bounds: Floats) -> tuple[Floats, float]:
+def _most_probable(objective: Any, start: Floats, bounds: Floats, *, priors: Floats) -> tuple[Floats, float]:
     """Hyperparameters of greatest posterior density, from the prior's mode on; `objective` is −log likelihood.
 
     scikit-learn's own optimiser, with the prior added, and fewer steps: the last digits of a length scale decide
     nothing.
     """
-    priors = np.array([AMPLITUDE, *[LENGTH_SCALE] * (len(start) - 2), NOISE])
 
     def posterior(theta: Floats) -> tuple[float, Floats]:
         value, gradient = objective(theta)
