@@ -29,6 +29,9 @@ SHORT_VALUE = "accuracy"
 
 STRATA, SHORT_STRATA = 6, 10
 """A search begins with a point of each of so many strata of equal cost rank; more where they are trained short."""
+STARTED_LONG = 4
+"""Where they are trained short, so many of them, from the cheapest to the dearest, are trained in full as well: only
+these show by how much full trainings differ."""
 LOCAL_STEPS = 4
 FRESH = 100
 NEIGHBOURED = 8
@@ -156,9 +159,9 @@ class FrontSampler(BaseSampler):
             return full + 1 if closed else int(np.searchsorted(self._lengths, last.length, side="right"))
 
         if known < len(self._start):
-            for point in self._start:
-                if open_rung(point) == 0:
-                    return point, 0
+            for point, rung in self._start:
+                if open_rung(point) <= rung:
+                    return point, rung
         candidates = [point for point in self._considered(trainings, rng) if open_rung(point) <= full]
         if not candidates:
             return None
@@ -195,13 +198,17 @@ class FrontSampler(BaseSampler):
         begun = [training.point for training in trainings]
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
-    def _starting_points(self) -> list[Point]:
-        """A random point of each stratum of cost rank, in random order."""
+    def _starting_points(self) -> list[tuple[Point, int]]:
+        """A random point of each stratum of cost rank, in random order; then some from end to end at full length."""
         rng = np.random.default_rng(self._seed)
         ranked = sorted(self._candidates.sample, key=self._candidates.log_cost)
         strata = np.array_split(np.arange(len(ranked)), SHORT_STRATA if len(self._lengths) > 1 else STRATA)
         chosen = [ranked[rng.choice(part)] for part in strata if len(part)]
-        return [chosen[at] for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
+        start = [(chosen[at], 0) for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
+        if len(self._lengths) == 1 or not chosen:
+            return start
+        spread = sorted({round(at) for at in np.linspace(0, len(chosen) - 1, STARTED_LONG)})
+        return start + [(chosen[at], len(self._lengths) - 1) for at in spread]
 
     def _stratified(
         self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator

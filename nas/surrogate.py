@@ -26,9 +26,10 @@ __all__ = ["Observations", "Posterior", "Surrogate"]
 
 Floats = NDArray[np.float64]
 
-AMPLITUDE, OWN_AMPLITUDE, LENGTH_SCALE, NOISE = (1.0, 0.7), (-0.5, 1.0), (1.4, 1.0), (-0.7, 1.0)
+AMPLITUDE, OWN_AMPLITUDE, LENGTH_SCALE = (1.0, 0.7), (-0.5, 1.0), (1.4, 1.0)
+NOISE, SHORT_NOISE = (-0.7, 1.0), (-0.7, 1.0)
 """Mean and deviation of the logarithm of each hyperparameter, beforehand: a fifth of what is smooth is a length's own,
-the noise is a third of what is seen or less, and most choices shift the value alike wherever the others are. By
+the noise is half of what is seen, and most choices shift the value alike wherever the others are. By
 likelihood alone, few trainings fit length scales so short that nothing is learned (docs/benchmarks.md)."""
 ITERATIONS = 15
 MOST_FITTED = 80
@@ -63,7 +64,6 @@ class Surrogate:
     """A fitted process. Lengths are numbered `rungs`, the full one highest."""
 
     process: GaussianProcessRegressor
-    noise: float
     offsets: Floats
     scales: Floats
 
@@ -80,19 +80,18 @@ class Surrogate:
         width = seen.features.shape[1]
         smooth = _Columns(Matern(np.full(width, np.exp(LENGTH_SCALE[0])), (0.05, 100.0), nu=2.5), 0, width)
         shared = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
+        signal, noise = shared * smooth, WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
         priors = [AMPLITUDE, *[LENGTH_SCALE] * width, NOISE]
         if rungs > 1:
             own = ConstantKernel(np.exp(OWN_AMPLITUDE[0]), (0.01, 50.0))
-            kernel = (shared + own * _SameRung(width)) * smooth + _SameRung(width)
-            priors.insert(1, OWN_AMPLITUDE)
-        else:
-            kernel = shared * smooth
-        kernel += WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
+            signal = (shared + own * _SameRung(width)) * smooth + _SameRung(width)
+            noise += ConstantKernel(np.exp(SHORT_NOISE[0]), (0.01, 5.0)) * _ShortNoise(width, rungs - 1)
+            priors = [AMPLITUDE, OWN_AMPLITUDE, *[LENGTH_SCALE] * width, NOISE, SHORT_NOISE]
         chosen = np.arange(len(standard))
         if len(chosen) > MOST_FITTED:
             chosen = np.sort(rng.choice(len(chosen), MOST_FITTED, replace=False))
         process = GaussianProcessRegressor(
-            kernel,
+            signal + noise,
             alpha=1e-8,
             optimizer=partial(_most_probable, priors=np.array(priors)),
         )
@@ -102,8 +101,7 @@ class Surrogate:
             if len(chosen) < len(standard):
                 process = GaussianProcessRegressor(process.kernel_, alpha=1e-8, optimizer=None)
                 process.fit(inputs, standard)
-        noise = float(process.kernel_.k2.noise_level)
-        return cls(process, noise, offsets, scales)
+        return cls(process, offsets, scales)
 
     def believing(self, features: Floats, rungs: NDArray[np.intp]) -> "Surrogate":
         """As if trainings that still run had ended with the values that are expected of them (a kriging believer)."""
@@ -123,8 +121,8 @@ class Surrogate:
             same_place = np.zeros((2, features.shape[1] + 1))
             same_place[:, -1] = full, rung
             covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", at_full, at_rung)
-            told.append(scale * np.abs(covariance) / np.sqrt(there + self.noise))
-        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self.noise, told)
+            told.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(rung)))
+        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), told)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
         """Standardised mean, noise-free variance, and L⁻¹k of candidates at a rung (Rasmussen and Williams, 2.25)."""
@@ -132,8 +130,13 @@ class Surrogate:
         inputs = np.column_stack([features, np.full(len(features), rung)])
         cross = process.kernel_(inputs, process.X_train_)
         solved = solve_triangular(process.L_, cross.T, lower=True)
-        prior = process.kernel_.diag(inputs) - self.noise
+        prior = process.kernel_.k1.diag(inputs)
         return cross @ process.alpha_, np.maximum(prior - np.einsum("nm,nm->m", solved, solved), 1e-10), solved
+
+    def _noise(self, rung: int) -> float:
+        """The variance of the noise at a rung, standardised."""
+        width = self.process.X_train_.shape[1]
+        return float(self.process.kernel_.k2.diag(np.array([[0.0] * (width - 1) + [rung]]))[0])
 
 
 def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
@@ -235,3 +238,25 @@ class _SameRung(Kernel):  # type: ignore[misc]
     def is_stationary(self) -> bool:
         """Whether only differences count."""
         return True
+
+
+class _ShortNoise(Kernel):  # type: ignore[misc]
+    """White noise, of variance 1, at all lengths, numbers in column `column`, but the full one, `full`."""
+
+    def __init__(self, column: int, full: int) -> None:
+        self.column, self.full = column, full
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        """The matrix between X and Y; there are no hyperparameters."""
+        if Y is not None:
+            return np.zeros((len(X), len(Y)))
+        matrix = np.diag(self.diag(X))
+        return (matrix, np.empty((len(X), len(X), 0))) if eval_gradient else matrix
+
+    def diag(self, X: Floats) -> Floats:  # noqa: N803
+        """1 for what is short."""
+        return np.asarray((X[:, self.column] != self.full).astype(float))
+
+    def is_stationary(self) -> bool:
+        """Whether only differences count."""
+        return False

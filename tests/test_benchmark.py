@@ -71,7 +71,10 @@ def test_a_replay_with_lengths_promotes(table: Table, sampler: str) -> None:
     assert {record.state for record in replayed.records} <= {COMPLETE, SHORT, STOPPED}
     short = {record.architecture.key for record in replayed.records if record.state == SHORT}
     promoted = [record for record in replayed.records if record.state == COMPLETE and record.architecture.key in short]
-    assert promoted
+    assert short
+    assert (
+        promoted or sampler == "front"
+    )  # which may find that full trainings promise more, at only three times the price
     assert len({(record.architecture.key, record.length) for record in replayed.records}) == len(replayed.records)
     assert 60 <= replayed.epochs[-1] < 63
 
