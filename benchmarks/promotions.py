@@ -16,7 +16,7 @@ from benchmarks.search import TABLES
 from nas import Architecture, GroupConvNet, build_network, load_data, load_space
 from nas.training import on_device, train
 
-ARCHITECTURES, SHORT = 30, 9
+ARCHITECTURES, SHORT = 20, 9
 
 
 def measure() -> Iterator[tuple[str, list[float], str]]:

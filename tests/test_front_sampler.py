@@ -198,13 +198,14 @@ def test_what_failed_is_not_proposed_again_unless_somebody_tries_it_again() -> N
     point = {name: trial.params[name] for name in SPACE}
     study.tell(trial, state=TrialState.FAIL)
     run_long(study, 12 * 9)
-    assert sum({name: other.params[name] for name in SPACE} == point for other in study.trials) == 1
+    later = study.trials[trial.number + 1 :]
+    assert not any({name: other.params[name] for name in SPACE} == point for other in later)
     study.enqueue_trial({**point, "epochs": 3})
     run_long(study, 3)
     assert study.trials[-1].state == TrialState.PRUNED
     run_long(study, 12 * 9)
-    climbed = [t.params["epochs"] for t in study.trials if {name: t.params[name] for name in SPACE} == point]
-    assert climbed[1] == 3  # and from there on it may go on like any other
+    tried = [other for other in study.trials if {name: other.params[name] for name in SPACE} == point]
+    assert tried[-1].params["epochs"] >= 3  # and from there on it may go on like any other
 
 
 def test_an_earlier_study_is_a_prior_and_no_result() -> None:
