@@ -93,8 +93,8 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     config = seen.study.config
     finished = trainings_spent(seen.records, config.space.recipe.epochs)
     if seen.search is not None:
-        total = max(seen.search.trials, finished)
-        st.progress(finished / total if total else 0.0, text=f"{amount_text(finished)} of {amount_text(total)} trials")
+        total = max(seen.search.trials, int(finished))  # the last training may cost more than was left
+        st.progress(min(1.0, finished / total), text=f"{amount_text(finished)} of {amount_text(total)} trials")
     for line in standing(seen):
         st.caption(line)
     source = str(config.data.get("source", ""))

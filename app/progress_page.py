@@ -61,7 +61,7 @@ def _headline(seen: live.Snapshot) -> None:
     total = seen.search.trials if seen.search else finished
     panel.metrics(
         {
-            "trials finished": f"{amount_text(finished)} of {amount_text(max(total, finished))}",
+            "trials finished": f"{amount_text(finished)} of {amount_text(max(total, int(finished)))}",
             "median time of a trial": duration_text(median(times)) if times else "–",
             "epochs trained": f"{sum(len(record.curve) for record in seen.records):,}",
             "time left": f"about {duration_text(left)}" if left is not None else "–",

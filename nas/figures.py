@@ -127,9 +127,9 @@ def front_figure(
         _draw_band(figure, numbers, most=max(axis.value(record) or 0.0 for record in records))
     points.add("beaten", thinned(numbers.beaten, axis, log=log), color=GREY, size=6, opacity=0.55)
     points.add("beaten, perhaps by chance", thinned(numbers.near, axis, log=log), color=SKY, size=7, opacity=0.9)
-    points.add(
-        "short training", thinned(numbers.short, axis, log=log), color=GREEN, size=5, symbol="circle-open", line=1
-    )
+    # Far below all others, short trainings would squeeze the front: the legend shows them when it is asked to.
+    short = thinned(numbers.short, axis, log=log)
+    points.add("short training", short, color=GREEN, size=5, symbol="circle-open", line=1, visible="legendonly")
     points.add("stopped", numbers.stopped, color=ORANGE, size=8, symbol="triangle-down-open")
     points.add("failed", numbers.failed, color=VERMILION, size=8, symbol="x-thin-open", line=2)
     points.add("training now", numbers.running, color=GREEN, size=10, symbol="circle-open", line=2)
@@ -263,6 +263,7 @@ class _Points:
         line: int = 0,
         staircase: bool = False,
         intervals: Sequence[tuple[float, float]] = (),
+        visible: bool | str = True,
     ) -> None:
         """A trace; one without trials is left out, so that the legend names only what is there."""
         if not records:
@@ -275,6 +276,7 @@ class _Points:
         errors = [(high - y, y - low) for (low, high), y in zip(intervals, heights, strict=True)] if intervals else []
         self._figure.add_scatter(
             name=name,
+            visible=visible,
             x=[axis.value(record) for record in records],
             y=heights,
             customdata=[record.trial for record in records],
@@ -337,7 +339,7 @@ def _floor(accuracy: float, images: int | None) -> float:
 
 def _lowest(records: Sequence[TrialRecord]) -> float:
     """A height a little below all accuracies."""
-    accuracies = [record.accuracy for record in records if record.accuracy is not None]
+    accuracies = [record.accuracy for record in records if record.accuracy is not None and record.state != SHORT]
     if not accuracies:
         return 0.0
     return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)
