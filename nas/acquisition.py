@@ -44,6 +44,10 @@ class Scale:
         array = np.asarray(values, dtype=float)
         return -np.log(np.maximum(1 - array, self.least_error)) if self.is_share else array
 
+    def values(self, modelled: Floats) -> Floats:
+        """The inverse of `modelled`."""
+        return 1 - np.exp(-modelled) if self.is_share else modelled
+
     def improvement(self, mean: Floats, sd: Floats, level: Floats) -> Floats:
         """E[max(V − level, 0)] in units of the value, for Y ~ N(mean, sd²) on the model's scale; shapes broadcast.
 

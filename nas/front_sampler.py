@@ -230,7 +230,10 @@ class FrontSampler(BaseSampler):
         if trial.state == TrialState.COMPLETE:
             return _Training(point, length, trial.values[0])
         if trial.state == TrialState.PRUNED:
-            return _Training(point, length, trial.user_attrs.get(SHORT_VALUE))
+            value = trial.user_attrs.get(SHORT_VALUE)
+            if value is not None and not self._fidelity:
+                return None  # a short training says nothing to a sampler of full ones alone
+            return _Training(point, length, value)
         return _Training(point, length, None, running=trial.state == TrialState.RUNNING)
 
 
@@ -241,7 +244,9 @@ class _Model:
         self._lengths, candidates = sampler._lengths, sampler._candidates
         full = self._lengths[-1]
         ended = [training for training in trainings if training.value is not None]
-        ended = sorted(sorted(ended, key=lambda training: training.length == full)[-MOST_SEEN:], key=ended.index)
+        whole = [(training.point, training.value) for training in ended if training.length == full]
+        kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
+        ended = [ended[place] for place in sorted(kept)]
         # A rung for each length of the earlier study, then one for each of this one's, the full length last.
         labelled = [(0, training) for training in sampler._prior] + [(1, training) for training in ended]
         kinds = {(study, training.length) for study, training in labelled} | {(1, length) for length in self._lengths}
@@ -258,9 +263,10 @@ class _Model:
         if running:
             around = candidates.batch(training.point for training in running).features
             self._surrogate = self._surrogate.believing(around, np.array([self._rungs[1, t.length] for t in running]))
-        whole = [training for training in ended if training.length == full]
-        reached = np.array([training.value for training in whole], dtype=float)
-        logs = np.array([candidates.log_cost(training.point) for training in whole])
+            expected = self._scale.values(self._surrogate.posterior(around).mean).tolist()
+            whole += [(t.point, value) for t, value in zip(running, expected, strict=True) if t.length == full]
+        reached = np.array([value for _, value in whole], dtype=float)
+        logs = np.array([candidates.log_cost(point) for point, _ in whole])
         reference = sampler._reference
         if reference is None:
             reference = float(reached.min()) if whole else 0.0

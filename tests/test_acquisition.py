@@ -26,6 +26,8 @@ def test_the_scale_is_read_off_the_values() -> None:
     assert not Scale.of([-0.1, 0.5]).is_share
     errors = np.exp(-Scale.of([0.5, 0.98, 1.0]).modelled([0.5, 0.98, 1.0]))
     assert errors == pytest.approx([0.5, 0.02, 0.01])  # no error counts as half of the smallest one
+    for scale in (SHARE, PLAIN):
+        assert scale.values(scale.modelled([0.5, 0.9])) == pytest.approx([0.5, 0.9])
 
 
 def test_the_gain_is_the_expected_growth_of_the_hypervolume() -> None:

@@ -134,3 +134,14 @@ def test_the_confusion_figure_shows_shares_and_escapes_names() -> None:
     figure = confusion_figure(np.array([[8, 2], [0, 5]]), ["<b>cat</b>", "dog & co"])
     assert figure.layout.xaxis.ticktext == ("&lt;b&gt;cat&lt;/b&gt;", "dog &amp; co")
     assert confusion_figure(np.eye(200, dtype=int), list(map(str, range(200)))).layout.xaxis.ticktext is None
+
+
+def test_short_trainings_wait_in_the_legend_and_squeeze_nothing(tiny: SearchSpace) -> None:
+    whole = trial(tiny, 0, 0.9, stage1_groups=4)
+    failed = trial(tiny, 2, None, stage1_depth=2)
+    short = replace(trial(tiny, 1, 0.3, stage1_groups=2), state="short", length=3)
+    traces = {trace.name: trace for trace in front_figure([whole, short, failed]).data}
+    assert traces["short training"].visible == "legendonly"
+    assert "after 3 epochs" in traces["short training"].text[0]
+    assert traces["failed"].y[0] > 0.8  # the floor lies below the full trainings, not below the short ones
+    assert front_numbers([whole, short]).front == [whole]

@@ -97,6 +97,16 @@ def test_a_search_may_change_its_lengths_when_it_goes_on(tmp_path: Path, nine: S
     assert len({(r.architecture.key, r.length or 9) for r in study.records()}) == len(lengths)
 
 
+def test_full_trainings_alone_may_follow_short_ones(tmp_path: Path, nine: SearchSpace) -> None:
+    nas.search(nine, trials=3, runs=tmp_path, name="s", evaluate=timed, fidelities=3)
+    study = nas.search(nine, trials=60, runs=tmp_path, name="s", evaluate=timed, fidelities=1)
+    short = {record.architecture.key for record in study.records() if record.state == SHORT}
+    complete = [record.architecture.key for record in study.records() if record.state == COMPLETE]
+    assert len(set(complete)) == len(complete)
+    assert short & set(complete)  # what was only trained short is as open as what was never trained
+    assert not any(record.avoided for record in study.records())
+
+
 def test_one_s_own_training_that_takes_no_epochs_is_searched_at_full_length(tmp_path: Path, nine: SearchSpace) -> None:
     study = nas.search(nine, trials=3, runs=tmp_path, name="s", evaluate=formula)
     assert [record.length for record in study.records()] == [None] * 3
