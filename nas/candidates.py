@@ -16,8 +16,8 @@ Point = tuple[Any, ...]
 
 MOST_ENUMERATED = 20_000
 """Combinations, valid or not, up to which a space is looked through as a whole."""
-MOST_CONSIDERED = 2_000
-"""A space of no more valid points is small: all are considered. Of a larger one half as many are a fixed sample."""
+MOST_CONSIDERED, SAMPLED = 2_000, 600
+"""A space of no more valid points is small: all are considered. Of a larger one so many are a fixed sample."""
 GRID = 33
 """So many values are proposed of a range that has more."""
 ATTEMPTS = 40
@@ -64,7 +64,7 @@ class Candidates:
         self.complete = 0 < len(points) <= MOST_CONSIDERED
         """Whether `sample` is the whole space."""
         if not self.complete:
-            points = self.random(MOST_CONSIDERED // 2, rng)
+            points = self.random(SAMPLED, rng)
         self.sample = points
         logs = [self.log_cost(point) for point in points]
         self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)

@@ -32,9 +32,9 @@ STRATA, SHORT_STRATA = 6, 10
 STARTED_LONG = 4
 """Where they are trained short, so many of them, from the cheapest to the dearest, are trained in full as well: only
 these show by how much full trainings differ."""
-LOCAL_STEPS = 4
-FRESH = 100
-NEIGHBOURED = 8
+LOCAL_STEPS = 3
+FRESH = 60
+NEIGHBOURED = 5
 MOST_SEEN, MOST_PRIOR = 500, 200
 """The model sees at most so many trainings: those at full length first, then the latest; of a prior the last."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from nas.candidates import MOST_CONSIDERED, Candidates
+from nas.candidates import SAMPLED, Candidates
 
 SMALL = {"mid": IntDistribution(8, 32, step=8), "groups": CategoricalDistribution((1, 3, 8))}
 
@@ -70,7 +70,7 @@ def test_of_a_large_space_a_fair_sample_is_considered() -> None:
     space = {f"x{n}": IntDistribution(0, 9) for n in range(6)}
     candidates = Candidates(space, lambda params: 1 + sum(params.values()), seed=3)
     assert not candidates.complete
-    assert 0.95 * MOST_CONSIDERED // 2 < len(candidates.sample) == len(set(candidates.sample)) <= MOST_CONSIDERED // 2
+    assert 0.95 * SAMPLED < len(candidates.sample) == len(set(candidates.sample)) <= SAMPLED
     assert np.mean([point[0] for point in candidates.sample]) == pytest.approx(4.5, abs=0.4)
     again = Candidates(space, lambda params: 1 + sum(params.values()), seed=3)
     assert again.sample == candidates.sample
