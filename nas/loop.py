@@ -17,7 +17,7 @@ from nas.fidelity import StopRule, schedule_lengths
 from nas.growth import is_settled
 from nas.loading import DIGITS, load_data
 from nas.records import INTERRUPTED, RUNNING, TrialRecord, trainings_spent
-from nas.samplers import FRONT, SAMPLERS, SpaceExhausted
+from nas.samplers import FRONT, SAMPLERS, SpaceExhausted, ValidSampler
 from nas.space import SearchSpace, load_space
 from nas.strategy import Strategy, seen_of
 from nas.study import Study
@@ -175,16 +175,24 @@ def _next_trial(
     study: Study, evaluate: Evaluate, strategy: Strategy, records: list[TrialRecord], listener: Listener | None
 ) -> TrialRecord | None:
     """One more trial; None where every architecture has been trained."""
-    chooser = strategy.chooser(records)
-    for sampler in (chooser, strategy.last_resort(records)):
-        if sampler is None:
-            continue
-        try:
-            return run_trial(
-                study, sampler, evaluate, lengths=strategy.lengths, stop=strategy.stop, ended=records, listener=listener
-            )
-        except SpaceExhausted:
-            pass
+
+    def train_by(sampler: ValidSampler) -> TrialRecord:
+        return run_trial(
+            study,
+            sampler,
+            evaluate,
+            lengths=strategy.lengths,
+            stop=strategy.stop,
+            ended=records,
+            listener=listener,
+        )
+
+    try:
+        return train_by(strategy.chooser(records))
+    except SpaceExhausted:
+        last_resort = strategy.last_resort(records)
+    if last_resort is not None:
+        return train_by(last_resort)
     if not records:
         space = study.config.space
         raise InvalidValue(
