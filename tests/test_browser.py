@@ -79,6 +79,18 @@ def click_trial(page: "Page", trace: str, index: int) -> int:
     return int(trial)
 
 
+def step_up_to(page: "Page", heading: str) -> None:
+    """Moves the budget slider to the right until the heading is there, at a person's pace: while a page is drawn anew,
+    steps may be lost."""
+
+    def there_after_a_step() -> bool:
+        page.locator("[data-testid=stMain] input[type=range]").first.press("ArrowRight")
+        page.wait_for_timeout(1000)
+        return page.get_by_role("heading", name=heading).is_visible()
+
+    wait_for(there_after_a_step)
+
+
 def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Page", serve: Serve) -> None:
     runs = tmp_path / "runs"
     page.goto(serve(runs))
@@ -111,12 +123,9 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
 
     slider = page.locator("[data-testid=stMain] input[type=range]").first
     slider.focus()
-    for _ in range(40):
-        slider.press("ArrowLeft")
+    slider.press("Home")
     page.get_by_text("Nothing is that small").wait_for()
-    for _ in range(12):
-        slider.press("ArrowRight")
-    page.get_by_role("heading", name="The pick").wait_for()
+    step_up_to(page, "The pick")
 
     page.locator("[data-testid=stSidebar] a", has_text="Export").click()
     page.get_by_role("button", name="Export", exact=True).click()
