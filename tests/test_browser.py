@@ -154,6 +154,7 @@ def test_pages_and_choices_are_in_the_url_and_back_goes_back(
     page.goto(f"{address}/architecture?study=s&trial={best}")
     page.get_by_role("heading", name=f"Trial {best} ").wait_for()
     for name, sign in (("Trials", "Click a name to sort"), ("Progress", "Hypervolume"), ("Insights", "Which choice")):
+        page.wait_for_timeout(1500)  # a person looks before the next click; while a page is drawn, a choice may be lost
         page.locator("[data-testid=stSidebar] a", has_text=name).click()
         page.get_by_text(sign).first.wait_for()
         assert page.url == f"{address}/{name.lower()}?study=s&trial={best}"
@@ -162,7 +163,7 @@ def test_pages_and_choices_are_in_the_url_and_back_goes_back(
     page.go_back()
     page.get_by_text("Click a name to sort").wait_for()
     page.reload()
-    page.get_by_text("12 of 12 trials").wait_for()
+    page.get_by_text("12 of 12 trials. Click").wait_for()
     page.goto(f"{address}/?study=nosuch")
     page.get_by_text("no study 'nosuch'").wait_for()
     page.goto(f"{address}/compare?study=s&compared=0,1")
