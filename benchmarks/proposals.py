@@ -34,7 +34,7 @@ def _milliseconds(name: str, lengths: tuple[int, ...], trials: int) -> list[floa
     space = space.with_changes(recipe=type(space.recipe)(epochs=lengths[-1]))
     study = optuna.create_study(directions=["maximize", "minimize"])
     chosen = distributions(space, lengths=len(lengths) > 1)
-    for number in range(trials):
+    for _ in range(trials):
         params, length = space.sample(rng), int(rng.choice(lengths))
         flops = cost(space.architecture(params)).flops
         value = 0.4 + 0.03 * np.log10(flops) + 0.02 * np.log(length / lengths[-1]) + rng.normal(0, 0.01)
@@ -47,7 +47,6 @@ def _milliseconds(name: str, lengths: tuple[int, ...], trials: int) -> list[floa
             state=optuna.trial.TrialState.COMPLETE if whole else optuna.trial.TrialState.PRUNED,
         )
         study.add_trial(trial)
-        assert number < trials
     study.sampler = front_sampler(space, seed=0, lengths=lengths)
     study.ask(chosen)  # the first one looks the space through
     taken = []

@@ -1,7 +1,7 @@
 """Fidelity is the length of a complete schedule: which lengths there are, which short training is worth a longer one,
 and which training is beyond hope.
 
-A short schedule that is annealed to its end ranks architectures far better than the first epochs of a long one
+A short schedule that is annealed to its end ranks architectures better than the first epochs of a long one
 (docs/benchmarks.md), so a longer training begins anew. `FrontSampler` weighs lengths by its model; other samplers
 promote by rank, as asynchronous successive halving does (Li et al., arXiv:1810.05934), with ranks for two objectives.
 """
@@ -26,7 +26,7 @@ __all__ = ["StopRule", "front_ranks", "promotion", "schedule_lengths", "usual_fi
 
 MOST_FIDELITIES = 10
 LONG_ENOUGH = 9
-"""From so many epochs on, a third and a ninth of them are worth training for (docs/benchmarks.md)."""
+"""From so many epochs on, a third and a ninth of them pay on most tables of docs/benchmarks.md."""
 
 
 def schedule_lengths(epochs: int, fidelities: int | None, eta: int) -> tuple[int, ...]:

@@ -109,12 +109,12 @@ def search(
         if isinstance(data, str | Path) and Path(data).expanduser().exists():  # to be found from any folder
             description["source"] = str(Path(data).expanduser().absolute())
         evaluate = evaluate or _our_training(images, space, seed=seed, device=device)
+    prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     study = Study.create(
         name or _usual_name(space, description["source"]), runs, StudyConfig(space, description, seed), storage=storage
     )
     assert evaluate is not None  # without one of the user's there were data
     stop = StopRule.of(study.config) if stopping == "front" else None
-    prior = seen_of(_earlier(warm_start, runs, study)) if warm_start is not None else []
     strategy = Strategy(study.config, sampler, lengths, eta, stop, prior)
     with study.locked():
         study.close_running()
@@ -225,10 +225,10 @@ def _takes_epochs(evaluate: Evaluate) -> bool:
     return any(parameter.name == "epochs" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def _earlier(name: str, runs: str | Path, study: Study) -> Study:
+def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
     """The study that a search begins with, if its architectures are this one's."""
     earlier = Study.open(name, runs)
-    mine, theirs = study.config.space.parameters, earlier.config.space.parameters
+    mine, theirs = space.parameters, earlier.config.space.parameters
     differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
     if differing:
         key = differing[0]

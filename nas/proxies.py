@@ -32,7 +32,7 @@ def proxies(records: Sequence[TrialRecord]) -> list[Proxy]:
     """A proxy for each length that was trained and is not the full one, ascending.
 
     Only what looked good was trained in full, and among the good ranks differ by less: τ over all architectures is
-    greater than over these.
+    usually greater than over these.
     """
     from scipy.stats import kendalltau
 

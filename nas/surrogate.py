@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 AMPLITUDE, OWN_AMPLITUDE, LENGTH_SCALE = (1.0, 0.7), (-0.5, 1.0), (1.4, 1.0)
 NOISE, SHORT_NOISE = (-0.7, 1.0), (-0.7, 1.0)
 """Mean and deviation of the logarithm of each hyperparameter, beforehand: a fifth of what is smooth is a length's own,
-the noise is half of what is seen, and most choices shift the value alike wherever the others are. By
-likelihood alone, few trainings fit length scales so short that nothing is learned (docs/benchmarks.md)."""
+the noise is half of what is seen, and most choices shift the value alike wherever the others are. What
+likelihood alone would give is in docs/benchmarks.md."""
 ITERATIONS = 15
 MOST_FITTED = 80
 """Hyperparameters are fitted to at most so many observations: more would say little more about five length scales."""

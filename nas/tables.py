@@ -170,7 +170,7 @@ def show_proxies(console: Console, study: Study) -> None:
     console.print(table)
     console.print(
         "τ is the rank correlation with the full result: 1 the same order, 0 none. It is over the promoted "
-        "architectures alone, and over all of them greater.",
+        "architectures alone; over all of them it is usually greater.",
         style="dim",
     )
     for proxy in found:

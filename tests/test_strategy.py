@@ -147,6 +147,7 @@ def test_an_earlier_study_warms_the_model_and_is_no_part_of_the_new_one(tmp_path
         nas.search(other, trials=1, runs=tmp_path, name="t", evaluate=formula, warm_start="earlier")
     with pytest.raises(NasError, match="no study 'nowhere'"):
         nas.search(nine, trials=1, runs=tmp_path, name="u", evaluate=timed, warm_start="nowhere")
+    assert not (tmp_path / "u").exists()  # refused before anything is written
 
 
 @pytest.mark.parametrize(
