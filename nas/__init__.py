@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from nas.errors import NasError
     from nas.front_sampler import FrontSampler
     from nas.loading import load_data
-    from nas.loop import search
     from nas.network import GroupConvNet, build_network
     from nas.recipe import Recipe
     from nas.records import TrialRecord
+    from nas.searching import search
     from nas.space import SearchSpace, load_space
     from nas.study import Study
 
@@ -42,7 +42,7 @@ _HOMES = {
     "export": "bundle",
     "load_data": "loading",
     "load_space": "space",
-    "search": "loop",
+    "search": "searching",
 }
 
 __all__ = [

@@ -24,13 +24,13 @@ from nas.architecture import Architecture
 from nas.configuration import StudyConfig
 from nas.cost import cost
 from nas.errors import DataError, MissingExtra
-from nas.fidelity import StopRule, schedule_lengths
+from nas.fidelity import schedule_lengths
 from nas.front_sampler import Seen
 from nas.loop import run
 from nas.pareto import hypervolume_history
+from nas.plan import SearchPlan
 from nas.records import COMPLETE, TrialRecord
 from nas.space import SearchSpace
-from nas.strategy import Strategy
 from nas.study import Study
 
 __all__ = ["Replay", "Table", "Trained", "replay"]
@@ -159,7 +159,7 @@ def replay(
     optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     optuna_study.set_user_attr("nas", config.to_dict())
     study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, journal=False)  # nothing is written there
-    strategy = Strategy(config, sampler, lengths, eta, StopRule.of(config) if stopping == "front" else None, prior)
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
     proposing, since = list[float](), time.perf_counter()
 
     def evaluate(architecture: Architecture, report: Callable[[int, float], None], *, epochs: int = full) -> float:
@@ -170,7 +170,7 @@ def replay(
         finally:
             since = time.perf_counter()
 
-    run(study, evaluate, strategy, trials=trials)
+    run(study, evaluate, plan)
     records = []
     for place, record in enumerate(study.records()):  # with the table's time in place of the clock's
         row = table.rows[record.architecture.key, record.length or full, 0]

@@ -1,7 +1,8 @@
 """ImageData: images and labels as arrays, split once into training, validation and test. NumPy alone."""
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,24 +19,52 @@ __all__ = [
     "ImageData",
     "Images",
     "Labels",
+    "MappedImages",
+    "Normalization",
     "RawImages",
     "Split",
     "arrays_as_images",
     "check_input",
+    "chunks",
+    "digest",
     "split_images",
 ]
 
 HELD_OUT = 0.2
 """The share of each class held out for the test set where the source has none, then again for validation."""
 
+CHUNK_BYTES = 2**22
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class MappedImages:
+    """Some rows of a memory map, in their own order: (N, size, size, channels) uint8, read where they are used.
+
+    What an index of rows gives (a slice, indices or a mask) is an array in memory.
+    """
+
+    array: Images
+    rows: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size, channels)."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Images:
+        return self.array[self.rows[rows]]
 
 
 class Split(NamedTuple):
     """Images (N, size, size, channels) uint8 and labels (N,) int64 in [0, classes)."""
 
-    images: Images
+    images: Images | MappedImages
     labels: Labels
 
 
@@ -82,8 +111,7 @@ class ImageData:
         """Measured on the training images alone, exactly, from how often each of the 256 values occurs."""
         channels = self.train.images.shape[-1]
         counts = np.zeros((channels, 256))
-        for start in range(0, len(self.train.images), 4096):  # bounded memory, however many images are mapped
-            part = self.train.images[start : start + 4096]
+        for part in chunks(self.train.images):
             counts += [np.bincount(part[..., channel].ravel(), minlength=256) for channel in range(channels)]
         values = np.arange(256) / 255
         weights = counts / counts.sum(axis=1, keepdims=True)
@@ -94,11 +122,7 @@ class ImageData:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with any pixel or label that a search reads, and with the splits."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.validation):
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels).data)
-        return digest.hexdigest()[:16]
+        return digest((self.train, self.validation))[:16]
 
     def describe(self) -> dict[str, Any]:
         """What a study records of its data, and compares when it is resumed."""
@@ -112,8 +136,27 @@ class ImageData:
         }
 
 
+def chunks(images: Images | MappedImages) -> Iterator[Images]:
+    """The images in order, some MiB at a time: a pass over a memory map takes no more memory than that."""
+    step = max(1, CHUNK_BYTES // math.prod(images.shape[1:]))
+    for start in range(0, len(images), step):
+        yield np.ascontiguousarray(images[start : start + step])
+
+
+def digest(splits: Iterable[Split]) -> str:
+    """SHA-256 of every pixel and label, in order."""
+    sha = hashlib.sha256()
+    for split in splits:
+        for part in chunks(split.images):
+            sha.update(part.data)
+        sha.update(np.ascontiguousarray(split.labels).data)
+    return sha.hexdigest()
+
+
 def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) -> ImageData:
     """Splits what the source does not bring split: stratified by class, the same for the same seed.
+
+    Splits of a memory map are `MappedImages`: nothing is read into memory for them.
 
     `max_images` keeps a stratified part of the images that the search reads (training and validation together);
     the test set stays whole.
@@ -143,7 +186,8 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
     Raises:
         DataError: shapes or types are others.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
+    images = images if isinstance(images, np.memmap) else np.asarray(images)  # forgets that it is mapped
+    labels = np.asarray(labels)
     square = images.ndim == 4 and images.shape[1] == images.shape[2]
     if not square or images.dtype != np.uint8:
         raise DataError(
@@ -217,4 +261,7 @@ def _members(split: Split, rng: np.random.Generator) -> list[NDArray[np.intp]]:
 
 def _take(split: Split, parts: Sequence[NDArray[np.intp]]) -> Split:
     order = np.sort(np.concatenate(parts))
-    return Split(split.images[order], split.labels[order])
+    images = split.images
+    if isinstance(images, MappedImages):
+        return Split(MappedImages(images.array, images.rows[order]), split.labels[order])
+    return Split(MappedImages(images, order) if isinstance(images, np.memmap) else images[order], split.labels[order])

@@ -1,30 +1,45 @@
 """load_data: any source → ImageData. Files are decoded once; their arrays are cached and mapped into memory.
 
-The cache is `$XDG_CACHE_HOME/nas` (`~/.cache/nas`), a folder for each source, size and number of channels. It can be
-deleted at any time.
+The cache is `$XDG_CACHE_HOME/nas` (`~/.cache/nas`), a folder for each source, size and number of channels, and for each
+data set that processes share (`save_shared`). It can be deleted whenever no search runs.
 """
 
 import hashlib
 import io
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
 
 from nas.architecture import Input
-from nas.data import ImageData, Images, RawImages, Split, arrays_as_images, check_input, split_images
+from nas.data import (
+    ImageData,
+    Images,
+    MappedImages,
+    Normalization,
+    RawImages,
+    Split,
+    arrays_as_images,
+    check_input,
+    chunks,
+    digest,
+    split_images,
+)
 from nas.errors import DataError
 from nas.listing import Encoded, Listing, list_source
 from nas.validation import shown
 
-__all__ = ["DIGITS", "load_data"]
+__all__ = ["DIGITS", "load_data", "open_shared", "save_shared"]
 
 DIGITS = Input(channels=1, size=8)
 """The shape of the embedded digits."""
@@ -32,6 +47,7 @@ DIGITS = Input(channels=1, size=8)
 CACHE_VERSION = 1
 DECODED_AT_ONCE = 1024
 NAMED_AT_MOST = 5
+SHARED_SPLITS = ("train", "validation", "test")
 
 
 def load_data(
@@ -61,6 +77,86 @@ def load_data(
     return data
 
 
+def save_shared(data: ImageData) -> Path:
+    """Puts images where every process of this machine can map them: the folder that `open_shared` takes.
+
+    The folder is the same for the same images. Those that are mapped from the cache already are not written again.
+
+    Raises:
+        DataError: the cache folder cannot be used.
+    """
+    splits = {name: getattr(data, name) for name in SHARED_SPLITS}
+    maps = {name: str(file) for name, split in splits.items() if (file := _cached_map(split.images))}
+    about = {
+        "source": data.source,
+        "classes": data.classes,
+        "skipped": data.skipped,
+        "fingerprint": data.fingerprint,
+        "normalization": data.normalization,
+        "maps": maps,
+    }
+    shapes = [split.images.shape for split in splits.values()]
+    identity = json.dumps([CACHE_VERSION, "shared", about, shapes, digest(splits.values())])
+    folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    try:
+        if not folder.is_dir():
+            with _written_whole(folder) as partial:
+                for name, split in splits.items():
+                    np.save(partial / f"{name}.labels.npy", split.labels)
+                    if name not in maps:
+                        _save_images(partial / f"{name}.images.npy", split.images)
+                    elif isinstance(split.images, MappedImages):
+                        np.save(partial / f"{name}.rows.npy", split.images.rows)
+                (partial / "about.json").write_text(json.dumps(about))
+    except OSError as error:
+        raise DataError(f"{data.source}: {_unusable(folder, error)}") from None
+    return folder
+
+
+def open_shared(folder: Path) -> ImageData:
+    """The images that `save_shared` put there, mapped into memory; nothing is measured again.
+
+    Raises:
+        DataError: they are not there any more, or not whole.
+    """
+    try:
+        about = json.loads((folder / "about.json").read_text())
+        train, validation, test = (_open_split(folder, name, about["maps"].get(name)) for name in SHARED_SPLITS)
+        classes, skipped = tuple(about["classes"]), tuple(about["skipped"])
+        data = ImageData(about["source"], classes, train, validation, test, skipped=skipped)
+        normalization = Normalization(*(tuple(values) for values in about["normalization"]))
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise DataError(f"shared images: {_unusable(folder, error)}") from None
+    vars(data).update(fingerprint=about["fingerprint"], normalization=normalization)  # as if asked for before
+    return data
+
+
+def _open_split(folder: Path, name: str, file: str | None) -> Split:
+    """A split of a shared folder, its images mapped from this file of the cache if they are not in the folder."""
+    images = np.load(file or folder / f"{name}.images.npy", mmap_mode="r")
+    rows = folder / f"{name}.rows.npy"
+    labels = np.load(folder / f"{name}.labels.npy")
+    return Split(MappedImages(images, np.load(rows)) if rows.exists() else images, labels)
+
+
+def _cached_map(images: Images | MappedImages) -> Path | None:
+    """The file of the cache that the images, or the array that they are rows of, are all of; None if there is none."""
+    array = images.array if isinstance(images, MappedImages) else images
+    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):  # a part of a map has another base
+        return None
+    file = Path(str(array.filename)).resolve()
+    return file if file.parent.parent == _cache_folder().resolve() else None
+
+
+def _save_images(file: Path, images: Images | MappedImages) -> None:
+    """As `np.save` writes an array, with little of it in memory."""
+    with file.open("wb") as opened:
+        header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
+        np.lib.format.write_array_header_1_0(opened, header)
+        for part in chunks(images):
+            opened.write(part.data)
+
+
 def _digits() -> RawImages:
     """1,797 handwritten digits of 8×8 pixels in 17 greys (Alpaydin and Kaynak, 1998), as scikit-learn ships them."""
     from sklearn.datasets import load_digits
@@ -80,14 +176,17 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
     folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
-            _fill(folder, listing, source, wanted, skip_bad_images=skip_bad_images)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):  # one process decodes, and the others wait for it
+                if not folder.is_dir():
+                    _fill(folder, listing, source, wanted, skip_bad_images=skip_bad_images)
         splits = {
             name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
             for name in listing.splits
         }
         skipped = tuple(json.loads((folder / "skipped.json").read_text()))
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{source}: the cache folder {folder} cannot be used ({error}); set XDG_CACHE_HOME") from None
+        raise DataError(f"{source}: {_unusable(folder, error)}") from None
     return RawImages(
         source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
     )
@@ -98,12 +197,28 @@ def _cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "nas"
 
 
-def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_bad_images: bool) -> None:
-    """Decodes into a folder beside it, which is renamed once whole, so that a cache is never half-written."""
+def _unusable(folder: Path, error: Exception) -> str:
+    return f"the cache folder {folder} cannot be used ({error}); set XDG_CACHE_HOME"
+
+
+@contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which is renamed to this one once whole, so that a cache is never half-written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         partial = Path(name) / "arrays"
         partial.mkdir()
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise
+
+
+def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_bad_images: bool) -> None:
+    """Decodes into the cache."""
+    with _written_whole(folder) as partial:
         skipped: list[str] = []
         for split, encoded in listing.splits.items():
             decoded = np.lib.format.open_memmap(
@@ -129,11 +244,6 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
                 "mend or remove, or pass --skip-bad-images"
             )
         (partial / "skipped.json").write_text(json.dumps(skipped))
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same content
-                raise
 
 
 def names_of(names: list[str] | tuple[str, ...]) -> str:

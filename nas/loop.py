@@ -1,274 +1,100 @@
-"""search(): trains what the strategy chooses, until the study has spent as much as it is to spend."""
+"""run(): what one worker of a search does, until the study has spent what it is to spend."""
 
-import inspect
 import math
-import re
 import time
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from nas.architecture import Architecture
-from nas.configuration import StudyConfig
-from nas.data import ImageData
-from nas.errors import DataError, InvalidValue
-from nas.fidelity import StopRule, schedule_lengths
+from optuna.trial import Trial
+
+from nas.errors import InvalidValue
 from nas.growth import is_settled
-from nas.loading import DIGITS, load_data
-from nas.records import INTERRUPTED, RUNNING, TrialRecord, trainings_spent
-from nas.samplers import FRONT, SAMPLERS, SpaceExhausted, ValidSampler
-from nas.space import SearchSpace, load_space
-from nas.strategy import Strategy, seen_of
+from nas.plan import SearchPlan
+from nas.records import RUNNING, TrialRecord, trainings_spent
+from nas.samplers import SpaceExhausted
+from nas.space import SearchSpace
+from nas.strategy import Strategy
 from nas.study import Study
-from nas.trial import Evaluate, Listener, Report, run_trial
-from nas.units import parse_count, parse_duration
-from nas.validation import integer, one_of
+from nas.trial import Evaluate, Listener, run_trial
 
-__all__ = ["STOPPING", "run", "search"]
+__all__ = ["ending", "run"]
 
-STOPPING = ("front", "none")
-
-
-def search(
-    space: str | Path | SearchSpace | None = None,
-    data: Any = None,
-    *,
-    trials: int = 50,
-    name: str | None = None,
-    runs: str | Path = "runs",
-    epochs: int | None = None,
-    sampler: str = FRONT,
-    fidelities: int | None = None,
-    eta: int = 3,
-    stopping: str = "front",
-    patience: int | None = None,
-    warm_start: str | None = None,
-    seed: int | None = None,
-    max_flops: int | str | None = None,
-    max_params: int | str | None = None,
-    max_images: int | None = None,
-    skip_bad_images: bool = False,
-    timeout: float | str | None = None,
-    device: str = "auto",
-    storage: str | None = None,
-    evaluate: Evaluate | None = None,
-    listener: Listener | None = None,
-) -> Study:
-    """Searches a space for its accuracy–FLOPs front; resumes the study of that name where it exists.
-
-    Args:
-        space: a `SearchSpace`, a YAML file, or the name of a ready space. None: the study's own, or `digits`.
-        data: what `nas.load_data` takes. None: the study's own, or the digits for a space that takes them.
-        trials: the study is to spend the epochs of so many full trainings, all in all.
-        name: the study's folder in `runs`. None: named after the space and the data.
-        runs: the folder of studies.
-        epochs: in place of the recipe's.
-        sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
-        fidelities: of how many schedule lengths trainings are, each `eta` times the one before; 1: full ones alone.
-            None: 3 where the epochs allow it and the training takes `epochs`.
-        eta: the factor between lengths.
-        stopping: `front` gives up a training that is beyond hope; `none` lets all come to their end.
-        patience: end once the epochs of so many full trainings have raised the hypervolume by no more than 1 %.
-        warm_start: an earlier study in `runs` with the same choices, whose trials the sampler learns from.
-        seed: of the splits, the sampler and each training. None: the study's own, or 0.
-        max_flops: in place of the space's, in multiply–adds; a number, or a text such as `50M`.
-        max_params: in place of the space's.
-        max_images: search on a stratified part of the images only.
-        skip_bad_images: leave out images that cannot be read, instead of refusing the data.
-        timeout: no further trial is started after so many seconds, or after a duration such as `2h`.
-        device: `auto`, `cpu` or `cuda`.
-        storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
-        evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
-            it takes the keyword `epochs`, it is told for how long to train.
-        listener: is told what happens.
-
-    Raises:
-        NasError: an option, the space, the data or the study cannot be used.
-        KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
-    """
-    integer(trials, "trials", maximum=10**9)
-    seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
-    one_of(sampler, "sampler", SAMPLERS)
-    one_of(stopping, "stopping", STOPPING)
-    integer(patience if patience is not None else 1, "patience", maximum=10**6)
-    known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
-    space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
-    lengths = _lengths(space, evaluate, fidelities, eta)
-    if evaluate is not None and _takes_epochs(evaluate) and len(lengths) == 1:
-        evaluate = partial(evaluate, epochs=lengths[0])
-    seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
-    description: dict[str, Any] = {"source": "evaluate"}
-    if data is None and evaluate is None:
-        data, max_images = _usual_data(space, known, max_images)
-        skip_bad_images = skip_bad_images or bool(known and known.data["skipped_images"])
-    if data is not None:
-        images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
-        space = space.with_changes(classes=len(images.classes))
-        description = {**images.describe(), "max_images": max_images}
-        if isinstance(data, str | Path) and Path(data).expanduser().exists():  # to be found from any folder
-            description["source"] = str(Path(data).expanduser().absolute())
-        evaluate = evaluate or _our_training(images, space, seed=seed, device=device)
-    prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
-    study = Study.create(
-        name or _usual_name(space, description["source"]), runs, StudyConfig(space, description, seed), storage=storage
-    )
-    assert evaluate is not None  # without one of the user's there were data
-    stop = StopRule.of(study.config) if stopping == "front" else None
-    strategy = Strategy(study.config, sampler, lengths, eta, stop, prior)
-    with study.locked():
-        study.close_running()
-        study.set_search_state(trials, RUNNING)
-        ended = INTERRUPTED  # unless it comes to an end by itself
-        try:
-            ended = run(
-                study,
-                evaluate,
-                strategy,
-                trials=trials,
-                patience=patience,
-                deadline=time.monotonic() + seconds,
-                listener=listener,
-            )
-        finally:
-            study.set_search_state(trials, ended)
-    return study
+SECONDS_BETWEEN_LOOKS = 0.2
+"""How long a worker waits for the others, where what they train may be all that is left to train."""
 
 
 def run(
     study: Study,
     evaluate: Evaluate,
-    strategy: Strategy,
+    plan: SearchPlan,
     *,
-    trials: int,
-    patience: int | None = None,
     deadline: float = math.inf,
     listener: Listener | None = None,
 ) -> str:
-    """Trains until the study has spent the epochs of so many full trainings.
+    """Asks, trains and tells, as one of any number of workers, until the study has spent what the plan says.
 
-    Returns why it ended: complete, settled (`patience`), timeout or exhausted.
+    No training is begun after the `deadline`, in seconds since 1970. Returns why it ended: complete, timeout, settled
+    (`patience`) or exhausted.
     """
-    full = study.config.space.recipe.epochs
-    records = [record for record in study.records() if record.finished]
+    strategy = Strategy(study.config, plan)
     if listener:
-        listener.search_started(study, trials)
-    ended = "complete"
-    while trainings_spent(records, full) < trials:
-        if time.monotonic() >= deadline:
-            ended = "timeout"
+        listener.search_started(study, plan.trials)
+    while True:
+        with study.asking():
+            records = study.records()
+            ended = ending(records, study.config.space, plan=plan, deadline=deadline)
+            begun = ended or _begin(study, strategy, records)
+        if isinstance(begun, str):
             break
-        if patience is not None and is_settled(records, study.config.space, patience):
-            ended = "settled"
-            break
-        record = _next_trial(study, evaluate, strategy, records, listener)
-        if record is None:
-            ended = "exhausted"
-            break
-        records.append(record)
-    if listener:
-        listener.search_ended(ended)
-    return ended
-
-
-def _next_trial(
-    study: Study, evaluate: Evaluate, strategy: Strategy, records: list[TrialRecord], listener: Listener | None
-) -> TrialRecord | None:
-    """One more trial; None where every architecture has been trained."""
-
-    def train_by(sampler: ValidSampler) -> TrialRecord:
-        return run_trial(
+        if begun is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            continue
+        trial, record = begun
+        run_trial(
             study,
-            sampler,
+            trial,
             evaluate,
-            lengths=strategy.lengths,
+            record=record,
+            lengths=plan.lengths,
             stop=strategy.stop,
-            ended=records,
+            ended=[other for other in records if other.finished],
             listener=listener,
         )
+    if listener:
+        listener.search_ended(begun)
+    return begun
 
+
+def ending(records: Sequence[TrialRecord], space: SearchSpace, *, plan: SearchPlan, deadline: float) -> str | None:
+    """Why no further training is to be begun; None if one is."""
+    finished = [record for record in records if record.finished]
+    if trainings_spent(finished, space.recipe.epochs) >= plan.trials:
+        return "complete"
+    if time.time() >= deadline:
+        return "timeout"
+    if plan.patience is not None and is_settled(finished, space, plan.patience):
+        return "settled"
+    return None
+
+
+def _begin(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> tuple[Trial, TrialRecord] | str | None:
+    """One more trial; None where that depends on how the running ones end; `exhausted` where all has been trained."""
+    plan, full = strategy.plan, study.config.space.recipe.epochs
+    running = [record for record in records if record.state == RUNNING]
+    in_hand = sum(record.length or full for record in running) / full
+    if trainings_spent(records, full) + in_hand >= plan.trials:
+        return None
+    several = len(plan.lengths) > 1
     try:
-        return train_by(strategy.chooser(records))
+        return study.ask(strategy.chooser(records), lengths=several)
     except SpaceExhausted:
         last_resort = strategy.last_resort(records)
     if last_resort is not None:
-        return train_by(last_resort)
-    if not records:
+        return study.ask(last_resort, lengths=several)
+    if running:
+        return None
+    if not any(record.finished for record in records):
         space = study.config.space
         raise InvalidValue(
             f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture was found that keeps both"
         )
-    return None
-
-
-def _our_training(images: ImageData, space: SearchSpace, *, seed: int, device: str) -> Evaluate:
-    from nas.training import on_device, train
-
-    data = on_device(images, space.recipe, device)
-
-    def training(architecture: Architecture, report: Report, *, epochs: int = space.recipe.epochs) -> Any:
-        return train(architecture, data, replace(space.recipe, epochs=epochs), seed=seed, report=report)
-
-    return training
-
-
-def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
-    """The lengths of the schedules; one where one's own training is not told for how long to train."""
-    takes_epochs = evaluate is None or _takes_epochs(evaluate)
-    if not takes_epochs and fidelities is not None and fidelities > 1:
-        raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
-    return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
-
-
-def _takes_epochs(evaluate: Evaluate) -> bool:
-    parameters = inspect.signature(evaluate).parameters.values()
-    return any(parameter.name == "epochs" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
-    """The study that a search begins with, if its architectures are this one's."""
-    earlier = Study.open(name, runs)
-    mine, theirs = space.parameters, earlier.config.space.parameters
-    differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
-    if differing:
-        key = differing[0]
-        there, here = (
-            f"{key}={list(values[key])}" if key in values else f"no choice of {key}" for values in (theirs, mine)
-        )
-        raise InvalidValue(f"warm_start={name!r}: its space has {there} and this one {here}: no value in common")
-    return earlier
-
-
-def _settled_space(
-    space: str | Path | SearchSpace | None,
-    known: StudyConfig | None,
-    *,
-    epochs: int | None,
-    **budgets: int | str | None,
-) -> SearchSpace:
-    if space is None and known:
-        settled = known.space
-    else:
-        settled = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
-    read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
-    settled = settled.with_changes(**read)
-    return settled.with_changes(recipe=replace(settled.recipe, epochs=epochs)) if epochs is not None else settled
-
-
-def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:
-    if known:
-        source = known.data["source"]
-        if source in ("arrays", "evaluate"):
-            raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
-        return source, max_images if max_images is not None else known.data["max_images"]
-    if space.input == DIGITS:
-        return "digits", max_images
-    raise DataError(
-        f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
-        f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
-    )
-
-
-def _usual_name(space: SearchSpace, source: str) -> str:
-    words = [space.name] + ([Path(source).name] if Path(source).name != space.name else [])
-    return re.sub(r"[^\w.+-]+", "-", "-".join(words)).strip("-.")
+    return "exhausted"

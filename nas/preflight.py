@@ -1,5 +1,6 @@
 """What a space holds, before anything is trained: counts, costs, examples, and how long a search will take here."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from nas.data import ImageData, Split
 from nas.errors import InvalidValue
 from nas.space import Params, SearchSpace
 
-__all__ = ["Estimate", "Preflight", "Spread", "estimate", "preflight"]
+__all__ = ["Estimate", "Preflight", "Spread", "estimate", "noise", "preflight"]
 
 COUNTED_EXACTLY = 5_000_000
 SAMPLED = 20_000
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 FEW = 100
+TIMED_STEPS = 3
 Counts = NDArray[np.float64]  # which holds every count up to 9e15, and does not wrap around above
 
 
@@ -150,13 +152,27 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
 
     A forward pass on a fourth as many validation images adds about a twelfth to each epoch.
     """
-    from nas.training import on_device, seconds_per_image
+    from nas.training import on_device, steps
 
     space = report.space
-    shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
-    rng = np.random.default_rng(0)
-    noise = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))
-    data = on_device(ImageData("noise", (), noise, noise, noise), space.recipe, device)
-    seconds = [seconds_per_image(example, data, space.recipe) for example in report.examples]
+    data = on_device(noise(space), space.recipe, device)
+    seconds = []
+    for example in report.examples:
+        running = steps(example, data, space.recipe)
+        next(running)  # warms up
+        timed = []
+        for _ in range(TIMED_STEPS):
+            start = time.perf_counter()
+            trained = next(running)
+            timed.append((time.perf_counter() - start) / trained)
+        seconds.append(min(timed))
     epoch = float(np.mean(seconds)) * images * (1 + 1 / 12)
     return Estimate(trials, space.recipe.epochs, images, epoch * space.recipe.epochs * trials, data.device.type)
+
+
+def noise(space: SearchSpace) -> ImageData:
+    """Random images and labels of a space's shape: one batch of its recipe."""
+    shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))
+    return ImageData("noise", (), split, split, split)

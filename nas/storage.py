@@ -1,38 +1,55 @@
-"""Optuna's storages: opening one, its failures as one line, and a space's parameters in Optuna's terms."""
+"""Optuna's storages: opening one, its failures as one line, and what is ours in Optuna's terms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import NasError, StudyError
+from nas.journal import Journal
+from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, WAITING, TrialRecord
 from nas.space import SearchSpace
 
-__all__ = ["LENGTH", "cut_torn_line", "distributions", "open_storage", "storage_errors", "write_whole"]
+__all__ = [
+    "LENGTH",
+    "NOT_PROPOSED",
+    "distributions",
+    "open_storage",
+    "record_of",
+    "storage_errors",
+    "write_whole",
+]
 
 LENGTH = "epochs"
 """The parameter of a trial that says how long it is trained; a trial without it is trained for the recipe's epochs."""
+NOT_PROPOSED = "not_proposed"
+"""The reason of a trial that ended before its architecture was known; it is none of ours."""
+STATES = {
+    TrialState.COMPLETE: COMPLETE,
+    TrialState.FAIL: FAILED,
+    TrialState.PRUNED: STOPPED,
+    TrialState.RUNNING: RUNNING,
+    TrialState.WAITING: WAITING,
+}
 
 
 def open_storage(journal: Path, url: str | None) -> BaseStorage:
-    """The database of that URL, or the journal file.
-
-    By its absolute path: Optuna's lock is a link to it, which would dangle, and never be taken for stale, if relative.
-    """
-    return RDBStorage(url) if url else JournalStorage(JournalFileBackend(str(journal.absolute())))
-
-
-def cut_torn_line(journal: Path) -> None:
-    """Drops a last line that a killed writer left unfinished; what is appended to it would be lost with it."""
-    with journal.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
+    """The database of that URL, or the journal file."""
+    if url is None:
+        return JournalStorage(Journal(journal.absolute()))
+    try:
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be lost between two trials
+    except ImportError as error:
+        driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "its driver"
+        raise StudyError(
+            f"storage={url.partition('://')[0]}://…: needs {driver}, which is not installed; for PostgreSQL: "
+            "pip install 'nas[postgresql]' and a URL that begins with postgresql+psycopg://"
+        ) from None
 
 
 @contextmanager
@@ -54,10 +71,25 @@ def storage_errors(name: str) -> Iterator[None]:
 def distributions(space: SearchSpace, *, lengths: bool = False) -> dict[str, BaseDistribution]:
     """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories.
 
-    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on.
+    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on. It
+    comes first, so that a trial which has all the others has this one too.
     """
     epochs: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
-    return {name: _distribution(values) for name, values in space.parameters.items()} | epochs
+    return epochs | {name: _distribution(values) for name, values in space.parameters.items()}
+
+
+def record_of(trial: FrozenTrial, space: SearchSpace) -> TrialRecord | None:
+    """A trial of Optuna's in our terms; None while its parameters are not complete."""
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
+        return None
+    accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
+    state = SHORT if trial.state == TrialState.PRUNED and accuracy is not None else STATES[trial.state]
+    started, ended = (
+        at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
+    )
+    attrs: Mapping[str, Any] = {"started": started, "ended": ended, **trial.user_attrs, "length": params.get(LENGTH)}
+    return TrialRecord.from_attributes(trial.number, state, space.architecture(params), accuracy, attrs)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from nas.configuration import StudyConfig
 from nas.fidelity import StopRule, promotion
 from nas.front_sampler import FrontSampler, Seen
-from nas.records import COMPLETE, SHORT, TrialRecord
+from nas.plan import SearchPlan
+from nas.records import COMPLETE, RUNNING, SHORT, TrialRecord
 from nas.samplers import FRONT, ValidSampler, front_sampler
 from nas.study import Study
 
@@ -17,47 +18,48 @@ __all__ = ["Strategy", "seen_of"]
 
 @dataclass
 class Strategy:
-    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick.
-
-    `lengths` are those of the schedules, ascending; `eta` is the share by which rank promotes, for samplers that
-    choose no lengths themselves; `stop` is None where every training may come to its end.
-    """
+    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick."""
 
     config: StudyConfig
-    sampler: str
-    lengths: tuple[int, ...]
-    eta: int
-    stop: StopRule | None
-    prior: Sequence[Seen] = ()
+    plan: SearchPlan
+    stop: StopRule | None = field(init=False)
     _front: FrontSampler | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        self.stop = StopRule.of(self.config) if self.plan.stopping == "front" else None
+
     def chooser(self, records: Sequence[TrialRecord]) -> ValidSampler:
-        """What proposes the next training after those that are finished."""
-        space, full = self.config.space, self.config.space.recipe.epochs
-        finished = [record for record in records if record.finished]
+        """What proposes the next training after those that are finished or running."""
+        space, full, plan = self.config.space, self.config.space.recipe.epochs, self.plan
+        begun_ones = _begun(records)
         begun: dict[str, int] = {}
-        for record in finished:
-            length = record.length or full if record.accuracy is not None else full  # what failed is not tried again
-            begun[record.architecture.key] = max(length, begun.get(record.architecture.key, 0))
-        if self.sampler == FRONT:
+        for record in begun_ones:
+            tried = record.accuracy is not None and record.length  # what failed or runs is not to be begun again
+            begun[record.architecture.key] = max(tried or full, begun.get(record.architecture.key, 0))
+        if plan.sampler == FRONT:
             if self._front is None:
-                self._front = front_sampler(space, seed=self.config.seed, lengths=self.lengths, prior=self.prior)
-            return ValidSampler(self._front, space, begun, lengths=self.lengths)
+                self._front = front_sampler(space, seed=self.config.seed, lengths=plan.lengths, prior=plan.prior)
+            return ValidSampler(self._front, space, begun, lengths=plan.lengths)
         # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
-        seed = int(np.random.SeedSequence([self.config.seed, len(finished)]).generate_state(1)[0])
-        due = promotion(finished, self.lengths, self.eta)
+        seed = int(np.random.SeedSequence([self.config.seed, len(begun_ones)]).generate_state(1)[0])
+        due = promotion(begun_ones, plan.lengths, plan.eta)
         return self._by_name(seed, begun, due)
 
     def last_resort(self, records: Sequence[TrialRecord]) -> ValidSampler | None:
         """Where every architecture was begun: the promotion that rank had not granted; None if all are trained."""
-        due = promotion([record for record in records if record.finished], self.lengths, self.eta, any_rank=True)
+        due = promotion(_begun(records), self.plan.lengths, self.plan.eta, any_rank=True)
         return self._by_name(self.config.seed, {}, due) if due else None
 
     def _by_name(self, seed: int, begun: dict[str, int], due: tuple[TrialRecord, int] | None) -> ValidSampler:
         space = self.config.space
         wanted = (space.point(due[0].architecture), due[1]) if due else None
-        name = "random" if self.sampler == FRONT else self.sampler
-        return ValidSampler((name, seed), space, begun, lengths=self.lengths, due=wanted)
+        name = "random" if self.plan.sampler == FRONT else self.plan.sampler
+        return ValidSampler((name, seed), space, begun, lengths=self.plan.lengths, due=wanted)
+
+
+def _begun(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those that are finished or running: an interrupted one is trained again before anything new is proposed."""
+    return [record for record in records if record.finished or record.state == RUNNING]
 
 
 def seen_of(study: Study) -> list[Seen]:

@@ -4,7 +4,8 @@
     runs/NAME/journal.log     Optuna's journal, unless the study was given another storage
     runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: of each complete trial, its trained
                               weights, and how often an image of class i (row) was taken for class j (column)
-    runs/NAME/search.lock     locked by the search that is running
+    runs/NAME/workers/        a file for each worker, touched while it is there, so that other machines can tell
+    runs/NAME/*.lock          locked by the search that runs, the worker that asks, the one that writes
 
 The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
 """
@@ -12,60 +13,49 @@ The configuration is also in the storage, among the study's attributes; that cop
 import re
 import uuid
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
-from filelock import FileLock, Timeout
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.configuration import StudyConfig
 from nas.errors import InvalidValue, StudyError
-from nas.records import (
-    COMPLETE,
-    FAILED,
-    INTERRUPTED,
-    RUNNING,
-    SHORT,
-    STOPPED,
-    WAITING,
-    Outcome,
-    SearchState,
-    TrialRecord,
-    front_of,
+from nas.journal import cut_torn_line
+from nas.locks import one_asks, one_searches
+from nas.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of
+from nas.recovery import end, put_back, running, worker_of
+from nas.storage import (
+    NOT_PROPOSED,
+    distributions,
+    open_storage,
+    record_of,
+    storage_errors,
+    write_whole,
 )
-from nas.storage import LENGTH, cut_torn_line, distributions, open_storage, storage_errors, write_whole
 from nas.studies import CONFIG_FILE, JOURNAL_FILE, list_studies
 from nas.validation import nearest_name, read_yaml, shown
-from nas.workers import this_worker
+from nas.workers import Attendance, Heartbeat, this_worker
 
 __all__ = ["Study"]
 
-LOCK_FILE, ARTIFACTS = "search.lock", "artifacts"
-STATES = {
-    TrialState.COMPLETE: COMPLETE,
-    TrialState.FAIL: FAILED,
-    TrialState.PRUNED: STOPPED,
-    TrialState.RUNNING: RUNNING,
-    TrialState.WAITING: WAITING,
-}
+ARTIFACTS = "artifacts"
 
 
 class Study:
-    """A search's configuration and trials. Make one with `Study.create` or `Study.open`.
-
-    Reading takes no lock and disturbs no search that is running.
-    """
+    """A search's configuration and trials, by `Study.create` or `Study.open`. Reading takes no lock."""
 
     def __init__(self, folder: Path, optuna_study: optuna.Study, *, journal: bool) -> None:
         self.folder = folder
         self.name = folder.name
         self.optuna_study = optuna_study
         self._journal = folder / JOURNAL_FILE if journal else None
+        self._attendance = Attendance(optuna_study, folder / "workers" if journal else None)
         self._id = optuna_study.user_attrs.get("id")
         self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
@@ -149,16 +139,20 @@ class Study:
     def records(self) -> list[TrialRecord]:
         """All trials by number, those whose parameters are still being written left out.
 
-        What was read before is not read again, so that asking often is cheap. A trial that a killed search left running
-        counts as interrupted, as it will be once the search goes on.
+        What was read before is not read again, so that asking often is cheap. A trial whose worker is no more counts as
+        interrupted, as it will be once the search goes on.
         """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
-        records = [record for trial in trials if (record := self._record(trial)) is not None]
-        search = self.search_state()
-        if search is None or search.live:
-            return records
-        return [replace(r, state=FAILED, reason=INTERRUPTED) if r.state == RUNNING else r for r in records]
+            records = [record for trial in trials if (record := self._record(trial)) is not None]
+            search = self.search_state()
+            gone = self._attendance.gone({record.worker for record in records if record.state == RUNNING})
+        if search is not None and not search.live:
+            gone |= {None, this_worker()}
+        return [
+            replace(r, state=FAILED, reason=INTERRUPTED) if r.state == RUNNING and r.worker in gone else r
+            for r in records
+        ]
 
     def version(self) -> Hashable:
         """Another value whenever the trials or the search's state may have changed.
@@ -192,6 +186,23 @@ class Study:
         with storage_errors(self.name):
             self.optuna_study.set_user_attr("search", SearchState(trials, state, this_worker())._asdict())
 
+    def plan(self) -> dict[str, Any]:
+        """By what the last search chooses what is trained: a `nas.plan.SearchPlan` as plain values.
+
+        Raises:
+            StudyError: no search was begun on it.
+        """
+        with storage_errors(self.name):
+            written = self.optuna_study.user_attrs.get("plan")
+        if written is None:
+            raise StudyError(f"study '{self.name}': no search was begun on it; nas search begins one")
+        return dict(written)
+
+    def set_plan(self, plan: Mapping[str, Any]) -> None:
+        """Records by what the search that begins will choose, for the workers that join it."""
+        with storage_errors(self.name):
+            self.optuna_study.set_user_attr("plan", dict(plan))
+
     def record(self, trial: int) -> TrialRecord:
         """One trial.
 
@@ -199,15 +210,27 @@ class Study:
             StudyError: there is no trial of that number.
         """
         records = self.records()
-        found = next((record for record in records if record.trial == trial), None)
-        if found is None:
-            last = f"; they go from {records[0].trial} to {records[-1].trial}" if records else "; it has none yet"
-            raise StudyError(f"study '{self.name}' has no trial {trial}{last}")
-        return found
+        for record in records:
+            if record.trial == trial:
+                return record
+        there = f"they go from {records[0].trial} to {records[-1].trial}" if records else "it has none yet"
+        raise StudyError(f"study '{self.name}' has no trial {trial}; {there}")
 
     def front(self) -> list[TrialRecord]:
         """The accuracy–FLOPs front, from the fewest FLOPs to the most."""
         return front_of(self.records())
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Held while a worker looks at the trials and asks for one: one worker at a time, on whatever machines.
+
+        So no two are given the same architecture. What dead workers left running is put back first.
+        """
+        with ExitStack() as held:
+            with storage_errors(self.name):
+                held.enter_context(one_asks(self.optuna_study._storage, self.folder, self.name))
+            self.put_back()
+            yield
 
     def ask(self, sampler: optuna.samplers.BaseSampler, *, lengths: bool = False) -> tuple[Trial, TrialRecord]:
         """Starts a trial: an interrupted one that waits, else what the sampler proposes; `lengths`: how long, too."""
@@ -218,22 +241,29 @@ class Study:
         except OSError as error:
             raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
         except Exception:
-            self.close_running(reason="not_proposed", again=False)
+            for left in running(self.optuna_study):
+                if worker_of(left) is None:  # the one that was just made: one asks at a time
+                    end(self.optuna_study, left, NOT_PROPOSED)
             raise
         with storage_errors(self.name):
             trial.set_user_attr("worker", this_worker())
             if avoided := getattr(sampler, "avoided", None):
                 trial.set_user_attr("avoided", avoided)
-        return trial, self._record_of(trial.number, trial.params, RUNNING)
+        return trial, self._record_at(trial.number)
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
         """Records how far a running trial has come: its accuracy after each epoch."""
-        with storage_errors(self.name):
+        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by others, who took this worker for dead
             trial.set_user_attr("curve", list(curve))
 
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
-        """Ends a trial, well or badly. An interrupted one is queued to be trained again."""
-        record = self._record_of(trial.number, trial.params, RUNNING)
+        """Ends a trial, well or badly. An interrupted one is queued to be trained again.
+
+        Where the others took this worker for dead and ended the trial, it stays as they ended it.
+        """
+        record = self._record_at(trial.number)
+        if record.state != RUNNING:
+            return record
         whole = record.length in (None, self.config.space.recipe.epochs)
         attrs = {
             "name": record.name,
@@ -256,23 +286,26 @@ class Study:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
             if outcome.reason == INTERRUPTED:
                 self.optuna_study.enqueue_trial(trial.params)
-            ended = self.optuna_study.get_trials(deepcopy=False)[trial.number]
-        told = self._record(ended)
-        assert told is not None  # its parameters were complete when it was asked for
-        return told
+        return self._record_at(trial.number)
 
-    def close_running(self, *, reason: str = INTERRUPTED, again: bool = True) -> int:
-        """Ends the trials that a search which is no more left running; `again` queues them. Returns how many."""
+    def put_back(self, *, ended: Collection[str] = (), died: Collection[str] = ()) -> None:
+        """Ends the trials whose workers are no more as interrupted, and queues them to be trained again.
+
+        Those in `ended` were ended and those in `died` died, whatever is known of their processes. What has killed
+        several workers of a search that goes on is given up as failed (`nas.recovery`).
+        """
         with storage_errors(self.name):
-            trials = self.optuna_study.get_trials(deepcopy=False)
-            left = [trial for trial in trials if trial.state == TrialState.RUNNING]
-            for frozen in left:
-                trial = Trial(self.optuna_study, frozen._trial_id)
-                trial.set_user_attr("reason", reason)
-                self.optuna_study.tell(trial, state=TrialState.FAIL)
-                if again and self.config.space.parameters.keys() <= frozen.params.keys():
-                    self.optuna_study.enqueue_trial(frozen.params)
-        return len(left)
+            left = running(self.optuna_study)
+            gone = self._attendance.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
+            search = self.search_state()
+            for trial in left:
+                if (worker := worker_of(trial)) in gone:
+                    by_itself = search is not None and search.live and worker not in {None, *ended}
+                    put_back(self.optuna_study, trial, needed=self.config.space.parameters, died=by_itself)
+
+    def attending(self) -> Heartbeat:
+        """While it is entered, other machines can tell that this worker is there."""
+        return Heartbeat(self._attendance.beat)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -281,19 +314,10 @@ class Study:
         Raises:
             StudyError: another search holds it.
         """
-        lock = FileLock(self.folder / LOCK_FILE)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise StudyError(f"study '{self.name}': another search is running on it; wait for it or end it") from None
-        except OSError as error:
-            raise StudyError(f"study '{self.name}': the folder {self.folder} cannot be written: {error}") from None
-        try:
-            if (self.folder / JOURNAL_FILE).exists():
-                cut_torn_line(self.folder / JOURNAL_FILE)
+        with one_searches(self.folder):
+            if self._journal is not None:
+                cut_torn_line(self._journal)
             yield
-        finally:
-            lock.release()
 
     def weights_file(self, trial: int) -> Path:
         """Where the trained weights of a complete trial are."""
@@ -314,28 +338,13 @@ class Study:
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
         if trial.number in self._ended:
             return self._ended[trial.number]
-        params = trial.params or trial.system_attrs.get("fixed_params", {})
-        reason = trial.user_attrs.get("reason")
-        if not self.config.space.parameters.keys() <= params.keys() or reason == "not_proposed":
-            return None
-        accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
-        state = SHORT if trial.state == TrialState.PRUNED and accuracy is not None else STATES[trial.state]
-        started, ended = (
-            at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
-        )
-        attrs = {"started": started, "ended": ended, **trial.user_attrs}
-        record = self._record_of(trial.number, params, state, accuracy, attrs)
-        if trial.state.is_finished():
+        record = record_of(trial, self.config.space)
+        if record is not None and trial.state.is_finished():
             self._ended[trial.number] = record
         return record
 
-    def _record_of(
-        self,
-        number: int,
-        params: Mapping[str, int],
-        state: str,
-        accuracy: float | None = None,
-        attrs: Mapping[str, Any] | None = None,
-    ) -> TrialRecord:
-        attrs = {**(attrs or {}), "length": params.get(LENGTH)}
-        return TrialRecord.from_attributes(number, state, self.config.space.architecture(params), accuracy, attrs)
+    def _record_at(self, number: int) -> TrialRecord:
+        with storage_errors(self.name):
+            record = self._record(self.optuna_study.get_trials(deepcopy=False)[number])
+        assert record is not None  # its parameters were complete when it was asked for
+        return record

@@ -1,6 +1,7 @@
 """Tables and lines for the terminal: a front, trials, one trial, a space before its search."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -15,16 +16,23 @@ from nas.growth import outlook
 from nas.preflight import Estimate, Preflight
 from nas.proxies import proxies
 from nas.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
+from nas.space import SearchSpace
 from nas.study import Study
-from nas.units import amount_text, count_text, duration_text, percent_text
+from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
+
+if TYPE_CHECKING:
+    from nas.doctor import Machine
+    from nas.throughput import Throughput
 
 __all__ = [
     "front_table",
     "headline",
     "show_front",
+    "show_machine",
     "show_preflight",
     "show_proxies",
     "show_summary",
+    "show_throughput",
     "show_trial",
     "sparkline",
     "trials_table",
@@ -228,9 +236,41 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
         console.print(Text(f"for example {example.name}: {size}"))
     console.print(
         f"{took.trials} trials of {took.epochs} epochs on {took.images:,} training images: "
-        f"about {duration_text(took.seconds)} on this machine ({took.device})"
+        f"about {duration_text(took.seconds)} by one worker on this machine ({took.device})"
     )
     console.print(FLOPS_NOTE, style="dim")
+
+
+def show_machine(console: Console, machine: "Machine") -> None:
+    """What there is to train with, and what `--workers auto` makes of it."""
+    grid = Table.grid(padding=(0, 2))
+
+    def line(name: str, text: str) -> None:
+        grid.add_row(Text(name, style="bold"), Text(text))
+
+    line("system", f"{machine.system}, Python {machine.python}")
+    line("packages", ", ".join(f"{name} {found or 'missing'}" for name, found in machine.versions.items()))
+    for name, found in machine.extras.items():
+        line(f"extra {name}", found or f"not installed: pip install 'nas[{name}]'")
+    memory = f"{memory_text(machine.free_memory)} of {memory_text(machine.total_memory)} free"
+    line("CPU", f"{machine.cores} core{'s' * (machine.cores > 1)}, {memory}")
+    for number, gpu in enumerate(machine.gpus):
+        precision = "bfloat16" if gpu.bfloat16 else "float32"
+        memory = f"{memory_text(gpu.free)} of {memory_text(gpu.total)} free"
+        line(f"GPU {number}", f"{gpu.name}, {memory}, trains in {precision}")
+    if machine.gpus:
+        line("auto", "workers in turn over the GPUs, as many on each as is measured to be best")
+    else:
+        line("auto", f"no GPU that torch can use: {machine.usual_workers} workers on the CPU")
+    console.print(grid)
+
+
+def show_throughput(console: Console, space: SearchSpace, measured: "Sequence[Throughput]") -> None:
+    """How many images a second so many workers train."""
+    console.print(f"\nTraining examples of {space.name}, {space.input.size}×{space.input.size} pixels:")
+    for each in measured:
+        rate = f"{count_text(each.images_per_second)} images a second"
+        console.print(f"  {each.workers} worker{'s' * (each.workers > 1)}: {rate}")
 
 
 def sparkline(curve: Sequence[float]) -> str:

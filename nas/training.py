@@ -6,7 +6,6 @@ optimisation, and batches are cut from tensors that lie on the device, so that a
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,22 +24,21 @@ from nas.batches import DeviceImages
 from nas.cost import cost
 from nas.data import ImageData
 from nas.errors import InvalidValue, TrainingFailed, WeightsError
+from nas.machine import AUTO, DEVICES
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 
 __all__ = [
-    "DEVICES",
     "DeviceData",
     "Report",
     "TrainingResult",
     "evaluate",
     "on_device",
-    "seconds_per_image",
+    "steps",
     "threads_for",
     "train",
 ]
 
-DEVICES = ("auto", "cpu", "cuda")
 BATCHES_PER_STEP = 50
 EVALUATION_BATCH = 256
 CPU_PROBE_FLOPS = 20 * 10**9
@@ -67,7 +65,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The splits that a search reads, on the device where it trains."""
+    """The splits that a search reads, for the device where it trains."""
 
     train: DeviceImages
     validation: DeviceImages
@@ -75,8 +73,11 @@ class DeviceData:
     device: torch.device
 
 
-def on_device(data: ImageData, recipe: Recipe, device: str = "auto") -> DeviceData:
-    """Moves the training and validation images to a device, once for a whole search.
+def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: float = 1.0) -> DeviceData:
+    """Readies the training and validation images for a device, once for a whole search.
+
+    On a CPU they are used where they are, so that processes that map the same files share them. A GPU gets a copy, or,
+    if that took more than half of this process's `share` of its free memory, each batch when it is needed.
 
     Raises:
         InvalidValue: `device` is not one of `DEVICES`, or there is no CUDA device.
@@ -87,12 +88,22 @@ def on_device(data: ImageData, recipe: Recipe, device: str = "auto") -> DeviceDa
         raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
     with _quiet_lightning():
         chosen = _trainer(device, epochs=1).strategy.root_device
+    streamed = not _fits(data, chosen, share)
     return DeviceData(
-        DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding),
-        DeviceImages(data.validation, data.normalization, chosen),
+        DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding, streamed=streamed),
+        DeviceImages(data.validation, data.normalization, chosen, streamed=streamed),
         device,
         chosen,
     )
+
+
+def _fits(data: ImageData, device: torch.device, share: float) -> bool:
+    """Whether the images leave half of this share of a GPU's free memory for training; on a CPU they are not copied."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    size = sum(math.prod(split.images.shape) for split in (data.train, data.validation))
+    return size <= share * free / 2
 
 
 def train(
@@ -133,8 +144,8 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
     return module.curve[-1]
 
 
-def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Recipe) -> float:
-    """The fastest of three training steps, optimiser included, after one to warm up.
+def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Iterator[int]:
+    """Trains without end, optimiser included: how many images a step took, once it is done; the first warms up.
 
     The batch is the recipe's on a GPU; on a CPU no larger than takes about a second a step.
     """
@@ -142,15 +153,14 @@ def seconds_per_image(architecture: Architecture, data: DeviceData, recipe: Reci
     optimizer = module.configure_optimizers()
     affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
     rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
-    seconds = []
-    with threads_for(architecture, recipe):
-        for _ in range(4):
-            start = time.perf_counter()
-            with torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)):
-                module.learn(rows, optimizer)
-            module.wait()
-            seconds.append(time.perf_counter() - start)
-    return min(seconds[1:]) / len(rows)
+    while True:
+        with (
+            threads_for(architecture, recipe),
+            torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)),
+        ):
+            module.learn(rows, optimizer)
+        module.wait()
+        yield len(rows)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One trial: asked for, trained, told, with one exit whatever happens."""
+"""One trial: trained and told, with one exit whatever happens."""
 
 import math
 import time
@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optuna.samplers import BaseSampler
+from optuna.trial import Trial
 
 from nas.confusion import save_confusion
 from nas.errors import StudyError, TrainingFailed
@@ -19,7 +19,7 @@ from nas.validation import shown
 if TYPE_CHECKING:
     from nas.training import TrainingResult
 
-__all__ = ["Evaluate", "Listener", "Report", "run_trial"]
+__all__ = ["Evaluate", "Listener", "Report", "is_out_of_memory", "run_trial"]
 
 Report = Callable[[int, float], None]
 Evaluate = Callable[..., "float | TrainingResult"]
@@ -34,7 +34,7 @@ SECONDS_BETWEEN_REPORTS = 2.0
 
 
 class Listener(Protocol):
-    """Is told what happens while a search runs, in the order it happens."""
+    """Is told what happens while a search runs, in the order it happens; workers train several trials at once."""
 
     def search_started(self, study: Study, trials: int) -> None:
         """Once, with the total that the study is to reach."""
@@ -42,11 +42,11 @@ class Listener(Protocol):
     def trial_started(self, record: TrialRecord) -> None:
         """A trial begins."""
 
-    def epoch_ended(self, epoch: int, accuracy: float) -> None:
-        """The running trial has trained that many epochs."""
+    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+        """A running trial has come so far: its accuracy after each epoch."""
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """The running trial is told."""
+        """A running trial is told."""
 
     def search_ended(self, reason: str) -> None:
         """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
@@ -58,21 +58,21 @@ class _Hopeless(Exception):
 
 def run_trial(
     study: Study,
-    sampler: BaseSampler,
+    trial: Trial,
     evaluate: Evaluate,
     *,
+    record: TrialRecord,
     lengths: Sequence[int],
     stop: StopRule | None = None,
     ended: Sequence[TrialRecord] = (),
     listener: Listener | None = None,
 ) -> TrialRecord:
-    """Asks the sampler, trains, tells, and returns the record. `stop` compares with the trials that have `ended`.
+    """Trains what was asked for, tells, and returns the record. `stop` compares with the trials that have `ended`.
 
     Raises:
         StudyError: the study cannot keep what was trained; the trial is put back.
         KeyboardInterrupt: passed on, once the trial is put back.
     """
-    trial, record = study.ask(sampler, lengths=len(lengths) > 1)
     if listener:
         listener.trial_started(record)
     curve: list[float] = []
@@ -80,12 +80,13 @@ def run_trial(
 
     def report(epoch: int, accuracy: float) -> None:
         nonlocal written
+        del curve[max(epoch - 1, 0) :]  # of a training that ran out of memory and is tried again
         curve.append(_checked(accuracy))
         if time.monotonic() - written >= SECONDS_BETWEEN_REPORTS:
             study.report(trial, curve)
             written = time.monotonic()
         if listener:
-            listener.epoch_ended(epoch, curve[-1])
+            listener.epoch_ended(record.trial, tuple(curve))
         if stop and (why := stop.reason(record, curve, ended)):
             raise _Hopeless(why)
 
@@ -118,6 +119,11 @@ def run_trial(
         if listener:
             listener.trial_ended(record)
     return record
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a training found no memory, on the CPU or on the GPU."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
 
 
 def _checked(value: Any) -> float:
@@ -162,6 +168,5 @@ def _failure(error: Exception) -> tuple[str, str]:
     """A reason code, and what a person needs to mend it."""
     if isinstance(error, TrainingFailed):
         return error.reason, str(error)
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
     detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
-    return "out_of_memory" if memory else "error", detail.encode("utf-8", "replace").decode()
+    return "out_of_memory" if is_out_of_memory(error) else "error", detail.encode("utf-8", "replace").decode()

@@ -6,7 +6,7 @@ import re
 from nas.errors import InvalidValue
 from nas.validation import shown
 
-__all__ = ["amount_text", "count_text", "duration_text", "parse_count", "parse_duration", "percent_text"]
+__all__ = ["amount_text", "count_text", "duration_text", "memory_text", "parse_count", "parse_duration", "percent_text"]
 
 _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,6 +30,15 @@ def _three_digits(value: float) -> str:
 def amount_text(value: float) -> str:
     """A count that need not be whole, with at most one decimal: `3`, `1,012.4`."""
     return f"{value:,.1f}".removesuffix(".0")
+
+
+def memory_text(size: float) -> str:
+    """Bytes in powers of 1,024: 23.5 GiB."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
 
 
 def percent_text(share: float) -> str:

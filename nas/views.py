@@ -1,6 +1,8 @@
 """What a person sees while a search runs: one live screen, or plain lines where the output is no terminal."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -31,8 +33,7 @@ class _Progress:
         self.study: Study | None = None
         self.records: dict[int, TrialRecord] = {}
         self.total = 0
-        self.running: TrialRecord | None = None
-        self.curve: list[float] = []
+        self.running: dict[int, TrialRecord] = {}
         self.started = self.last_end = time.monotonic()
         self.ended_here = 0.0
 
@@ -42,18 +43,20 @@ class _Progress:
         self.records = {record.trial: record for record in study.records()}
 
     def trial_started(self, record: TrialRecord) -> None:
-        """A new curve begins."""
-        self.running, self.curve = record, []
+        """One more is trained."""
+        self.running[record.trial] = record
 
-    def epoch_ended(self, epoch: int, accuracy: float) -> None:
-        """One more point of the curve."""
-        self.curve.append(accuracy)
+    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+        """A curve has come on."""
+        if trial in self.running:
+            self.running[trial] = replace(self.running[trial], curve=tuple(curve))
 
     def trial_ended(self, record: TrialRecord) -> None:
         """The record is final."""
         self.records[record.trial] = record
         self.ended_here += trainings_spent([record], self.epochs)
-        self.running, self.last_end = None, time.monotonic()
+        self.running.pop(record.trial, None)
+        self.last_end = time.monotonic()
 
     def search_ended(self, reason: str) -> None:
         """Nothing more to come."""
@@ -155,32 +158,34 @@ class LiveView(_Progress):
             Text(f"about {duration_text(left)} left" if left is not None else ""),
         )
         failed = sum(record.finished and record.state == FAILED for record in self.records.values())
-        rows = max(3, self._console.height - 13)
+        shown = list(self.running.values())[: max(1, self._console.height // 4)]
+        hidden = len(self.running) - len(shown)
+        rows = max(3, self._console.height - 12 - max(1, len(shown)) - (hidden > 0))
         return Group(
             Text(headline(self.study), style="bold"),
             bar,
             *([Text(f"{failed} failed; nas trials says why", style="red")] if failed else []),
-            self._running_line(),
+            self._running_lines(shown),
+            *([Text(f"and {hidden} more", style="dim")] if hidden else []),
             Text(""),
             front_table(list(self.records.values()), rows=rows, title="The front so far"),
             Text("Ctrl-C stops; what is finished is kept.", style="dim"),
         )
 
     def _share(self) -> float:
-        return len(self.curve) / self.epochs if self.running else 0.0
+        return sum(len(record.curve) for record in self.running.values()) / self.epochs
 
-    @property
-    def _length(self) -> int:
-        return (self.running.length if self.running else None) or self.epochs
-
-    def _running_line(self) -> Text:
-        if self.running is None:
+    def _running_lines(self, running: Sequence[TrialRecord]) -> RenderableType:
+        if not running:
             return Text("choosing the next architecture …", style="dim")
-        line = Text.assemble(
-            (f"trial {self.running.trial}  ", "bold"), f"{self.running.name}  {count_text(self.running.flops)} FLOPs  "
-        )
-        if not self.curve:
-            return line.append("first epoch …", style="dim")
-        return line.append(f"epoch {len(self.curve)} of {self._length}  {percent_text(self.curve[-1])}  ").append(
-            sparkline(self.curve[-30:]), style="cyan"
-        )
+        lines = Table.grid(padding=(0, 2))
+        for record in running:
+            line = Text("first epoch …", style="dim")
+            if record.curve:
+                length = record.length or self.epochs
+                line = Text(f"epoch {len(record.curve)} of {length}  {percent_text(record.curve[-1])}  ")
+                line.append(sparkline(record.curve[-30:]), style="cyan")
+            lines.add_row(
+                Text(f"trial {record.trial}", style="bold"), record.name, f"{count_text(record.flops)} FLOPs", line
+            )
+        return lines

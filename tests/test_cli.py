@@ -141,7 +141,10 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     ("args", "message"),
     [
         (("serach",), "No such command 'serach'. Did you mean 'search'?"),
-        (("search", "--trails", "3"), "No such option '--trails'. (Did you mean one of: '--eta', '--trials'?)"),
+        (
+            ("search", "--trails", "3"),
+            "No such option '--trails'. (Did you mean one of: '--eta', '--ray', '--trials'?)",
+        ),
         (("search", "--trials", "many"), "'many' is not a valid integer"),
         (("search", "--trials", "0"), "trials=0"),
         (("search", "--max-flops", "big"), "max_flops=big: must be a positive number such as 50M"),

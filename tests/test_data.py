@@ -1,8 +1,12 @@
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from nas import Input, NasError, load_data
-from nas.data import ImageData
+from nas import data as data_module
+from nas.data import ImageData, MappedImages, chunks
 
 
 def arrays(counts: tuple[int, ...], *, size: int = 4, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -18,10 +22,8 @@ def load(counts: tuple[int, ...], *, seed: int = 0, max_images: int | None = Non
 
 
 def identities(data: ImageData) -> list[set[int]]:
-    return [
-        set((split.images[:, 0, 0, 0] + 256 * split.images[:, 0, 1, 0].astype(int)).tolist())
-        for split in (data.train, data.validation, data.test)
-    ]
+    whole = [split.images[:] for split in (data.train, data.validation, data.test)]
+    return [set((images[:, 0, 0, 0] + 256 * images[:, 0, 1, 0].astype(int)).tolist()) for images in whole]
 
 
 def test_splits_are_disjoint_stratified_and_whole() -> None:
@@ -40,7 +42,7 @@ def test_splits_depend_on_the_seed_alone() -> None:
 
 def test_max_images_keeps_a_stratified_part_and_the_whole_test_set() -> None:
     whole, part = load((200, 400)), load((200, 400), max_images=120)
-    assert np.array_equal(part.test.images, whole.test.images)
+    assert np.array_equal(part.test.images[:], whole.test.images[:])
     assert np.bincount(np.concatenate([part.train.labels, part.validation.labels])).tolist() == [40, 80]
 
 
@@ -55,9 +57,64 @@ def test_normalization_is_that_of_the_training_images() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 4, 4, 2), dtype=np.uint8)
     data = load_data((images, np.arange(60) % 3), Input(2, 4))
-    pixels = data.train.images.reshape(-1, 2) / 255
+    pixels = data.train.images[:].reshape(-1, 2) / 255
     assert data.normalization.mean == pytest.approx(pixels.mean(axis=0))
     assert data.normalization.std == pytest.approx(pixels.std(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("seed", "max_images", "fingerprint", "mean", "std"),
+    [
+        (0, None, "8358429372070415", 0.3049904388340914, 0.37559441262489957),
+        (1, None, "ae39ddb21137d62e", 0.3062611795369755, 0.3764560558290858),
+        (0, 500, "0814828768e83d36", 0.30703228659885007, 0.37698847727223017),
+    ],
+)
+def test_splits_fingerprint_and_normalization_are_those_of_existing_studies(
+    seed: int, max_images: int | None, fingerprint: str, mean: float, std: float
+) -> None:
+    data = load_data("digits", Input(1, 8), seed=seed, max_images=max_images)
+    assert data.fingerprint == fingerprint
+    assert data.normalization == ((mean,), (std,))
+
+
+def test_passes_over_the_data_are_made_in_parts_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 4, 4, 3), dtype=np.uint8)
+    given = (images, np.arange(90) % 3)
+    whole = load_data(given, Input(3, 4))
+    monkeypatch.setattr(data_module, "CHUNK_BYTES", 200)
+    parts = load_data(given, Input(3, 4))
+    assert [len(part) for part in chunks(images[:10])] == [4, 4, 2]
+    assert parts.normalization == whole.normalization
+    sha = hashlib.sha256()
+    for split in (whole.train, whole.validation):
+        sha.update(split.images[:].tobytes() + split.labels.tobytes())
+    assert parts.fingerprint == whole.fingerprint == sha.hexdigest()[:16]
+
+
+@pytest.mark.parametrize("max_images", [None, 40])
+def test_splits_of_a_map_are_rows_of_it_and_hold_what_splits_of_an_array_do(
+    tmp_path: Path, max_images: int | None
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 4, 4, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    labels = np.arange(90) % 3
+    ours = load_data((mapped, labels), Input(3, 4), max_images=max_images)
+    theirs = load_data((images, labels), Input(3, 4), max_images=max_images)
+    for name in ("train", "validation", "test"):
+        split, expected = getattr(ours, name), getattr(theirs, name)
+        assert isinstance(split.images, MappedImages)
+        assert split.images.array is mapped
+        assert isinstance(expected.images, np.ndarray)
+        assert split.images.shape == expected.images.shape
+        assert len(split.images) == len(expected.images)
+        assert np.array_equal(split.labels, expected.labels)
+        for rows in (slice(None), slice(2, 7), np.array([5, 0, 5]), split.labels == 1):
+            assert np.array_equal(split.images[rows], expected.images[rows])
+    assert ours.describe() == theirs.describe()
+    assert ours.normalization == theirs.normalization
+    assert ours.input == theirs.input
 
 
 @pytest.mark.parametrize(

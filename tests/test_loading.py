@@ -1,5 +1,11 @@
 import io
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +13,8 @@ from PIL import Image
 
 from nas import Input, NasError, load_data
 from nas import loading as loading_module
+from nas.data import ImageData, MappedImages, Split
+from nas.loading import open_shared, save_shared
 from tests.conftest import write_photos
 
 COLOUR = Input(3, 8)
@@ -16,7 +24,7 @@ def test_digits_are_all_there() -> None:
     data = load_data("digits", Input(1, 8))
     assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [1151, 287, 359]
     assert data.classes == tuple("0123456789")
-    assert data.train.images.max() == 255
+    assert data.train.images[:].max() == 255
 
 
 def test_digits_do_not_fit_a_colour_space() -> None:
@@ -57,7 +65,7 @@ def test_grey_files_fit_colour_but_colour_files_do_not_fit_grey(tmp_path: Path) 
     for file in photos.rglob("*.png"):
         Image.open(file).convert("L").save(file)
     assert load_data(str(photos), Input(1, 8)).train.images.shape[-1] == 1
-    colour = load_data(str(photos), COLOUR).train.images
+    colour = load_data(str(photos), COLOUR).train.images[:]
     assert np.array_equal(colour[..., 0], colour[..., 2])
 
 
@@ -79,7 +87,7 @@ def test_transparent_images_lie_on_white_and_grey_ones_may_be_stored_in_colour(t
             drawing.paste((level, level, level, 255), (0, 0, 12, 6))
             (drawing if number % 2 else drawing.convert("P")).save(tmp_path / name / f"{number}.png")
     data = load_data(str(tmp_path), Input(1, 12))
-    for image, label in zip(data.train.images, data.train.labels, strict=True):
+    for image, label in zip(data.train.images[:], data.train.labels, strict=True):
         assert image[:5].max() == image[:5].min() == (0, 90)[label]
         assert image[7:].min() == 255
 
@@ -134,6 +142,175 @@ def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path, monke
     Image.new("RGB", (9, 9)).save(photos / "cat" / "00.png")
     load_data(str(photos), COLOUR)
     assert len(decoded) == 32
+
+
+def test_processes_that_want_the_same_files_at_once_decode_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = write_photos(tmp_path / "photos")
+    decoded = []
+    original = loading_module._decode
+
+    def slow(content: bytes | Path, name: str, wanted: Input) -> np.ndarray | None:
+        decoded.append(name)
+        time.sleep(0.005)
+        return original(content, name, wanted)
+
+    monkeypatch.setattr(loading_module, "_decode", slow)
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: load_data(str(photos), COLOUR), range(4)))
+    assert len(decoded) == 16
+    assert len({data.fingerprint for data in loaded}) == 1
+
+
+def test_files_are_mapped_not_read(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train")
+    write_photos(tmp_path / "val")
+    write_photos(tmp_path / "test")
+    whole = load_data(str(tmp_path), COLOUR)
+    assert all(isinstance(split.images, np.memmap) for split in (whole.train, whole.validation, whole.test))
+    part = load_data(str(tmp_path), COLOUR, max_images=16)
+    assert isinstance(part.train.images, MappedImages)
+    assert isinstance(part.train.images.array, np.memmap)
+
+
+def of_arrays(folder: Path) -> Any:
+    images = np.random.default_rng(7).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    return images, np.arange(60) % 3
+
+
+def of_a_map(folder: Path) -> Any:
+    images, labels = of_arrays(folder)
+    np.save(folder / "mine.npy", images[::-1])
+    return np.load(folder / "mine.npy", mmap_mode="r"), labels
+
+
+def of_a_part_of_a_map(folder: Path) -> Any:
+    images, labels = of_a_map(folder)
+    return images[6:], labels[6:]
+
+
+def of_photos(folder: Path) -> Any:
+    (write_photos(folder / "photos") / "cat" / "03.png").write_bytes(b"not an image")
+    return str(folder / "photos")
+
+
+def of_photos_in_splits(folder: Path) -> Any:
+    for name in ("train", "val", "test"):
+        write_photos(folder / name)
+    return str(folder)
+
+
+def assert_equal(ours: ImageData, theirs: ImageData) -> None:
+    for name in ("train", "validation", "test"):
+        split, other = getattr(ours, name), getattr(theirs, name)
+        assert np.array_equal(split.images[:], other.images[:])
+        assert np.array_equal(split.labels, other.labels)
+        assert split.labels.dtype == other.labels.dtype
+    assert ours.describe() == theirs.describe()
+    assert (ours.classes, ours.skipped) == (theirs.classes, theirs.skipped)
+    assert ours.normalization == theirs.normalization
+    assert replace(ours).fingerprint == theirs.fingerprint  # measured anew
+    assert replace(ours).normalization == theirs.normalization
+
+
+@pytest.mark.parametrize("max_images", [None, 12])
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [(of_arrays, 3), (of_a_map, 3), (of_a_part_of_a_map, 3), (of_photos, 0), (of_photos_in_splits, 0)],
+)
+def test_shared_images_are_the_same_and_mapped_and_written_only_where_they_must_be(
+    tmp_path: Path, source: Callable[[Path], Any], written: int, max_images: int | None
+) -> None:
+    data = load_data(source(tmp_path), COLOUR, max_images=max_images, skip_bad_images=True)
+    folder = save_shared(data)
+    shared = open_shared(folder)
+    assert_equal(shared, data)
+    assert len(list(folder.glob("*.images.npy"))) == written
+    for split in (shared.train, shared.validation, shared.test):
+        images = split.images.array if isinstance(split.images, MappedImages) else split.images
+        assert isinstance(images, np.memmap)
+        assert not images.flags.writeable
+    assert_equal(open_shared(save_shared(shared)), data)
+
+
+def test_a_part_of_what_the_cache_maps_is_shared_as_that_part(tmp_path: Path) -> None:
+    whole = load_data(of_photos_in_splits(tmp_path), COLOUR)
+    part = replace(whole, train=Split(whole.train.images[3:9], whole.train.labels[3:9]))
+    assert_equal(open_shared(save_shared(part)), part)
+
+
+def test_a_cache_behind_a_link_is_known_as_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "link"))
+    (tmp_path / "photos").mkdir()
+    folder = save_shared(load_data(of_photos_in_splits(tmp_path / "photos"), COLOUR))
+    assert not list(folder.glob("*.images.npy"))
+
+
+def test_the_same_images_are_shared_in_one_folder_and_others_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_data(of_arrays(tmp_path), COLOUR)
+    images = data.test.images[:].copy()
+    images[0, 0, 0, 0] ^= 1
+    others = [
+        load_data(of_arrays(tmp_path), COLOUR, seed=1),
+        replace(data, classes=("a", "b", "c")),
+        replace(data, source="elsewhere"),
+        replace(data, skipped=("broken.png",)),
+        replace(data, test=Split(images, data.test.labels)),
+    ]
+    assert len({save_shared(one) for one in (data, *others)}) == 6
+    monkeypatch.setattr(loading_module, "_written_whole", None)  # nothing is written twice
+    assert save_shared(load_data(of_arrays(tmp_path), COLOUR)) == save_shared(data)
+
+
+def test_nothing_is_measured_again_of_shared_images(tmp_path: Path) -> None:
+    data = load_data(of_arrays(tmp_path), COLOUR)
+    shared = open_shared(save_shared(data))
+    assert vars(shared)["normalization"] == data.normalization
+    assert vars(shared)["fingerprint"] == data.fingerprint
+
+
+def test_sharing_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_data(of_arrays(tmp_path), COLOUR)
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading_module, "_save_images", full)
+        with pytest.raises(NasError, match=r"arrays: the cache folder .*No space left.*set XDG_CACHE_HOME") as raised:
+            save_shared(data)
+    assert "\n" not in str(raised.value)
+    assert list((cache / "nas").iterdir()) == []
+    assert_equal(open_shared(save_shared(data)), data)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        shutil.rmtree,
+        lambda folder: (folder / "about.json").write_text("{"),
+        lambda folder: (folder / "about.json").write_text("{}"),
+        lambda folder: (folder / "train.images.npy").unlink(),
+        lambda folder: (folder / "train.images.npy").write_bytes(b""),
+        lambda folder: (folder / "train.images.npy").write_bytes((folder / "train.images.npy").read_bytes()[:-9]),
+    ],
+)
+def test_shared_images_that_are_not_whole_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], Any]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = save_shared(load_data(of_arrays(tmp_path), COLOUR))
+    harm(folder)
+    with pytest.raises(NasError, match=r"shared images: the cache folder .* cannot be used") as raised:
+        open_shared(folder)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ class Diary:
     def trial_started(self, record: TrialRecord) -> None:
         self.lines.append(f"start {record.trial}")
 
-    def epoch_ended(self, epoch: int, accuracy: float) -> None:
-        self.lines.append(f"epoch {epoch}")
+    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+        self.lines.append(f"epoch {len(curve)}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         self.lines.append(f"{record.state} {record.trial}")
@@ -271,7 +271,10 @@ def test_a_colour_space_without_data_asks_for_it(tmp_path: Path) -> None:
 def test_a_stopped_process_loses_nothing_that_is_finished(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "nas.cli", "search", "--study", "s", "--runs", str(tmp_path), "--epochs", "2"]
     process = subprocess.Popen(
-        [*command, "--trials", "50", "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--trials", "50", "--device", "cpu", "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     for line in process.stdout:

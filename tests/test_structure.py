@@ -23,6 +23,7 @@ ORDER = [
     "architecture",
     "cost",
     "recipe",
+    "machine",
     "choices",
     "space",
     "configuration",
@@ -37,6 +38,9 @@ ORDER = [
     "data",
     "listing",
     "loading",
+    "journal",
+    "locks",
+    "recovery",
     "storage",
     "confusion",
     "acquisition",
@@ -44,18 +48,29 @@ ORDER = [
     "candidates",
     "front_sampler",
     "samplers",
+    "plan",
     "studies",
     "study",
     "network",
     "batches",
     "training",
     "weights",
+    "preflight",
     "strategy",
     "trial",
+    "turns",
     "loop",
+    "joining",
+    "watching",
+    "supervisor",
+    "processes",
+    "cluster",
+    "throughput",
+    "staffing",
+    "searching",
+    "doctor",
     "benchmark",
     "bundle",
-    "preflight",
     "axes",
     "picking",
     "figures",
@@ -65,6 +80,9 @@ ORDER = [
     "insights",
     "tables",
     "views",
+    "terminal",
+    "cli_search",
+    "cli_studies",
     "cli",
 ]
 NEED_TORCH = {"network", "batches", "training", "weights"}
@@ -128,7 +146,7 @@ def test_the_package_s_names_are_all_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["import nas", "import nas.tables, nas.views", "import nas.study, nas.figures, nas.loop"]
+    "program", ["import nas", "import nas.tables, nas.views", "import nas.study, nas.figures, nas.searching"]
 )
 def test_reading_needs_no_torch(program: str) -> None:
     check = f"{program}\nimport sys\nassert not {{'torch', 'lightning'}} & set(sys.modules)"

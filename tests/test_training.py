@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from nas import NasError, Recipe, SearchSpace, build_network
-from nas.batches import DeviceImages
-from nas.data import ImageData, Normalization, Split
+from nas import training as training_module
+from nas.data import ImageData
 from nas.errors import TrainingFailed
+from nas.loading import open_shared, save_shared
 from nas.training import evaluate, on_device, one_cycle, threads_for, train
 
 
@@ -135,6 +136,44 @@ def test_trains_on_the_gpu(digits: ImageData, tiny: SearchSpace, network: Any) -
     assert abs(evaluate(network, result.weights, data, recipe=tiny.recipe) - result.accuracy) < 0.01
 
 
+def test_streamed_training_gives_the_weights_of_resident_training(
+    digits: ImageData, tiny: SearchSpace, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = on_device(digits, tiny.recipe, "cpu")
+    monkeypatch.setattr(training_module, "_fits", lambda *_: False)
+    recipe = replace(tiny.recipe, flip=True)
+    expected = train(network, resident, recipe, seed=5)
+    for images in (digits, open_shared(save_shared(digits))):
+        streamed = on_device(images, tiny.recipe, "cpu")
+        assert streamed.train._streamed and streamed.validation._streamed
+        result = train(network, streamed, recipe, seed=5)
+        assert result.curve == expected.curve
+        assert np.array_equal(result.confusion, expected.confusion)
+        assert all(torch.equal(value, result.weights[name]) for name, value in expected.weights.items())
+        assert evaluate(network, result.weights, streamed, recipe=recipe) == expected.accuracy
+
+
+def test_images_are_resident_where_they_take_half_of_what_a_process_may_count_on(
+    digits: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 64 * (len(digits.train.labels) + len(digits.validation.labels))
+    cuda = torch.device("cuda", 0)
+    free = {cuda: 4 * size}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 100 * size))
+    assert training_module._fits(digits, cuda, 1.0)
+    assert training_module._fits(digits, cuda, 0.5)
+    assert not training_module._fits(digits, cuda, 0.49)
+    free[cuda] = 2 * size - 1
+    assert not training_module._fits(digits, cuda, 1.0)
+    assert training_module._fits(digits, torch.device("cpu"), 0.01)  # nothing is copied there
+
+
+def test_on_device_passes_on_the_share(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_module, "_fits", lambda data, device, share: share > 0.3)
+    assert not on_device(digits, Recipe(), "cpu").train._streamed
+    assert on_device(digits, Recipe(), "cpu", share=0.25).train._streamed
+
+
 def test_one_cycle_rises_to_its_peak_and_anneals_to_nothing() -> None:
     shares = [one_cycle(step / 100, 0.25) for step in range(100)]
     assert max(shares) == shares[25] == 1
@@ -142,55 +181,6 @@ def test_one_cycle_rises_to_its_peak_and_anneals_to_nothing() -> None:
     assert shares[25:] == sorted(shares[25:], reverse=True)
     assert shares[-1] < 0.001
     assert one_cycle(0.0, 0.0) == 1
-
-
-class TestDeviceImages:
-    images = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), dtype=np.uint8)
-    normalization = Normalization((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-
-    def made(self, padding: int = 2) -> DeviceImages:
-        split = Split(self.images, np.arange(6))
-        return DeviceImages(split, self.normalization, torch.device("cpu"), padding=padding)
-
-    def test_plain_batches_are_normalised_and_channels_last(self) -> None:
-        batch, labels = self.made().plain(slice(1, 4))
-        mean, std = np.array(self.normalization.mean), np.array(self.normalization.std)
-        expected = ((self.images[1:4] / 255 - mean) / std).transpose(0, 3, 1, 2)
-        assert np.allclose(batch.numpy(), expected, atol=1e-5)
-        assert batch.is_contiguous(memory_format=torch.channels_last)
-        assert labels.tolist() == [1, 2, 3]
-
-    def test_augmented_batches_are_crops_of_the_reflected_image_mirrored_half_of_the_time(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        padded = np.pad(self.images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
-        mean, std = np.array(self.normalization.mean), np.array(self.normalization.std)
-        seen: dict[tuple[int, int, bool], int] = {}
-        for _ in range(60):
-            batch, labels = self.made().augmented(torch.arange(6), flip=True, generator=generator)
-            pixels = np.rint((batch.numpy().transpose(0, 2, 3, 1) * std + mean) * 255)
-            for image, label in zip(pixels, labels.tolist(), strict=True):
-                match = [
-                    (y, x, flipped)
-                    for y in range(5)
-                    for x in range(5)
-                    for flipped in (False, True)
-                    if np.array_equal(padded[label, y : y + 5, x : x + 5][:, :: -1 if flipped else 1], image)
-                ]
-                assert match  # twice for a crop that is its own mirror image
-                seen.update(dict.fromkeys(match, 1))
-        assert len(seen) == 50  # every offset, mirrored and not
-
-    def test_without_padding_and_flip_nothing_is_changed(self) -> None:
-        images = self.made(padding=0)
-        rows = torch.tensor([4, 0])
-        batch, labels = images.augmented(rows, flip=False, generator=torch.Generator())
-        assert torch.equal(batch[1], images.plain(slice(0, 1))[0][0])
-        assert labels.tolist() == [4, 0]
-
-    def test_epochs_are_full_batches_of_different_images(self) -> None:
-        batches = list(self.made().shuffled(4, torch.Generator().manual_seed(0)))
-        assert [len(batch) for batch in batches] == [4]
-        assert len(set(batches[0].tolist())) == 4
 
 
 def test_ctrl_c_in_a_training_is_a_keyboard_interrupt() -> None:

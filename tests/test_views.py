@@ -29,7 +29,7 @@ def test_the_live_view_stays_on_one_screen(tmp_path: Path, tiny: SearchSpace, wi
     screens: list[list[str]] = []
 
     def evaluate(architecture: nas.Architecture, report: object) -> float:
-        view.epoch_ended(1, 0.3)
+        view.epoch_ended(len(view.records), (0.3,))
         screens.append(rendered(console, view))
         return formula(architecture, lambda *_: None)
 

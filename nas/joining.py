@@ -1,0 +1,122 @@
+"""join(): one more worker for a search that was begun, on this machine or on another."""
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.configuration import StudyConfig
+from nas.data import ImageData
+from nas.errors import DataError
+from nas.loading import load_data
+from nas.loop import run
+from nas.machine import AUTO
+from nas.plan import SearchPlan
+from nas.space import SearchSpace
+from nas.study import Study
+from nas.trial import Evaluate, Listener, Report, is_out_of_memory
+from nas.turns import alone, beside_others
+
+__all__ = ["images_of", "join", "our_training"]
+
+
+def join(
+    name: str,
+    *,
+    runs: str | Path = "runs",
+    storage: str | None = None,
+    data: Any = None,
+    evaluate: Evaluate | None = None,
+    device: str = AUTO,
+    share: float = 1.0,
+    deadline: float = math.inf,
+    listener: Listener | None = None,
+) -> str:
+    """Works on a study until it has spent what its search was told to: asks, trains, tells, beside other workers.
+
+    Args:
+        name: of the study, which `nas.search` has begun.
+        runs: the folder of studies; all workers of a study without a database must reach the same.
+        storage: the URL of the study's database, if it has one.
+        data: where the study's images are on this machine, if elsewhere, or the `ImageData`.
+        evaluate: one's own training, if the study was begun with one.
+        device: `auto`, `cpu` or `cuda`.
+        share: of the device's memory that this worker may count on.
+        deadline: no training is begun after it, in seconds since 1970.
+        listener: is told what this worker does.
+
+    Returns why it ended, as `nas.loop.run`.
+
+    Raises:
+        NasError: the study cannot be opened, or the images here are not its.
+        KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
+    """
+    study = Study.open(name, runs, storage=storage)
+    plan, config = SearchPlan.from_dict(study.plan()), study.config
+    if evaluate is None:
+        images = data if isinstance(data, ImageData) else images_of(config, data)
+        evaluate = our_training(images, config.space, seed=config.seed, device=device, share=share)
+    with study.attending():
+        return run(study, evaluate, plan, deadline=deadline, listener=listener)
+
+
+def images_of(config: StudyConfig, data: Any = None) -> ImageData:
+    """A study's images, split as they were when it was begun; `data` says where they are now, if elsewhere.
+
+    Raises:
+        DataError: they cannot be had, or are others now.
+    """
+    source = data if data is not None else config.data["source"]
+    if source in ("arrays", "evaluate"):
+        raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same")
+    images = load_data(
+        source, config.space.input, seed=config.seed, max_images=config.data.get("max_images"), skip_bad_images=True
+    )
+    if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
+        raise DataError(f"{source}: its images are not those of the study; they have changed, or are others")
+    return images
+
+
+def our_training(
+    images: ImageData, space: SearchSpace, *, seed: int, device: str = AUTO, share: float = 1.0
+) -> Evaluate:
+    """The training of a search, as `evaluate` takes it: by the recipe, on images that are moved to the device once.
+
+    A training for which the device's memory is too small is tried again alone, once the other workers that train on
+    the device have ended what they train.
+    """
+    from nas.training import on_device, train
+
+    data = on_device(images, space.recipe, device, share=share)
+    place = str(data.device)
+
+    def training(architecture: Architecture, report: Report, *, epochs: int = space.recipe.epochs) -> Any:
+        recipe = replace(space.recipe, epochs=epochs)
+        return alone_if_needed(lambda: train(architecture, data, recipe, seed=seed, report=report), place)
+
+    return training
+
+
+def alone_if_needed(attempt: Callable[[], Any], device: str) -> Any:
+    """What the attempt gives beside other workers on the device; alone, if it runs out of memory there."""
+    try:
+        with beside_others(device):
+            return attempt()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    _give_memory_back()
+    with alone(device):
+        return attempt()
+
+
+def _give_memory_back() -> None:
+    """Frees what a training has left, on the GPU too."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,74 @@
+"""What this machine has to train with: cores, memory, GPUs; and how many workers suit it."""
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from nas.errors import InvalidValue
+from nas.validation import integer, shown
+
+__all__ = ["AUTO", "DEVICES", "cores", "free_memory", "gpu_count", "total_memory", "usual_workers", "workers_asked_for"]
+
+AUTO = "auto"
+DEVICES = (AUTO, "cpu", "cuda")
+WORKER_MEMORY = 10**9
+"""What a worker on a CPU needs beside the images, which workers share: Python, torch and a small network."""
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""One of these is there on a Linux machine whose GPU torch can use; looking is quicker than importing torch."""
+
+
+def cores() -> int:
+    """The cores that this process may use; two threads of one core count once."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = psutil.cpu_count(logical=False) or allowed
+    return max(1, min(allowed, physical, _cgroup_cores()))
+
+
+def free_memory() -> int:
+    """Bytes of main memory that programs can still have."""
+    return int(psutil.virtual_memory().available)
+
+
+def total_memory() -> int:
+    """Bytes of main memory."""
+    return int(psutil.virtual_memory().total)
+
+
+def gpu_count() -> int:
+    """How many GPUs torch can use here. None of them is touched."""
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def workers_asked_for(value: int | str, name: str) -> int | None:
+    """A number of workers; None for `auto`.
+
+    Raises:
+        InvalidValue: it is neither.
+    """
+    if value == AUTO:
+        return None
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    if isinstance(value, str):
+        raise InvalidValue(f"{name}={shown(value)}: must be a number of workers, or {AUTO}")
+    return integer(value, name, minimum=0, maximum=10_000)
+
+
+def usual_workers() -> int:
+    """How many workers keep this machine's CPU busy: one a core, if there is memory for them."""
+    return max(1, min(cores(), free_memory() // WORKER_MEMORY))
+
+
+def _cgroup_cores() -> int:
+    """The cores that a container may use, rounded up; no limit where there is none."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError):  # no cgroup, or no limit: "max"
+        return sys.maxsize

@@ -1,0 +1,217 @@
+"""search(): settles what is searched and how, and has it searched by one worker or by many."""
+
+import inspect
+import math
+import re
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nas.configuration import StudyConfig
+from nas.data import ImageData
+from nas.errors import DataError, InvalidValue
+from nas.fidelity import schedule_lengths
+from nas.joining import our_training
+from nas.loading import DIGITS, load_data
+from nas.loop import run
+from nas.machine import AUTO
+from nas.plan import SearchPlan
+from nas.processes import Task
+from nas.records import INTERRUPTED, RUNNING
+from nas.samplers import FRONT, SAMPLERS
+from nas.space import SearchSpace, load_space
+from nas.staffing import Staffing
+from nas.strategy import seen_of
+from nas.study import Study
+from nas.supervisor import supervise
+from nas.trial import Evaluate, Listener
+from nas.units import parse_count, parse_duration
+from nas.validation import integer, one_of
+from nas.workers import this_worker
+
+__all__ = ["STOPPING", "search"]
+
+STOPPING = ("front", "none")
+
+
+def search(
+    space: str | Path | SearchSpace | None = None,
+    data: Any = None,
+    *,
+    trials: int = 50,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    epochs: int | None = None,
+    sampler: str = FRONT,
+    fidelities: int | None = None,
+    eta: int = 3,
+    stopping: str = "front",
+    patience: int | None = None,
+    warm_start: str | None = None,
+    seed: int | None = None,
+    max_flops: int | str | None = None,
+    max_params: int | str | None = None,
+    max_images: int | None = None,
+    skip_bad_images: bool = False,
+    timeout: float | str | None = None,
+    device: str = AUTO,
+    workers: int | str = 1,
+    workers_per_gpu: int | str = AUTO,
+    ray: str | None = None,
+    cpus_per_worker: float = 1,
+    gpus_per_worker: float = 0,
+    storage: str | None = None,
+    evaluate: Evaluate | None = None,
+    listener: Listener | None = None,
+) -> Study:
+    """Searches a space for its accuracy–FLOPs front; resumes the study of that name where it exists.
+
+    Args:
+        space: a `SearchSpace`, a YAML file, or the name of a ready space. None: the study's own, or `digits`.
+        data: what `nas.load_data` takes. None: the study's own, or the digits for a space that takes them.
+        trials: the study is to spend the epochs of so many full trainings, all in all.
+        name: the study's folder in `runs`. None: named after the space and the data.
+        runs: the folder of studies.
+        epochs: in place of the recipe's.
+        sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
+        fidelities: of how many schedule lengths trainings are, each `eta` times the one before; 1: full ones alone.
+            None: 3 where the epochs allow it and the training takes `epochs`.
+        eta: the factor between lengths.
+        stopping: `front` gives up a training that is beyond hope; `none` lets all come to their end.
+        patience: end once the epochs of so many full trainings have raised the hypervolume by no more than 1 %.
+        warm_start: an earlier study in `runs` with the same choices, whose trials the sampler learns from.
+        seed: of the splits, the sampler and each training. None: the study's own, or 0.
+        max_flops: in place of the space's, in multiply–adds; a number, or a text such as `50M`.
+        max_params: in place of the space's.
+        max_images: search on a stratified part of the images only.
+        skip_bad_images: leave out images that cannot be read, instead of refusing the data.
+        timeout: no further trial is started after so many seconds, or after a duration such as `2h`.
+        device: `auto`, `cpu` or `cuda`.
+        workers: how many trainings run at once, each in a process of its own; `auto`: as many as keep this machine
+            busy. 1: one after the other in this process, which on a CPU gives the same study for the same seed. 0: none
+            of its own; it waits for those that `nas worker` starts.
+        workers_per_gpu: how many share a GPU, where `workers` is `auto`; `auto`: as is measured to be best.
+        ray: have the workers run on the Ray cluster of that address; `auto`: the one that runs here.
+        cpus_per_worker: what a worker takes of a cluster.
+        gpus_per_worker: the same, a fraction for several on one GPU.
+        storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
+        evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
+            it takes the keyword `epochs`, it is told for how long to train.
+        listener: is told what happens.
+
+    Raises:
+        NasError: an option, the space, the data or the study cannot be used.
+        KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
+    """
+    integer(trials, "trials", maximum=10**9)
+    seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
+    one_of(sampler, "sampler", SAMPLERS)
+    one_of(stopping, "stopping", STOPPING)
+    integer(patience if patience is not None else 1, "patience", maximum=10**6)
+    staffing = Staffing(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
+    known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
+    space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
+    lengths = _lengths(space, evaluate, fidelities, eta)
+    if evaluate is not None and _takes_epochs(evaluate) and len(lengths) == 1:
+        evaluate = partial(evaluate, epochs=lengths[0])
+    seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
+    description: dict[str, Any] = {"source": "evaluate"}
+    images: ImageData | None = None
+    if data is None and evaluate is None:
+        data, max_images = _usual_data(space, known, max_images)
+        skip_bad_images = skip_bad_images or bool(known and known.data["skipped_images"])
+    if data is not None:
+        images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+        space = space.with_changes(classes=len(images.classes))
+        description = {**images.describe(), "max_images": max_images}
+        if isinstance(data, str | Path) and Path(data).expanduser().exists():  # to be found from any folder
+            description["source"] = str(Path(data).expanduser().absolute())
+    name = name or _usual_name(space, description["source"])
+    prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior))
+    deadline = time.time() + seconds
+    if staffing.alone:
+        if evaluate is None:
+            assert images is not None  # there is one or the other
+            evaluate = our_training(images, space, seed=seed, device=device)
+        work = partial(run, evaluate=evaluate, plan=plan, deadline=deadline, listener=listener)
+    else:
+        task = Task(name, Path(runs).absolute(), storage, deadline, device, evaluate=evaluate)
+        crew, number = staffing.crew(task, space, images, most=trials)
+        work = partial(supervise, crew=crew, plan=plan, workers=number, deadline=deadline, listener=listener)
+    study = Study.create(name, runs, StudyConfig(space, description, seed), storage=storage)
+    with study.locked():
+        study.put_back(ended=[this_worker()])
+        study.set_plan(plan.to_dict())
+        study.set_search_state(trials, RUNNING)
+        ended = INTERRUPTED  # unless it comes to an end by itself
+        try:
+            with study.attending():
+                ended = work(study)
+        finally:
+            study.set_search_state(trials, ended)
+    return study
+
+
+def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
+    """The lengths of the schedules; one where one's own training is not told for how long to train."""
+    takes_epochs = evaluate is None or _takes_epochs(evaluate)
+    if not takes_epochs and fidelities is not None and fidelities > 1:
+        raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
+    return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
+
+
+def _takes_epochs(evaluate: Evaluate) -> bool:
+    parameters = inspect.signature(evaluate).parameters.values()
+    return any(parameter.name == "epochs" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
+    """The study that a search begins with, if its architectures are this one's."""
+    earlier = Study.open(name, runs)
+    mine, theirs = space.parameters, earlier.config.space.parameters
+    differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
+    if differing:
+        key = differing[0]
+        there, here = (
+            f"{key}={list(values[key])}" if key in values else f"no choice of {key}" for values in (theirs, mine)
+        )
+        raise InvalidValue(f"warm_start={name!r}: its space has {there} and this one {here}: no value in common")
+    return earlier
+
+
+def _settled_space(
+    space: str | Path | SearchSpace | None,
+    known: StudyConfig | None,
+    *,
+    epochs: int | None,
+    **budgets: int | str | None,
+) -> SearchSpace:
+    if space is None and known:
+        settled = known.space
+    else:
+        settled = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
+    read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
+    settled = settled.with_changes(**read)
+    return settled.with_changes(recipe=replace(settled.recipe, epochs=epochs)) if epochs is not None else settled
+
+
+def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:
+    if known:
+        source = known.data["source"]
+        if source in ("arrays", "evaluate"):
+            raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
+        return source, max_images if max_images is not None else known.data["max_images"]
+    if space.input == DIGITS:
+        return "digits", max_images
+    raise DataError(
+        f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
+        f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
+    )
+
+
+def _usual_name(space: SearchSpace, source: str) -> str:
+    words = [space.name] + ([Path(source).name] if Path(source).name != space.name else [])
+    return re.sub(r"[^\w.+-]+", "-", "-".join(words)).strip("-.")

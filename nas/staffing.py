@@ -1,0 +1,83 @@
+"""Staffing: how many workers a search has, and where."""
+
+import math
+from dataclasses import dataclass, replace
+
+from nas.data import ImageData
+from nas.errors import InvalidValue
+from nas.loading import save_shared
+from nas.machine import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
+from nas.processes import Processes, Task, prepare
+from nas.space import SearchSpace
+from nas.supervisor import Crew
+from nas.validation import one_of, real
+
+__all__ = ["Staffing"]
+
+
+@dataclass(frozen=True)
+class Staffing:
+    """What was asked for, as `nas.search` takes it.
+
+    Raises:
+        InvalidValue: a value is not allowed, or there is no such device.
+    """
+
+    workers: int | str = 1
+    workers_per_gpu: int | str = AUTO
+    device: str = AUTO
+    ray: str | None = None
+    cpus_per_worker: float = 1
+    gpus_per_worker: float = 0
+
+    def __post_init__(self) -> None:
+        one_of(self.device, "device", DEVICES)
+        if workers_asked_for(self.workers_per_gpu, "workers_per_gpu") == 0:
+            raise InvalidValue("workers_per_gpu=0: must be at least 1; nearest valid: 1")
+        real(self.cpus_per_worker, "cpus_per_worker", minimum=0, maximum=10_000)
+        real(self.gpus_per_worker, "gpus_per_worker", minimum=0, maximum=10_000)
+        if not self.alone:
+            if self.device == "cuda" and not self.ray and gpu_count() == 0:
+                raise InvalidValue(
+                    "device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu"
+                )
+            if not self.ray and self._asked != 0:
+                prepare()
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is trained in this process, one training after the other."""
+        return self.ray is None and (
+            self._asked == 1
+            or (self._asked is None and (self.device == "cpu" or gpu_count() == 0) and usual_workers() == 1)
+        )
+
+    @property
+    def _asked(self) -> int | None:
+        return workers_asked_for(self.workers, "workers")
+
+    def crew(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[Crew, int]:
+        """The workers for a task, and how many to start: no more than there are trainings, `most`."""
+        if self.ray is not None:
+            from nas.cluster import RayActors
+
+            actors = RayActors(task, images, self.ray, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)
+            return actors, min(most, self._asked if self._asked is not None else actors.room())
+        if images is not None and task.evaluate is None:
+            task = replace(task, images=save_shared(images))
+        gpus = gpu_count() if self.device != "cpu" and task.evaluate is None else 0
+        workers = self._asked if self._asked is not None else self._usual(space, gpus)
+        workers = min(workers, most)
+        if gpus:
+            task = replace(task, gpus=gpus, share=1 / math.ceil(max(workers, 1) / gpus))
+        return Processes(replace(task, threads=max(1, cores() // max(workers, 1)))), workers
+
+    def _usual(self, space: SearchSpace, gpus: int) -> int:
+        if not gpus:
+            return usual_workers()
+        per_gpu = workers_asked_for(self.workers_per_gpu, "workers_per_gpu")
+        if per_gpu is None:
+            from nas.throughput import best_per_gpu
+
+            per_gpu = best_per_gpu(space)
+        return gpus * per_gpu

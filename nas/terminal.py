@@ -1,0 +1,79 @@
+"""What the commands of `nas` share: options, the console, JSON, how a mistake is told."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "device_option",
+    "fail",
+    "json_option",
+    "make_console",
+    "note",
+    "print_json",
+    "reads_study",
+    "runs_option",
+    "storage_option",
+]
+
+USER_ERROR = 2
+
+runs_option = click.option("--runs", default="runs", show_default=True, metavar="DIR", help="The folder of studies.")
+storage_option = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def reads_study(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which study, and the study opened in their place."""
+
+    @click.argument("study", required=False)
+    @click.option("--study", "named", metavar="NAME", help="The study; without it, the latest in the folder.")
+    @runs_option
+    @storage_option
+    @functools.wraps(command)
+    def with_study(study: str | None, named: str | None, runs: str, storage: str | None, **options: Any) -> None:
+        from nas.studies import list_studies
+        from nas.study import Study
+
+        name = named or study or next(iter(list_studies(runs)), None)
+        if name is None:
+            raise NasError(f"there is no study in {runs} yet; `nas search` makes one")
+        command(Study.open(name, runs, storage=storage), **options)
+
+    return with_study
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program on a person's mistake, told in one line."""
+    note(f"nas: {' '.join(message.split())}")
+    sys.exit(USER_ERROR)
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    click.echo(text, err=True)
+
+
+def make_console() -> "Console":
+    """As wide as the terminal; wide enough for any table where the output is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+def print_json(value: Any) -> None:
+    """For programs that read it."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
