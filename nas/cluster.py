@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ try:
 except ImportError:
     raise MissingExtra("searching on a cluster", "ray") from None
 
-SECONDS_TO_END = 4.0
+SECONDS_TO_ANSWER = 10.0
 
 
 class RayActors:
@@ -35,8 +36,9 @@ class RayActors:
 
     def __init__(self, task: Task, images: ImageData | None, address: str, *, cpus: float, gpus: float) -> None:
         try:
+            _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise StudyError(
                 f"ray={address}: no cluster answers ({error}); `ray start --head` starts one on this machine"
             ) from None
@@ -71,6 +73,13 @@ class RayActors:
             if isinstance(member, _Actor):
                 ray.kill(member.actor)
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Fails at once where nobody listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _whole(images: ImageData) -> ImageData:

@@ -98,6 +98,8 @@ def promotion(
     Of n trainings of a length those of the best n/η ranks go on, the longest first; with `any_rank` all. A training
     that is running at a greater length has gone on already.
     """
+    if len(lengths) == 1:
+        return None
     begun: dict[str, int] = {}
     for record in records:
         if record.state in (SHORT, COMPLETE, RUNNING, FAILED) and record.finished | (record.state == RUNNING):

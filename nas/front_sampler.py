@@ -4,6 +4,7 @@ It models the value alone (`surrogate`), knows the cost exactly, and proposes wh
 (log cost, value) most (`acquisition`). With several lengths of training it chooses how long to train as well.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -108,6 +109,8 @@ class FrontSampler(BaseSampler):
             _Training(point, seen.length or self._lengths[-1], seen.value) for point, seen in known if point is not None
         ][-MOST_PRIOR:]
         self._reference = reference
+        self._study: tuple[object, int] | None = None
+        self._ended: dict[int, _Training | None] = {}  # of that study, by number: what has ended changes no more
         self._start = self._starting_points()
         self.fell_back = False
 
@@ -132,7 +135,9 @@ class FrontSampler(BaseSampler):
         if study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
             raise InvalidValue("FrontSampler: the study's directions must be ['maximize', 'minimize']: value and cost")
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        chosen = self._propose([training for other in others if (training := self._training(other)) is not None])
+        if self._study != (study._storage, study._study_id):
+            self._study, self._ended = (study._storage, study._study_id), {}
+        chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
         if chosen is None:  # all is known already; Optuna wants a proposal all the same, and will draw one
             return {}
         point, rung = chosen
@@ -156,7 +161,7 @@ class FrontSampler(BaseSampler):
             if last is None:
                 return 0
             closed = last.running or last.value is None
-            return full + 1 if closed else int(np.searchsorted(self._lengths, last.length, side="right"))
+            return full + 1 if closed else bisect_right(self._lengths, last.length)
 
         if known < len(self._start):
             for point, rung in self._start:
@@ -192,7 +197,8 @@ class FrontSampler(BaseSampler):
         logs = np.array([self._candidates.log_cost(training.point) for training in known])
         highest = np.array([training.value for training in known], dtype=float)
         order = np.lexsort((-highest, logs))
-        front = [index for at, index in enumerate(order) if highest[index] > max(highest[order[:at]], default=-np.inf)]
+        best_before = np.maximum.accumulate(np.concatenate([[-np.inf], highest[order]]))[:-1]
+        front = order[highest[order] > best_before].tolist()
         spread = {round(at) for at in np.linspace(0, len(front) - 1, NEIGHBOURED)} if front else set[int]()
         near = [point for at in sorted(spread) for point in self._candidates.neighbours(known[front[at]].point, rng)]
         begun = [training.point for training in trainings]
@@ -218,6 +224,14 @@ class FrontSampler(BaseSampler):
         strata = [part for part in np.array_split(ranked, STRATA) if len(part)]
         point = batch.points[int(rng.choice(strata[rng.integers(len(strata))]))]
         return point, open_rung(point)
+
+    def _known(self, trial: FrozenTrial) -> _Training | None:
+        """What a trial says; of one that has ended, as it was read before."""
+        if not trial.state.is_finished():
+            return self._training(trial)
+        if trial.number not in self._ended:
+            self._ended[trial.number] = self._training(trial)
+        return self._ended[trial.number]
 
     def _training(self, trial: FrozenTrial) -> _Training | None:
         """What a trial says; None if its parameters are not those of the search space."""

@@ -66,12 +66,11 @@ def run(
 
 def ending(records: Sequence[TrialRecord], space: SearchSpace, *, plan: SearchPlan, deadline: float) -> str | None:
     """Why no further training is to be begun; None if one is."""
-    finished = [record for record in records if record.finished]
-    if trainings_spent(finished, space.recipe.epochs) >= plan.trials:
+    if trainings_spent(records, space.recipe.epochs) >= plan.trials:
         return "complete"
     if time.time() >= deadline:
         return "timeout"
-    if plan.patience is not None and is_settled(finished, space, plan.patience):
+    if plan.patience is not None and is_settled(records, space, plan.patience):
         return "settled"
     return None
 
@@ -81,7 +80,7 @@ def _begin(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> 
     plan, full = strategy.plan, study.config.space.recipe.epochs
     running = [record for record in records if record.state == RUNNING]
     in_hand = sum(record.length or full for record in running) / full
-    if trainings_spent(records, full) + in_hand >= plan.trials:
+    if running and trainings_spent(records, full) + in_hand >= plan.trials:
         return None
     several = len(plan.lengths) > 1
     try:

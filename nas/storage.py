@@ -1,5 +1,6 @@
 """Optuna's storages: opening one, its failures as one line, and what is ours in Optuna's terms."""
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,13 +44,15 @@ def open_storage(journal: Path, url: str | None) -> BaseStorage:
     if url is None:
         return JournalStorage(Journal(journal.absolute()))
     try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be lost between two trials
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be lost between two trials
     except ImportError as error:
         driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "its driver"
         raise StudyError(
             f"storage={url.partition('://')[0]}://…: needs {driver}, which is not installed; for PostgreSQL: "
             "pip install 'nas[postgresql]' and a URL that begins with postgresql+psycopg://"
         ) from None
+    weakref.finalize(storage, storage.engine.dispose)  # nobody else closes its connections
+    return storage
 
 
 @contextmanager

@@ -28,13 +28,14 @@ def is_alive(worker: str) -> bool | None:
     host, _, pid = worker.rpartition(":")
     if host != socket.gethostname() or not pid.isdigit():
         return None
+    import psutil
+
     try:
-        os.kill(int(pid), 0)  # signal 0 is sent to nobody; it only asks
-    except ProcessLookupError:
+        return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)  # dead, if nobody has asked how it ended
+    except psutil.NoSuchProcess:
         return False
-    except OSError:  # there, but another person's
-        pass
-    return True
+    except psutil.Error:  # there, but another person's
+        return True
 
 
 class Heartbeat:
