@@ -11,16 +11,20 @@ from benchmarks import (
     choices,
     costing,
     dashboards,
+    groups,
     lengths,
     live,
+    orchestration,
     promotions,
     proposals,
+    scaling,
     startup,
     threads,
+    throughput,
     training,
 )
 
-SPEED = (costing, training, threads, bookkeeping, startup, dashboards)
+SPEED = (costing, training, threads, groups, throughput, orchestration, scaling, bookkeeping, startup, dashboards)
 SEARCH = (proposals, lengths, choices, promotions, live)
 """`make bench` runs the first, `make bench-search` the second; a name runs one."""
 

@@ -6,8 +6,7 @@ OptunaSearch; ours also by its default sampler. Ray Tune starts a process for ev
 for further trials, as ours always does (`reuse_actors=True`): both are measured, the first with fewer trials.
 
 The rate is from the first end of a trial to the last, so that no start-up is in it. Beside it are the seconds of the
-whole call, which start the worker processes too; those of `ray.init` are left out. Ray is no dependency of the
-project: `pip install 'ray[tune]'`.
+whole call, which start the worker processes too; those of `ray.init` are left out.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ import nas
 from nas import Architecture
 from nas.storage import distributions
 
-TRIALS, TRIALS_ANEW, WORKERS, REPEATS = 200, 20, (1, 2, 4), 5
+TRIALS, TRIALS_ANEW, WORKERS, REPEATS = 100, 8, (1, 2, 4), 5
 """`TRIALS_ANEW` where a process is started for every trial."""
 
 

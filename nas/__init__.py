@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.errors import NasError
     from nas.front_sampler import FrontSampler
+    from nas.joining import join
     from nas.loading import load_data
     from nas.network import GroupConvNet, build_network
     from nas.recipe import Recipe
@@ -40,6 +41,7 @@ _HOMES = {
     "TrialRecord": "records",
     "build_network": "network",
     "export": "bundle",
+    "join": "joining",
     "load_data": "loading",
     "load_space": "space",
     "search": "searching",
@@ -63,6 +65,7 @@ __all__ = [
     "cost",
     "export",
     "fit_groups",
+    "join",
     "load_data",
     "load_space",
     "search",

@@ -15,6 +15,7 @@ AUTO = "auto"
 DEVICES = (AUTO, "cpu", "cuda")
 WORKER_MEMORY = 10**9
 """What a worker on a CPU needs beside the images, which workers share: Python, torch and a small network."""
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """One of these is there on a Linux machine whose GPU torch can use; looking is quicker than importing torch."""
 
@@ -68,7 +69,7 @@ def usual_workers() -> int:
 def _cgroup_cores() -> int:
     """The cores that a container may use, rounded up; no limit where there is none."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = CPU_LIMIT.read_text().split()
         return -(-int(quota) // int(period))
     except (OSError, ValueError):  # no cgroup, or no limit: "max"
         return sys.maxsize

@@ -305,7 +305,7 @@ class Study:
 
     def attending(self) -> Heartbeat:
         """While it is entered, other machines can tell that this worker is there."""
-        return Heartbeat(self._attendance.beat)
+        return Heartbeat(self._attendance.beat, self._attendance.leave)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -39,10 +40,13 @@ def is_alive(worker: str) -> bool | None:
 
 
 class Heartbeat:
-    """While it is entered, calls `beat` every 15 seconds, so that those on other machines know of this worker."""
+    """While it is entered, calls `beat` every 15 seconds, so that those on other machines know of this worker.
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self._beat = beat
+    Then it calls `leave`, so that nobody waits for it.
+    """
+
+    def __init__(self, beat: Callable[[], None], leave: Callable[[], None]) -> None:
+        self._beat, self._leave = beat, leave
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -54,6 +58,8 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+        with suppress(Exception):  # else it is missed after a while
+            self._leave()
 
     def _run(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
@@ -80,6 +86,13 @@ class Attendance:
         else:
             self._folder.mkdir(exist_ok=True)
             (self._folder / _label(this_worker())).touch()
+
+    def leave(self) -> None:
+        """Says that this worker is no longer there."""
+        if self._folder is None:
+            self._study.set_user_attr(_label(this_worker()), 0)
+        else:
+            (self._folder / _label(this_worker())).unlink(missing_ok=True)
 
     def gone(self, workers: Collection[str | None]) -> set[str | None]:
         """Those that are no more, as far as can be told: by their process, or as they were not heard of for long."""

@@ -1,13 +1,7 @@
-"""Studies in databases: four workers on one PostgreSQL study, started here as an ordinary user."""
+"""Studies in a PostgreSQL database: several workers, from here and as if from elsewhere."""
 
-import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +14,8 @@ from nas.locks import one_asks
 from nas.records import RUNNING
 from nas.storage import open_storage
 from tests.conftest import formula
+from tests.postgresql import binaries, server
 
-SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 Report = Callable[[int, float], None]
 
 
@@ -31,51 +25,12 @@ def quick(architecture: Architecture, report: Report) -> float:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a database on the loopback device, which knows no password."""
+    """The URL of a database of our own."""
     pytest.importorskip("psycopg")
-    found = shutil.which("initdb")
-    binaries = Path(found).parent if found else SERVERS[-1] if SERVERS else None
-    if binaries is None:
+    if binaries() is None:
         pytest.skip("PostgreSQL is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))  # not pytest's: an ordinary user must reach it
-    user = pwd.getpwnam("nobody") if os.getuid() == 0 else None
-    who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    if user:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    data = folder / "data"
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "--username=nas", "--auth=trust", "--no-sync", "--encoding=UTF8"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **who,  # type: ignore[call-overload]
-    )
-    server = subprocess.Popen(
-        [binaries / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        **who,  # type: ignore[call-overload]
-    )
-    try:
-        import psycopg
-
-        until = time.monotonic() + 30
-        while True:
-            try:
-                psycopg.connect(f"postgresql://nas@127.0.0.1:{port}/postgres").close()
-                break
-            except psycopg.OperationalError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
-        yield f"postgresql+psycopg://nas@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # does not wait for those who are connected
-        server.wait(timeout=30)
-        shutil.rmtree(folder)
+    with server() as url:
+        yield url
 
 
 def test_four_workers_on_one_study_train_nothing_twice_and_leave_nothing(
@@ -141,7 +96,7 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     tmp_path: Path, tiny: SearchSpace, postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = nas.search(tiny, trials=1, runs=tmp_path, name="far", evaluate=formula, storage=postgresql)
-    sampler = nas.samplers.ValidSampler(("random", 7), tiny, {})  # type: ignore[attr-defined]
+    sampler = nas.samplers.ValidSampler(("random", 7), tiny, {})
     with monkeypatch.context() as patch:
         patch.setattr("nas.study.this_worker", lambda: "elsewhere:1")
         patch.setattr("nas.workers.this_worker", lambda: "elsewhere:1")

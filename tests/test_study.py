@@ -171,20 +171,6 @@ def test_a_torn_last_line_is_dropped_before_anything_is_appended(tmp_path: Path,
         assert "running" not in states
 
 
-def test_a_lock_that_a_killed_process_left_is_taken_over(
-    tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the runs folder is relative: a relative link would dangle, and Optuna wait for ever."""
-    monkeypatch.chdir(tmp_path)
-    complete(Study.create("s", "runs", config), 0.5)
-    study = Study.open("s", "runs")
-    lock = study.optuna_study._storage._backend._lock  # type: ignore[attr-defined]
-    lock.grace_period = 1
-    lock.acquire()  # and never released
-    complete(study, 0.6, seed=1)
-    assert len(study.records()) == 2
-
-
 def test_studies_are_listed_latest_first(tmp_path: Path, config: StudyConfig) -> None:
     for name in ("a", "b", "c"):
         Study.create(name, tmp_path, config)
