@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 
 .PHONY: demo test check dashboard bench bench-search screenshots clean
 
-demo: $(INSTALLED)   ## a search on the embedded digits, in about a minute on two cores
+demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two cores
 	$(BIN)/nas search digits --study demo --trials 24
 
 test: $(INSTALLED)   ## all tests, without the network
