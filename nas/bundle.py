@@ -10,7 +10,7 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.errors import ExportError, InvalidValue
-from nas.loading import load_data
+from nas.joining import images_of
 from nas.records import COMPLETE, TrialRecord, best_of
 from nas.study import Study
 from nas.units import parse_count
@@ -47,8 +47,8 @@ def export(
     on arrays. The folder appears whole, or not at all.
 
     Raises:
-        ExportError: the trial has no weights, `out` is not empty, the images have changed since the search, or the
-            files do not give the recorded accuracy.
+        ExportError: the trial has no weights, `out` is not empty, or the files do not give the recorded accuracy.
+        DataError: the images cannot be had, or are not those of the study.
     """
     out = Path(out)
     record = _chosen(study, trial, parse_count(max_flops, "max_flops") if max_flops is not None else None)
@@ -59,7 +59,7 @@ def export(
         raise ExportError(
             f"trial {record.trial} has no weights in {weights_file.parent}: deleted, or trained by one's own evaluate"
         )
-    images = _images(study, data)
+    images = images_of(study.config, data)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
@@ -90,22 +90,6 @@ def _chosen(study: Study, trial: int | None, max_flops: int | None) -> TrialReco
         why = f" ({record.reason})" if record.reason else ""
         raise ExportError(f"trial {trial} is {record.state}{why}; only complete trials have weights")
     return record
-
-
-def _images(study: Study, data: Any) -> ImageData:
-    """The study's images, split as they were in the search."""
-    config = study.config
-    source = data if data is not None else config.data["source"]
-    if source in ("arrays", "evaluate"):
-        raise ExportError(f"study '{study.name}' was searched from Python ({source}); export it there, with data=")
-    images = load_data(
-        source, config.space.input, seed=config.seed, max_images=config.data.get("max_images"), skip_bad_images=True
-    )
-    if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
-        raise ExportError(
-            f"{config.data['source']}: its images have changed since the search; the export can't be verified"
-        )
-    return images
 
 
 def _write(folder: Path, record: TrialRecord, weights_file: Path, images: ImageData) -> None:

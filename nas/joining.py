@@ -71,12 +71,14 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
     """
     source = data if data is not None else config.data["source"]
     if source in ("arrays", "evaluate"):
-        raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same")
+        raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
     images = load_data(
         source, config.space.input, seed=config.seed, max_images=config.data.get("max_images"), skip_bad_images=True
     )
     if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
-        raise DataError(f"{source}: its images are not those of the study; they have changed, or are others")
+        raise DataError(
+            f"{source}: its images are not those of the study; they have changed since the search, or are others"
+        )
     return images
 
 
