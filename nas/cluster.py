@@ -35,6 +35,7 @@ class RayActors:
     """
 
     def __init__(self, task: Task, images: ImageData | None, address: str, *, cpus: float, gpus: float) -> None:
+        self._joined = not ray.is_initialized()  # else it is the caller's to leave
         try:
             _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
@@ -72,7 +73,8 @@ class RayActors:
         for member in members:
             if isinstance(member, _Actor):
                 ray.kill(member.actor)
-        ray.shutdown()
+        if self._joined:
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:
