@@ -145,8 +145,10 @@ class Study:
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
             records = [record for trial in trials if (record := self._record(trial)) is not None]
-            search = self.search_state()
-            gone = self._attendance.gone({record.worker for record in records if record.state == RUNNING})
+            workers = {record.worker for record in records if record.state == RUNNING}
+            if not workers:
+                return records
+            gone, search = self._attendance.gone(workers), self.search_state()
         if search is not None and not search.live:
             gone |= {None, this_worker()}
         return [
@@ -261,8 +263,7 @@ class Study:
 
         Where the others took this worker for dead and ended the trial, it stays as they ended it.
         """
-        record = self._record_at(trial.number)
-        if record.state != RUNNING:
+        if (record := self._record_at(trial.number)).state != RUNNING:
             return record
         whole = record.length in (None, self.config.space.recipe.epochs)
         attrs = {
@@ -291,11 +292,11 @@ class Study:
     def put_back(self, *, ended: Collection[str] = (), died: Collection[str] = ()) -> None:
         """Ends the trials whose workers are no more as interrupted, and queues them to be trained again.
 
-        Those in `ended` were ended and those in `died` died, whatever is known of their processes. What has killed
-        several workers of a search that goes on is given up as failed (`nas.recovery`).
+        `ended` and `died` name some that are. What has killed several in a running search is given up (`nas.recovery`).
         """
         with storage_errors(self.name):
-            left = running(self.optuna_study)
+            if not (left := running(self.optuna_study)):
+                return
             gone = self._attendance.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
             search = self.search_state()
             for trial in left:
@@ -328,8 +329,7 @@ class Study:
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
     def _refuse_other(self, config: StudyConfig) -> None:
-        differing = self.config.differences(config)
-        if differing:
+        if differing := self.config.differences(config):
             raise StudyError(
                 f"study '{self.name}' exists with another configuration: {'; '.join(differing)}; "
                 "use its settings, or another --study name"

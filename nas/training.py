@@ -1,7 +1,7 @@
 """Training one architecture with Lightning: train(architecture, data, recipe) → TrainingResult.
 
 Lightning's cost lies in its step, not in its epoch: a training step here is a run of batches with manual
-optimisation, and batches are cut from tensors that lie on the device, so that a trial runs close to a bare loop.
+optimisation, and batches are cut from images that are there already, so that a trial runs close to a bare loop.
 """
 
 import logging
