@@ -1,15 +1,22 @@
 """The commands of `nas` that train: search, worker; and those that say beforehand what that means: space, doctor."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.errors import NasError
-from nas.terminal import device_option, json_option, make_console, note, print_json, runs_option, storage_option
-from nas.units import amount_text
+from nas.terminal import (
+    device_option,
+    json_option,
+    make_console,
+    print_json,
+    runs_option,
+    storage_option,
+    watched,
+    workers_options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,41 +62,18 @@ __all__ = ["doctor", "search", "space", "worker"]
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @device_option
-@click.option(
-    "--workers",
-    default="auto",
-    show_default=True,
-    metavar="N|auto",
-    help="How many train at once; 1: in turn, repeatable; 0: only those of nas worker.",
-)
-@click.option("--workers-per-gpu", default="auto", show_default=True, metavar="N|auto", help="How many share a GPU.")
-@click.option("--ray", metavar="ADDRESS|auto", help="Have the workers run on a Ray cluster.")
-@click.option("--cpus-per-worker", default=1.0, show_default=True, metavar="C", help="What each takes of the cluster.")
-@click.option("--gpus-per-worker", default=0.0, show_default=True, metavar="G", help="The same; may be a fraction.")
+@workers_options
 @storage_option
 def search(space: str | None, study: str | None, **options: Any) -> None:
     """Search SPACE, a YAML file or a ready space's name (default: digits), for its accuracy–FLOPs front.
 
     The same command again goes on where it stopped; with more --trials it adds what is missing.
     """
-    from nas.processes import interrupt_on_sigterm
     from nas.searching import search as run_search
-    from nas.views import LiveView, PlainView
 
-    interrupt_on_sigterm()
     console = make_console()
-    view = LiveView(console) if console.is_terminal else PlainView(console)
-    try:
-        with view:
-            found = run_search(space, name=study, listener=view, **options)
-    except KeyboardInterrupt:
-        kept = (
-            f", {amount_text(view.finished)} of {view.total} trials are finished and kept. Go on"
-            if view.study
-            else ". Begin again"
-        )
-        note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
-        raise
+    with watched(console) as view:
+        found = run_search(space, name=study, listener=view, **options)
     _finish(console, found)
 
 

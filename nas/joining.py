@@ -4,6 +4,7 @@ import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,17 @@ def our_training(
     data = on_device(images, space.recipe, device, share=share)
     place = str(data.device)
 
-    def training(architecture: Architecture, report: Report, *, epochs: int = space.recipe.epochs) -> Any:
+    def training(
+        architecture: Architecture,
+        report: Report,
+        *,
+        epochs: int = space.recipe.epochs,
+        seed: int = seed,
+        checkpoint: Path | None = None,
+    ) -> Any:
         recipe = replace(space.recipe, epochs=epochs)
-        return alone_if_needed(lambda: train(architecture, data, recipe, seed=seed, report=report), place)
+        attempt = partial(train, architecture, data, recipe, seed=seed, report=report, checkpoint=checkpoint)
+        return alone_if_needed(attempt, place)
 
     return training
 

@@ -10,7 +10,7 @@ from nas.errors import InvalidValue
 from nas.growth import is_settled
 from nas.plan import SearchPlan
 from nas.records import RUNNING, TrialRecord, trainings_spent
-from nas.samplers import SpaceExhausted
+from nas.samplers import QUEUED, SpaceExhausted
 from nas.space import SearchSpace
 from nas.strategy import Strategy
 from nas.study import Study
@@ -82,13 +82,13 @@ def _begin(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> 
     in_hand = sum(record.length or full for record in running) / full
     if running and trainings_spent(records, full) + in_hand >= plan.trials:
         return None
-    several = len(plan.lengths) > 1
+    also = {"lengths": len(plan.lengths) > 1, "seeds": plan.sampler == QUEUED}
     try:
-        return study.ask(strategy.chooser(records), lengths=several)
+        return study.ask(strategy.chooser(records), **also)
     except SpaceExhausted:
         last_resort = strategy.last_resort(records)
     if last_resort is not None:
-        return study.ask(last_resort, lengths=several)
+        return study.ask(last_resort, **also)
     if running:
         return None
     if not any(record.finished for record in records):

@@ -46,6 +46,7 @@ RESERVED_NAMES = frozenset(
         "activations",
         "seconds",
         "length",
+        "seed",
         "epochs",
         "curve",
     }
@@ -96,7 +97,8 @@ class TrialRecord:
     or stopped trial has a `reason`; one that was interrupted is trained again as another trial. `started` and `ended`
     are in seconds since 1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome`
     has. `avoided` counts the proposals in its place that could not be had: `duplicates`, `over_budget`, and
-    `fallbacks` of a model that could not be fitted.
+    `fallbacks` of a model that could not be fitted. `seed` is that of the training, where architectures are trained on
+    several seeds; a search has none.
     """
 
     trial: int
@@ -113,6 +115,7 @@ class TrialRecord:
     measures: Mapping[str, float] = field(default_factory=dict, hash=False)
     length: int | None = None
     avoided: Mapping[str, int] = field(default_factory=dict, hash=False)
+    seed: int | None = None
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -160,6 +163,7 @@ class TrialRecord:
             "seconds": self.seconds,
             "measures": dict(self.measures),
             "length": self.length,
+            "seed": self.seed,
             "epochs": len(self.curve),
             "curve": list(self.curve),
             "reason": self.reason,
@@ -188,6 +192,7 @@ class TrialRecord:
             attrs.get("measures", {}),
             attrs.get("length"),
             attrs.get("avoided", {}),
+            attrs.get("seed"),
         )
 
 

@@ -15,9 +15,9 @@ from nas.front_sampler import FrontSampler, Seen
 from nas.space import Params, SearchSpace
 from nas.storage import LENGTH, distributions
 
-__all__ = ["FRONT", "SAMPLERS", "SpaceExhausted", "ValidSampler", "front_sampler"]
+__all__ = ["FRONT", "QUEUED", "SAMPLERS", "Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
 
-FRONT = "front"
+FRONT, QUEUED = "front", "queued"
 _OPTUNAS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
@@ -57,6 +57,22 @@ def front_sampler(space: SearchSpace, *, seed: int, lengths: Sequence[int], prio
         reference=1 / space.classes,
         draw=affordable,
     )
+
+
+class Queued(RandomSampler):
+    """Proposes nothing: where all is settled beforehand, only what waits in the study is trained.
+
+    Raises:
+        SpaceExhausted: from `sample_relative`, when nothing waits.
+    """
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing for a trial that waited, whose parameters are fixed."""
+        if "fixed_params" not in trial.system_attrs:
+            raise SpaceExhausted("all that waited has been trained")
+        return {}
 
 
 class ValidSampler(BaseSampler):

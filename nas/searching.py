@@ -1,9 +1,9 @@
 """search(): settles what is searched and how, and has it searched by one worker or by many."""
 
-import inspect
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,25 +13,21 @@ from nas.configuration import StudyConfig
 from nas.data import ImageData
 from nas.errors import DataError, InvalidValue
 from nas.fidelity import schedule_lengths
-from nas.joining import our_training
 from nas.loading import DIGITS, load_data
-from nas.loop import run
 from nas.machine import AUTO
 from nas.plan import SearchPlan
-from nas.processes import Task
 from nas.records import INTERRUPTED, RUNNING
 from nas.samplers import FRONT, SAMPLERS
 from nas.space import SearchSpace, load_space
 from nas.staffing import Staffing
 from nas.strategy import seen_of
 from nas.study import Study
-from nas.supervisor import supervise
-from nas.trial import Evaluate, Listener
+from nas.trial import Evaluate, Listener, takes
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of
 from nas.workers import this_worker
 
-__all__ = ["STOPPING", "search"]
+__all__ = ["STOPPING", "carry_out", "described", "search"]
 
 STOPPING = ("front", "none")
 
@@ -114,7 +110,7 @@ def search(
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
-    if evaluate is not None and _takes_epochs(evaluate) and len(lengths) == 1:
+    if evaluate is not None and takes(evaluate, "epochs") and len(lengths) == 1:
         evaluate = partial(evaluate, epochs=lengths[0])
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     description: dict[str, Any] = {"source": "evaluate"}
@@ -125,47 +121,56 @@ def search(
     if data is not None:
         images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
         space = space.with_changes(classes=len(images.classes))
-        description = {**images.describe(), "max_images": max_images}
-        if isinstance(data, str | Path) and Path(data).expanduser().exists():  # to be found from any folder
-            description["source"] = str(Path(data).expanduser().absolute())
+        description = described(images, data, max_images)
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior))
     deadline = time.time() + seconds
-    if staffing.alone:
-        if evaluate is None:
-            assert images is not None  # there is one or the other
-            evaluate = our_training(images, space, seed=seed, device=device)
-        work = partial(run, evaluate=evaluate, plan=plan, deadline=deadline, listener=listener)
-    else:
-        task = Task(name, Path(runs).absolute(), storage, deadline, device, evaluate=evaluate)
-        crew, number = staffing.crew(task, space, images, most=trials)
-        work = partial(supervise, crew=crew, plan=plan, workers=number, deadline=deadline, listener=listener)
+    work = staffing.work(
+        name,
+        runs,
+        space=space,
+        plan=plan,
+        images=images,
+        seed=seed,
+        evaluate=evaluate,
+        storage=storage,
+        deadline=deadline,
+        listener=listener,
+    )
     study = Study.create(name, runs, StudyConfig(space, description, seed), storage=storage)
     with study.locked():
         study.put_back(ended=[this_worker()])
-        study.set_plan(plan.to_dict())
-        study.set_search_state(trials, RUNNING)
-        ended = INTERRUPTED  # unless it comes to an end by itself
-        try:
-            with study.attending():
-                ended = work(study)
-        finally:
-            study.set_search_state(trials, ended)
+        carry_out(study, plan, work)
     return study
+
+
+def carry_out(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
+    """Has the work done on a study that is locked for it, by a plan that all of its workers can read."""
+    study.set_attribute("plan", plan.to_dict())
+    study.set_search_state(plan.trials, RUNNING)
+    ended = INTERRUPTED  # unless it comes to an end by itself
+    try:
+        with study.attending():
+            ended = work(study)
+    finally:
+        study.set_search_state(plan.trials, ended)
+
+
+def described(images: ImageData, data: Any, max_images: int | None = None) -> dict[str, Any]:
+    """What a study records of its images: what makes them comparable, and where they are found from any folder."""
+    description = {**images.describe(), "max_images": max_images}
+    if isinstance(data, str | Path) and Path(data).expanduser().exists():
+        description["source"] = str(Path(data).expanduser().absolute())
+    return description
 
 
 def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
     """The lengths of the schedules; one where one's own training is not told for how long to train."""
-    takes_epochs = evaluate is None or _takes_epochs(evaluate)
+    takes_epochs = evaluate is None or takes(evaluate, "epochs")
     if not takes_epochs and fidelities is not None and fidelities > 1:
         raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
     return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
-
-
-def _takes_epochs(evaluate: Evaluate) -> bool:
-    parameters = inspect.signature(evaluate).parameters.values()
-    return any(parameter.name == "epochs" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:

@@ -1,15 +1,23 @@
-"""Staffing: how many workers a search has, and where."""
+"""Staffing: how many workers a search has, and where; and what they are to do."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from nas.data import ImageData
 from nas.errors import InvalidValue
+from nas.joining import our_training
 from nas.loading import save_shared
+from nas.loop import run
 from nas.machine import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
+from nas.plan import SearchPlan
 from nas.processes import Processes, Task, prepare
 from nas.space import SearchSpace
-from nas.supervisor import Crew
+from nas.study import Study
+from nas.supervisor import Crew, supervise
+from nas.trial import Evaluate, Listener
 from nas.validation import one_of, real
 
 __all__ = ["Staffing"]
@@ -55,6 +63,33 @@ class Staffing:
     @property
     def _asked(self) -> int | None:
         return workers_asked_for(self.workers, "workers")
+
+    def work(
+        self,
+        name: str,
+        runs: str | Path,
+        *,
+        space: SearchSpace,
+        plan: SearchPlan,
+        images: ImageData | None,
+        seed: int,
+        evaluate: Evaluate | None = None,
+        storage: str | None = None,
+        deadline: float = math.inf,
+        listener: Listener | None = None,
+    ) -> Callable[[Study], str]:
+        """Readies what is to be done on the study of that name, which need not be there yet; given it, does it.
+
+        That returns why it ended, as `nas.loop.run`.
+        """
+        if self.alone:
+            if evaluate is None:
+                assert images is not None  # there is one or the other
+                evaluate = our_training(images, space, seed=seed, device=self.device)
+            return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, listener=listener)
+        task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
+        crew, number = self.crew(task, space, images, most=plan.trials)
+        return partial(supervise, crew=crew, plan=plan, workers=number, deadline=deadline, listener=listener)
 
     def crew(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[Crew, int]:
         """The workers for a task, and how many to start: no more than there are trainings, `most`."""

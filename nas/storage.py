@@ -17,8 +17,10 @@ from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, WAITING, Tria
 from nas.space import SearchSpace
 
 __all__ = [
+    "LARGEST_SEED",
     "LENGTH",
     "NOT_PROPOSED",
+    "SEED",
     "distributions",
     "open_storage",
     "record_of",
@@ -28,8 +30,11 @@ __all__ = [
 
 LENGTH = "epochs"
 """The parameter of a trial that says how long it is trained; a trial without it is trained for the recipe's epochs."""
+SEED = "seed"
+"""The parameter of a trial whose architecture is trained on several seeds; a search has none."""
 NOT_PROPOSED = "not_proposed"
 """The reason of a trial that ended before its architecture was known; it is none of ours."""
+LARGEST_SEED = 2**32 - 1
 STATES = {
     TrialState.COMPLETE: COMPLETE,
     TrialState.FAIL: FAILED,
@@ -71,14 +76,16 @@ def storage_errors(name: str) -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def distributions(space: SearchSpace, *, lengths: bool = False) -> dict[str, BaseDistribution]:
+def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = False) -> dict[str, BaseDistribution]:
     """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories.
 
-    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on. It
-    comes first, so that a trial which has all the others has this one too.
+    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on; with
+    `seeds`, on which seed. These come first, so that a trial which has all the others has them too.
     """
-    epochs: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
-    return epochs | {name: _distribution(values) for name, values in space.parameters.items()}
+    more: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
+    if seeds:
+        more[SEED] = IntDistribution(0, LARGEST_SEED)
+    return more | {name: _distribution(values) for name, values in space.parameters.items()}
 
 
 def record_of(trial: FrozenTrial, space: SearchSpace) -> TrialRecord | None:
@@ -91,7 +98,8 @@ def record_of(trial: FrozenTrial, space: SearchSpace) -> TrialRecord | None:
     started, ended = (
         at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
     )
-    attrs: Mapping[str, Any] = {"started": started, "ended": ended, **trial.user_attrs, "length": params.get(LENGTH)}
+    ours = {"length": params.get(LENGTH), "seed": params.get(SEED)}
+    attrs: Mapping[str, Any] = {"started": started, "ended": ended, **trial.user_attrs, **ours}
     return TrialRecord.from_attributes(trial.number, state, space.architecture(params), accuracy, attrs)
 
 

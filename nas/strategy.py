@@ -10,7 +10,7 @@ from nas.fidelity import StopRule, promotion
 from nas.front_sampler import FrontSampler, Seen
 from nas.plan import SearchPlan
 from nas.records import COMPLETE, RUNNING, SHORT, TrialRecord
-from nas.samplers import FRONT, ValidSampler, front_sampler
+from nas.samplers import FRONT, QUEUED, Queued, ValidSampler, front_sampler
 from nas.study import Study
 
 __all__ = ["Strategy", "seen_of"]
@@ -28,8 +28,10 @@ class Strategy:
     def __post_init__(self) -> None:
         self.stop = StopRule.of(self.config) if self.plan.stopping == "front" else None
 
-    def chooser(self, records: Sequence[TrialRecord]) -> ValidSampler:
+    def chooser(self, records: Sequence[TrialRecord]) -> ValidSampler | Queued:
         """What proposes the next training after those that are finished or running."""
+        if self.plan.sampler == QUEUED:
+            return Queued()
         space, full, plan = self.config.space, self.config.space.recipe.epochs, self.plan
         begun_ones = _begun(records)
         begun: dict[str, int] = {}
@@ -47,6 +49,8 @@ class Strategy:
 
     def last_resort(self, records: Sequence[TrialRecord]) -> ValidSampler | None:
         """Where every architecture was begun: the promotion that rank had not granted; None if all are trained."""
+        if self.plan.sampler == QUEUED:
+            return None
         due = promotion(_begun(records), self.plan.lengths, self.plan.eta, any_rank=True)
         return self._by_name(self.config.seed, {}, due) if due else None
 

@@ -13,7 +13,7 @@ The configuration is also in the storage, among the study's attributes; that cop
 import re
 import uuid
 import warnings
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,14 +30,7 @@ from nas.journal import cut_torn_line
 from nas.locks import one_asks, one_searches
 from nas.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of
 from nas.recovery import end, put_back, running, worker_of
-from nas.storage import (
-    NOT_PROPOSED,
-    distributions,
-    open_storage,
-    record_of,
-    storage_errors,
-    write_whole,
-)
+from nas.storage import NOT_PROPOSED, distributions, open_storage, record_of, storage_errors, write_whole
 from nas.studies import CONFIG_FILE, JOURNAL_FILE, list_studies
 from nas.validation import nearest_name, read_yaml, shown
 from nas.workers import Attendance, Heartbeat, this_worker
@@ -50,12 +43,12 @@ ARTIFACTS = "artifacts"
 class Study:
     """A search's configuration and trials, by `Study.create` or `Study.open`. Reading takes no lock."""
 
-    def __init__(self, folder: Path, optuna_study: optuna.Study, *, journal: bool) -> None:
-        self.folder = folder
-        self.name = folder.name
+    def __init__(self, folder: Path, optuna_study: optuna.Study, storage: str | None) -> None:
+        self.folder, self.name = folder, folder.name
         self.optuna_study = optuna_study
-        self._journal = folder / JOURNAL_FILE if journal else None
-        self._attendance = Attendance(optuna_study, folder / "workers" if journal else None)
+        self.storage = storage
+        self._journal = folder / JOURNAL_FILE if storage is None else None
+        self._attendance = Attendance(optuna_study, folder / "workers" if storage is None else None)
         self._id = optuna_study.user_attrs.get("id")
         self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
@@ -99,7 +92,7 @@ class Study:
                 optuna_study.set_metric_names(["accuracy", "flops"])
                 optuna_study.set_user_attr("nas", described)
                 optuna_study.set_user_attr("id", uuid.uuid4().hex)
-        study = cls(folder, optuna_study, journal=storage is None)
+        study = cls(folder, optuna_study, storage)
         study._refuse_other(config)
         text = yaml.safe_dump({**described, "storage": storage}, sort_keys=False, allow_unicode=True)
         write_whole(folder / CONFIG_FILE, text.encode())
@@ -126,15 +119,14 @@ class Study:
             opened = open_storage(folder / JOURNAL_FILE, storage)
             only = optuna.get_all_study_names(opened) if storage is None else []  # a copied folder has another name
             optuna_study = optuna.load_study(study_name=only[0] if only else name, storage=opened)
-            return cls(folder, optuna_study, journal=storage is None)
+            return cls(folder, optuna_study, storage)
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
         """Whether the runs folder has a study of that name."""
-        try:
+        with suppress(OSError, ValueError):  # no name that a file can have
             return (Path(runs) / name / CONFIG_FILE).is_file()
-        except (OSError, ValueError):  # no name that a file can have
-            return False
+        return False
 
     def records(self) -> list[TrialRecord]:
         """All trials by number, those whose parameters are still being written left out.
@@ -179,14 +171,12 @@ class Study:
 
     def search_state(self) -> SearchState | None:
         """How the last search stands; None before the first."""
-        with storage_errors(self.name):
-            written = self.optuna_study.user_attrs.get("search")
+        written = self.attribute("search")
         return SearchState(**written) if written else None
 
     def set_search_state(self, trials: int, state: str) -> None:
         """Records that a search of this process, which is to reach so many trials, stands so."""
-        with storage_errors(self.name):
-            self.optuna_study.set_user_attr("search", SearchState(trials, state, this_worker())._asdict())
+        self.set_attribute("search", SearchState(trials, state, this_worker())._asdict())
 
     def plan(self) -> dict[str, Any]:
         """By what the last search chooses what is trained: a `nas.plan.SearchPlan` as plain values.
@@ -194,16 +184,19 @@ class Study:
         Raises:
             StudyError: no search was begun on it.
         """
-        with storage_errors(self.name):
-            written = self.optuna_study.user_attrs.get("plan")
-        if written is None:
+        if (written := self.attribute("plan")) is None:
             raise StudyError(f"study '{self.name}': no search was begun on it; nas search begins one")
         return dict(written)
 
-    def set_plan(self, plan: Mapping[str, Any]) -> None:
-        """Records by what the search that begins will choose, for the workers that join it."""
+    def attribute(self, name: str) -> Any:
+        """What `set_attribute` wrote; None where nothing was."""
         with storage_errors(self.name):
-            self.optuna_study.set_user_attr("plan", dict(plan))
+            return self.optuna_study.user_attrs.get(name)
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Keeps a plain value of the whole study: `search`, `plan` (see above), `tested` (`nas.confirmed`)."""
+        with storage_errors(self.name):
+            self.optuna_study.set_user_attr(name, value)
 
     def record(self, trial: int) -> TrialRecord:
         """One trial.
@@ -211,11 +204,10 @@ class Study:
         Raises:
             StudyError: there is no trial of that number.
         """
-        records = self.records()
-        for record in records:
-            if record.trial == trial:
-                return record
-        there = f"they go from {records[0].trial} to {records[-1].trial}" if records else "it has none yet"
+        records = {record.trial: record for record in self.records()}
+        if trial in records:
+            return records[trial]
+        there = f"they go from {min(records)} to {max(records)}" if records else "it has none yet"
         raise StudyError(f"study '{self.name}' has no trial {trial}; {there}")
 
     def front(self) -> list[TrialRecord]:
@@ -234,11 +226,11 @@ class Study:
             self.put_back()
             yield
 
-    def ask(self, sampler: optuna.samplers.BaseSampler, *, lengths: bool = False) -> tuple[Trial, TrialRecord]:
-        """Starts a trial: an interrupted one that waits, else what the sampler proposes; `lengths`: how long, too."""
+    def ask(self, sampler: optuna.samplers.BaseSampler, **also: bool) -> tuple[Trial, TrialRecord]:
+        """Starts a trial: one that waits, else what the sampler proposes; `also`: lengths, seeds (`distributions`)."""
         self.optuna_study.sampler = sampler
         try:
-            trial = self.optuna_study.ask(distributions(self.config.space, lengths=lengths))
+            trial = self.optuna_study.ask(distributions(self.config.space, **also))
             _ = trial.relative_params  # asks the sampler also where there is no parameter, or all are fixed
         except OSError as error:
             raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
@@ -252,6 +244,12 @@ class Study:
             if avoided := getattr(sampler, "avoided", None):
                 trial.set_user_attr("avoided", avoided)
         return trial, self._record_at(trial.number)
+
+    def queue(self, points: Iterable[Mapping[str, int]]) -> None:
+        """Has these points trained before anything that a sampler would propose."""
+        with storage_errors(self.name):
+            for point in points:
+                self.optuna_study.enqueue_trial(dict(point))
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
         """Records how far a running trial has come: its accuracy after each epoch."""
@@ -328,6 +326,10 @@ class Study:
         """Where the confusion matrix of a complete trial is."""
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
+    def checkpoint_file(self, record: TrialRecord) -> Path:
+        """What a training on one of several seeds goes on from, as another trial if it must."""
+        return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}-{record.seed}.safetensors"
+
     def _refuse_other(self, config: StudyConfig) -> None:
         if differing := self.config.differences(config):
             raise StudyError(
@@ -339,9 +341,7 @@ class Study:
         if trial.number in self._ended:
             return self._ended[trial.number]
         record = record_of(trial, self.config.space)
-        if record is not None and trial.state.is_finished():
-            self._ended[trial.number] = record
-        return record
+        return self._ended.setdefault(trial.number, record) if record and trial.state.is_finished() else record
 
     def _record_at(self, number: int) -> TrialRecord:
         with storage_errors(self.name):

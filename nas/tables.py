@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nas.architecture import Architecture
 from nas.chance import chance_difference
+from nas.confirmed import holds_repetitions
 from nas.cost import cost
 from nas.figures import front_numbers
 from nas.growth import outlook
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from nas.throughput import Throughput
 
 __all__ = [
+    "FLOPS_NOTE",
+    "add_columns",
     "front_table",
     "headline",
     "show_front",
@@ -51,17 +54,20 @@ KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubl
 def headline(study: Study) -> str:
     """What is searched, on what."""
     space, data = study.config.space, study.config.data
+    what = f"space {space.name}, {space.valid:,} architectures"
+    if holds_repetitions(study):
+        what = "settled architectures, each on several seeds" if space.valid > 1 else space.name
     images = f"{data['train_images']:,} training images" if "train_images" in data else "one's own training"
     if data.get("skipped_images"):
         images += f" ({data['skipped_images']} that cannot be read left out)"
-    return f"{study.name}: space {space.name}, {space.valid:,} architectures; {images}, {space.recipe.epochs} epochs"
+    return f"{study.name}: {what}; {images}, {space.recipe.epochs} epochs"
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
     """The front from the fewest FLOPs to the most; with `rows`, its most accurate end only."""
     numbers = front_numbers(records)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    _columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
+    add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
     shown = numbers.front[-rows:] if rows else numbers.front
     for record in shown:
         is_knee = numbers.knee is not None and record.trial == numbers.knee.trial
@@ -81,7 +87,7 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
     """All trials by number, the front marked."""
     on_front = {record.trial for record in front_numbers(records).front}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    _columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
+    add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
     table.add_column("state")
     for record in records:
         state = "front" if record.trial in on_front else record.state
@@ -104,7 +110,7 @@ def architecture_table(architecture: Architecture) -> Table:
     """Stages with their shape and their cost."""
     amounts = cost(architecture)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    _columns(table, "part", "depth", "mid", "groups", "per group", "out", "size", "FLOPs", "parameters")
+    add_columns(table, "part", "depth", "mid", "groups", "per group", "out", "size", "FLOPs", "parameters")
     size = architecture.input.size
     for conv in architecture.stem:
         size = -(-size // conv.stride)
@@ -171,7 +177,7 @@ def show_proxies(console: Console, study: Study) -> None:
         console.print("The study has no short trainings; --fidelities 3 makes some.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    _columns(table, "epochs", "trainings", "also in full", "Kendall's τ")
+    add_columns(table, "epochs", "trainings", "also in full", "Kendall's τ")
     for proxy in found:
         tau = f"{proxy.tau:.2f}" if proxy.tau is not None else "–"
         table.add_row(str(proxy.length), str(proxy.trainings), str(proxy.pairs), tau)
@@ -222,7 +228,7 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
         f"{about}{report.within_budgets:,} within the budgets"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    _columns(table, "part", "smallest", "median", "largest", "budget")
+    add_columns(table, "part", "smallest", "median", "largest", "budget")
     for name, spread, budget in (
         ("FLOPs", report.flops, space.max_flops),
         ("parameters", report.params, space.max_params),
@@ -280,7 +286,8 @@ def sparkline(curve: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) * scale)] for value in curve)
 
 
-def _columns(table: Table, *names: str) -> None:
+def add_columns(table: Table, *names: str) -> None:
+    """Words to the left, numbers to the right; words yield in a narrow window."""
     for name in names:
         words = name in ("architecture", "part")
         table.add_column(

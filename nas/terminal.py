@@ -2,16 +2,21 @@
 
 import functools
 import json
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from nas.errors import NasError
+from nas.units import amount_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from nas.views import LiveView, PlainView
 
 __all__ = [
     "device_option",
@@ -23,6 +28,8 @@ __all__ = [
     "reads_study",
     "runs_option",
     "storage_option",
+    "watched",
+    "workers_options",
 ]
 
 USER_ERROR = 2
@@ -55,6 +62,32 @@ def reads_study(command: Callable[..., None]) -> Callable[..., None]:
     return with_study
 
 
+def workers_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say how many train at once, and where."""
+    options = [
+        click.option(
+            "--workers",
+            default="auto",
+            show_default=True,
+            metavar="N|auto",
+            help="How many train at once; 1: in turn, repeatable; 0: only those of nas worker.",
+        ),
+        click.option(
+            "--workers-per-gpu", default="auto", show_default=True, metavar="N|auto", help="How many share a GPU."
+        ),
+        click.option("--ray", metavar="ADDRESS|auto", help="Have the workers run on a Ray cluster."),
+        click.option(
+            "--cpus-per-worker", default=1.0, show_default=True, metavar="C", help="What each takes of the cluster."
+        ),
+        click.option(
+            "--gpus-per-worker", default=0.0, show_default=True, metavar="G", help="The same; may be a fraction."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def fail(message: str) -> NoReturn:
     """Ends the program on a person's mistake, told in one line."""
     note(f"nas: {' '.join(message.split())}")
@@ -72,6 +105,27 @@ def make_console() -> "Console":
 
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+@contextmanager
+def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
+    """The view of what is trained, to be told of it; when it is stopped, a line says how to go on."""
+    from nas.processes import interrupt_on_sigterm
+    from nas.views import LiveView, PlainView
+
+    interrupt_on_sigterm()
+    view = LiveView(console) if console.is_terminal else PlainView(console)
+    try:
+        with view:
+            yield view
+    except KeyboardInterrupt:
+        kept = (
+            f", {amount_text(view.finished)} of {view.total} trials are finished and kept. Go on"
+            if view.study
+            else ". Begin again"
+        )
+        note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
+        raise
 
 
 def print_json(value: Any) -> None:

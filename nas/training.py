@@ -4,12 +4,11 @@ Lightning's cost lies in its step, not in its epoch: a training step here is a r
 optimisation, and batches are cut from images that are there already, so that a trial runs close to a bare loop.
 """
 
-import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import lightning
@@ -21,12 +20,14 @@ from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.batches import DeviceImages
+from nas.checkpoint import Checkpoint, Progress
 from nas.cost import cost
 from nas.data import ImageData
 from nas.errors import InvalidValue, TrainingFailed, WeightsError
 from nas.machine import AUTO, DEVICES
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
+from nas.trainer import bare_trainer, in_half, quiet_lightning
 
 __all__ = [
     "DeviceData",
@@ -86,8 +87,8 @@ def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: flo
         raise InvalidValue(f"device={device!r}: must be one of {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
-    with _quiet_lightning():
-        chosen = _trainer(device, epochs=1).strategy.root_device
+    with quiet_lightning():
+        chosen = bare_trainer(device, epochs=1).strategy.root_device
     streamed = not _fits(data, chosen, share)
     return DeviceData(
         DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding, streamed=streamed),
@@ -107,23 +108,38 @@ def _fits(data: ImageData, device: torch.device, share: float) -> bool:
 
 
 def train(
-    architecture: Architecture, data: DeviceData, recipe: Recipe, *, seed: int = 0, report: Report | None = None
+    architecture: Architecture,
+    data: DeviceData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
 ) -> TrainingResult:
     """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
+
+    With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
+    what it had reported, and ends as if it had never been interrupted. It is removed in the end.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`).
         KeyboardInterrupt: passed on, where Lightning alone would end the process.
     """
     with (
-        _quiet_lightning(),
+        quiet_lightning(),
         threads_for(architecture, recipe),
         torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
     ):
         torch.manual_seed(seed)
         module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
-        trainer = _trainer(data.accelerator, epochs=recipe.epochs)
+        if checkpoint is not None:
+            identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
+            identity |= {"images": len(data.train), "device": data.device.type}
+            module.go_on_from(Checkpoint(checkpoint, identity))
+        trainer = bare_trainer(data.accelerator, epochs=recipe.epochs - len(module.curve))
         trainer.fit(module)
+    if module.checkpoint is not None:
+        module.checkpoint.remove()
     return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
 
 
@@ -139,8 +155,8 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
     except RuntimeError:
         raise WeightsError(f"the weights are not those of {architecture.name}: other names or shapes") from None
     module = _Trial(network, data, recipe, seed=0, report=None)
-    with _quiet_lightning(), threads_for(architecture, recipe):
-        _trainer(data.accelerator, epochs=1).validate(module, verbose=False)
+    with quiet_lightning(), threads_for(architecture, recipe):
+        bare_trainer(data.accelerator, epochs=1).validate(module, verbose=False)
     return module.curve[-1]
 
 
@@ -156,7 +172,7 @@ def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Itera
     while True:
         with (
             threads_for(architecture, recipe),
-            torch.autocast(data.device.type, torch.bfloat16, enabled=_in_half(data.device)),
+            torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)),
         ):
             module.learn(rows, optimizer)
         module.wait()
@@ -190,6 +206,7 @@ class _Trial(lightning.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
         self.confusion = torch.zeros(0)
+        self.checkpoint: Checkpoint | None = None
         self._data, self._recipe, self._report = data, recipe, report
         self._batch_size = min(recipe.batch_size, len(data.train))
         self._steps = recipe.epochs * (len(data.train) // self._batch_size)
@@ -210,6 +227,26 @@ class _Trial(lightning.LightningModule):
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Takes over how far the training had come; its state follows once there is an optimiser."""
+        self.checkpoint = checkpoint
+        if (progress := checkpoint.progress()) is None:
+            return
+        self._step = progress.step
+        for accuracy in progress.curve:
+            self.curve.append(accuracy)
+            if self._report:
+                self._report(len(self.curve), accuracy)
+
+    def on_train_start(self) -> None:
+        """Puts back the state of a training that was interrupted."""
+        if self.checkpoint and self.curve:
+            self.checkpoint.restore(self.network, self._optimizer, self._generator)
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
 
     def train_dataloader(self) -> "_Loader[list[Tensor]]":
         """Runs of batches of indices, drawn anew each epoch."""
@@ -232,7 +269,7 @@ class _Trial(lightning.LightningModule):
 
     def training_step(self, run: list[Tensor]) -> None:
         """One run of batches."""
-        optimizer = cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
+        optimizer = self._optimizer
         for rows in run:
             self.learn(rows, optimizer)
 
@@ -251,7 +288,7 @@ class _Trial(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Stops a training that diverged; asked once an epoch, as asking waits for the device."""
         if not math.isfinite(self.wait()):
-            raise TrainingFailed("not_finite", f"the loss was not finite in epoch {self.current_epoch + 1}")
+            raise TrainingFailed("not_finite", f"the loss was not finite in epoch {len(self.curve)}")
 
     def on_validation_epoch_start(self) -> None:
         """Nothing is counted yet."""
@@ -265,8 +302,11 @@ class _Trial(lightning.LightningModule):
         self.confusion.index_put_((labels, self.network(images).argmax(dim=1)), ones, accumulate=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Adds to the curve, and reports."""
+        """Adds to the curve, keeps what may have to go on from here, and reports."""
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
+        if self.checkpoint and len(self.curve) < self._recipe.epochs:
+            progress = Progress(tuple(self.curve), self._step)
+            self.checkpoint.save(self.network, self._optimizer, self._generator, progress=progress)
         if self._report:
             self._report(len(self.curve), self.curve[-1])
 
@@ -300,36 +340,3 @@ def one_cycle(progress: float, warmup: float) -> float:
     if progress < warmup:
         return 0.04 + 0.96 * progress / warmup
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) if warmup < 1 else 1.0
-
-
-def _trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
-    """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it."""
-    half = _in_half(torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"))
-    return lightning.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        precision="bf16-mixed" if half else "32-true",
-        max_epochs=epochs,
-        barebones=True,
-    )
-
-
-def _in_half(device: torch.device) -> bool:
-    """Whether arithmetic on a device is in bfloat16, with float32 weights."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keeps Lightning's banners, tips and warnings out of a search, and gives Ctrl-C its usual meaning."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except SystemExit:  # how Lightning answers Ctrl-C
-        raise KeyboardInterrupt from None
-    finally:
-        logger.setLevel(level)

@@ -1,5 +1,6 @@
 """One trial: trained and told, with one exit whatever happens."""
 
+import inspect
 import math
 import time
 import traceback
@@ -19,13 +20,15 @@ from nas.validation import shown
 if TYPE_CHECKING:
     from nas.training import TrainingResult
 
-__all__ = ["Evaluate", "Listener", "Report", "is_out_of_memory", "run_trial"]
+__all__ = ["Evaluate", "Listener", "Report", "is_out_of_memory", "run_trial", "takes"]
 
 Report = Callable[[int, float], None]
 Evaluate = Callable[..., "float | TrainingResult"]
 """(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1.
 
-One that also takes the keyword `epochs` is told for how long to train, and can be searched with several lengths.
+One that also takes the keyword `epochs` is told for how long to train, and can be searched with several lengths. One
+that takes `seed` is told on which seed where an architecture is trained on several, and one that takes `checkpoint` in
+which file it may keep what it needs to go on after an interruption.
 """
 
 DETAIL_CHARACTERS = 2000
@@ -97,8 +100,10 @@ def run_trial(
     measures: dict[str, float] = {}
     stopped = False
     try:
-        length = {"epochs": record.length or lengths[-1]} if len(lengths) > 1 else {}
-        result = evaluate(record.architecture, report, **length)
+        told: dict[str, Any] = {"epochs": record.length or lengths[-1]} if len(lengths) > 1 else {}
+        if record.seed is not None:
+            told |= {"seed": record.seed, "checkpoint": study.checkpoint_file(record)}
+        result = evaluate(record.architecture, report, **{key: told[key] for key in told if takes(evaluate, key)})
         reached = _checked(getattr(result, "accuracy", result))
         measures = _measures(result, study.config.space)
         if record.length in (None, lengths[-1]):
@@ -119,6 +124,12 @@ def run_trial(
         if listener:
             listener.trial_ended(record)
     return record
+
+
+def takes(evaluate: Evaluate, keyword: str) -> bool:
+    """Whether a training takes an argument of that name."""
+    parameters = inspect.signature(evaluate).parameters.values()
+    return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def is_out_of_memory(error: Exception) -> bool:

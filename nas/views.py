@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.confirmed import confirmations
+from nas.confirmed_tables import confirmed_table
 from nas.figures import front_numbers
 from nas.records import FAILED, SHORT, TrialRecord, trainings_spent
 from nas.study import Study
@@ -104,7 +106,7 @@ class PlainView(_Progress):
         """Says how the trial ended, and how long the rest will take."""
         super().trial_ended(record)
         left = self.seconds_left()
-        on_front = any(member.trial == record.trial for member in front_numbers(list(self.records.values())).front)
+        front = front_numbers(list(self.records.values())).front if record.seed is None else []
         parts = [
             f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
@@ -112,7 +114,8 @@ class PlainView(_Progress):
             f"{count_text(record.flops)} FLOPs",
             record.name,
             duration_text(record.seconds or 0.0),
-            *(["on the front"] if on_front else []),
+            *([f"seed {record.seed}"] if record.seed is not None else []),
+            *(["on the front"] if any(member.trial == record.trial for member in front) else []),
             *([f"about {duration_text(left)} left"] if left is not None and self.finished < self.total else []),
         ]
         self._say("  ".join(parts))
@@ -168,9 +171,15 @@ class LiveView(_Progress):
             self._running_lines(shown),
             *([Text(f"and {hidden} more", style="dim")] if hidden else []),
             Text(""),
-            front_table(list(self.records.values()), rows=rows, title="The front so far"),
+            self._table(rows),
             Text("Ctrl-C stops; what is finished is kept.", style="dim"),
         )
+
+    def _table(self, rows: int) -> RenderableType:
+        records = list(self.records.values())
+        if any(record.seed is not None for record in records):
+            return confirmed_table(confirmations([], records, {})[-rows:], title="Trained so far")
+        return front_table(records, rows=rows, title="The front so far")
 
     def _share(self) -> float:
         return sum(len(record.curve) for record in self.running.values()) / self.epochs

@@ -1,0 +1,81 @@
+"""repeat(): trains given architectures from scratch on several seeds, in a study that holds nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.configuration import StudyConfig
+from nas.data import ImageData
+from nas.errors import InvalidValue
+from nas.plan import SearchPlan
+from nas.records import COMPLETE, RUNNING, WAITING
+from nas.samplers import QUEUED
+from nas.searching import carry_out
+from nas.space import Params
+from nas.staffing import Staffing
+from nas.storage import LARGEST_SEED, SEED
+from nas.study import Study
+from nas.trial import Evaluate, Listener, takes
+from nas.validation import integer
+from nas.workers import this_worker
+
+__all__ = ["MOST_SEEDS", "repeat"]
+
+MOST_SEEDS = 1000
+
+
+def repeat(
+    name: str,
+    runs: str | Path,
+    config: StudyConfig,
+    *,
+    points: Sequence[Params],
+    seeds: int,
+    staffing: Staffing,
+    images: ImageData | None = None,
+    evaluate: Evaluate | None = None,
+    storage: str | None = None,
+    listener: Listener | None = None,
+) -> Study:
+    """Trains the architecture at each point of the space on each seed; what the study holds already is kept.
+
+    The seeds begin after the configuration's, on which a search's score was picked for being high. What failed is
+    tried again.
+
+    Raises:
+        NasError: the study has another configuration, or one's own `evaluate` takes no `seed`.
+        KeyboardInterrupt: passed on, once the running trainings are put back.
+    """
+    integer(seeds, "seeds", maximum=MOST_SEEDS)
+    if evaluate is not None and not takes(evaluate, "seed"):
+        raise InvalidValue("evaluate takes no keyword 'seed': without, a repetition would repeat nothing")
+    space = config.space
+    study = Study.create(name, runs, config, storage=storage)
+    with study.locked():
+        study.put_back(ended=[this_worker()])
+        records = study.records()
+        there = [record for record in records if record.state in (COMPLETE, WAITING, RUNNING)]
+        known = {(record.architecture.key, record.seed) for record in there}
+        missing = [
+            {**point, SEED: seed}
+            for seed in [(config.seed + 1 + number) % (LARGEST_SEED + 1) for number in range(seeds)]
+            for point in points
+            if (space.architecture(point).key, seed) not in known
+        ]
+        left = len(missing) + sum(record.state != COMPLETE for record in there)
+        if left:
+            finished = sum(record.finished for record in records)
+            plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
+            work = staffing.work(
+                name,
+                runs,
+                space=space,
+                plan=plan,
+                images=images,
+                seed=config.seed,
+                evaluate=evaluate,
+                storage=storage,
+                listener=listener,
+            )
+            study.queue(missing)
+            carry_out(study, plan, work)
+    return study
