@@ -14,31 +14,34 @@ import panel
 import selection
 import streamlit as st
 
-from nas.axes import FLOPS
-from nas.picking import pick
+from nas.axes import axes_of
+from nas.formats import FILES, FORMATS
+from nas.picking import Limit
 from nas.records import COMPLETE
-from nas.units import count_text
+from nas.winners import choose_from, trained_weights
 
 
 def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    budget = selection.current().budget if selection.current().axis == "flops" else None
-    picked = pick(seen.records, FLOPS, budget)
+    axis, budget = axes_of(seen.records)[selection.current().axis], selection.current().budget
+    limits = [Limit("budget", axis, budget)] if budget is not None else []
+    choice = choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
     opened = seen.find(selection.current().trial)
-    fitting = opened if opened is not None and opened.state == COMPLETE else picked.record if picked else seen.front[0]
-    selection.show_in("exported", fitting.trial)
+    picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
+    fitting = opened.trial if opened is not None and opened.state == COMPLETE else picked
+    selection.show_in("exported", fitting)
     trial = st.selectbox(
         "Trial",
-        panel.offered(seen, [fitting.trial], only=lambda record: record.state == COMPLETE),
+        panel.offered(seen, [fitting], only=lambda record: record.state == COMPLETE),
         key="exported",
         format_func=lambda number: panel.label(seen, number),
         on_change=lambda: selection.choose(trial=st.session_state["exported"]),
     )
-    if picked and trial == picked.record.trial:
-        limit = f" of at most {count_text(budget)} FLOPs" if budget else ""
-        st.caption(f"The most accurate trial{limit}.")
+    if choice is not None and trial == picked:
+        for sentence in choice.sentences:
+            st.text(sentence)
     record = seen.find(trial)
     assert record is not None  # it was offered
     panel.facts(seen, record)
@@ -49,17 +52,27 @@ def show(seen: live.Snapshot) -> None:
         help="Only if they were moved since the search. They are needed to check that the files give the accuracy.",
     )
     data = ["--data", source] if source else []
+    formats = st.pills(
+        "Formats",
+        FORMATS,
+        selection_mode="multi",
+        default=FORMATS,
+        key="formats",
+        format_func=lambda name: FILES[name],
+        help="model.py is one file that needs torch alone; .pt2 is for torch.export, ONNX for ONNX Runtime and others.",
+    )
+    chosen = [] if set(formats) == set(FORMATS) else ["--formats", ",".join(formats)]
     place = seen.place
     where = ["--runs", place.runs] if place.runs != "runs" else []
     where += ["--storage", place.storage] if place.storage else []
-    command = ["export", seen.study.name, "--trial", str(trial), *data, *where]
-    kept = seen.study.weights_file(trial).is_file()
+    command = ["export", seen.study.name, "--trial", str(trial), *chosen, *data, *where]
+    kept = trained_weights(seen.study, trial).weights_file.is_file()
     if not kept:
         messages.calm(
             "Nothing to export", "Its weights are not in the study's folder: deleted, or trained by one's own."
         )
-    if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept):
-        with st.spinner("Writing the files, loading them back and measuring their accuracy …"):
+    if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept or not formats):
+        with st.spinner("Writing the files, loading each back in another process and comparing them …"):
             st.session_state["bundle"] = (command, *_export(command, f"{seen.study.name}-trial-{trial}"))
     done = st.session_state.get("bundle")
     if done and done[0] == command:
@@ -67,7 +80,7 @@ def show(seen: live.Snapshot) -> None:
         if bundle is None:
             messages.calm("It could not be exported", said)
         else:
-            st.success("Written, loaded back, measured.", icon=":material/check:")
+            st.success("Written, loaded back, compared.", icon=":material/check:")
             st.text(said)
             name = f"{seen.study.name}-trial-{trial}.zip"
             st.download_button(f"Download {name}", bundle, name, "application/zip", on_click="ignore")

@@ -8,16 +8,22 @@ import selection
 import streamlit as st
 
 from nas.axes import Axis, axes_of, round_steps
+from nas.confirmed_figures import add_confirmed
 from nas.figures import front_figure
-from nas.picking import Pick, pick
+from nas.picking import Limit
 from nas.records import TrialRecord, front_of, knee_of, trainings_spent
 from nas.units import amount_text, percent_text
+from nas.winners import Choice, choose_from
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
     "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Bars are "
     "95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
     "Click a point to open it; draw a lasso around several to compare them."
+)
+CONFIRMED = (
+    "Diamonds are confirmed: means over several trainings from scratch, with a bar of one standard deviation; a dotted "
+    "line leads to the score that the search had given. Full ones are on the front of the means."
 )
 
 
@@ -30,7 +36,7 @@ def show(seen: live.Snapshot) -> None:
     left, right = st.columns([1.6, 1], gap="medium")
     with left:
         logarithmic = _controls(seen, axis)
-        picked = pick(seen.records, axis, selection.current().budget)
+        picked = _picked(seen, axis)
         open_trial = seen.find(selection.current().trial)
         figure = front_figure(
             seen.records,
@@ -40,11 +46,15 @@ def show(seen: live.Snapshot) -> None:
             selected=_selected(open_trial),
             budget=selection.current().budget,
         )
+        if seen.confirmed is not None:
+            add_confirmed(figure, seen.confirmed.members, axis=axis)
         words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
         chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
-        st.caption(HELP)
+        st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
+        if seen.confirmed is not None and (said := seen.confirmed.optimism_text()):
+            st.text(said)
     with right:
-        _beside(seen, axis, picked, open_trial)
+        _beside(seen, picked, open_trial)
 
 
 def _headline(seen: live.Snapshot, axis: Axis) -> None:
@@ -92,12 +102,18 @@ def _controls(seen: live.Snapshot, axis: Axis) -> bool:
     return scale != "linear"
 
 
-def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: TrialRecord | None) -> None:
+def _picked(seen: live.Snapshot, axis: Axis) -> Choice | None:
+    budget = selection.current().budget
+    limits = [Limit("budget", axis, budget)] if budget is not None else []
+    return choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
+
+
+def _beside(seen: live.Snapshot, picked: Choice | None, open_trial: TrialRecord | None) -> None:
     """The clicked trial; without one the pick, and why it was picked."""
     if open_trial is None and picked is None:
         messages.calm("Nothing is that small", "No complete trial keeps this budget. Move the slider to the right.")
         return
-    record = open_trial or (picked.record if picked else None)
+    record = open_trial or (seen.find(picked.pick.record.trial) if picked else None)
     assert record is not None  # one of them is there
     title, back = st.columns([3, 1.2], vertical_alignment="center")
     title.subheader(f"Trial {record.trial}" if open_trial else f"The pick: trial {record.trial}", anchor=False)
@@ -107,7 +123,7 @@ def _beside(seen: live.Snapshot, axis: Axis, picked: Pick | None, open_trial: Tr
         )
     st.text(record.name)
     if open_trial is None and picked is not None:
-        for sentence in picked.reasons(axis, selection.current().budget, seen.images):
+        for sentence in picked.sentences:
             st.text(sentence)  # it holds the names of what was measured
     panel.facts(seen, record)
     buttons = st.columns(3)

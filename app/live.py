@@ -7,6 +7,7 @@ from functools import cached_property
 
 import streamlit as st
 
+from nas.confirmed import Confirmed, confirmed
 from nas.errors import NasError
 from nas.records import RUNNING, SearchState, TrialRecord, front_of
 from nas.studies import list_studies
@@ -38,6 +39,11 @@ class Snapshot:
     def front(self) -> list[TrialRecord]:
         """The trials that no other one beats on both accuracy and FLOPs, from the fewest FLOPs to the most."""
         return front_of(self.records)
+
+    @cached_property
+    def confirmed(self) -> Confirmed | None:
+        """What `nas confirm` found."""
+        return confirmed(self.study)
 
     @property
     def images(self) -> int | None:

@@ -35,12 +35,27 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     if record.accuracy is not None and seen.images:
         low, high = wilson_interval(record.accuracy, seen.images)
         st.caption(f"{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images")
+    _confirmed(seen, record)
     if record.reason:
         st.text(f"{record.state}: {record.reason}")
     elif record.accuracy is None:
         st.text(f"{record.state}, {len(record.curve)} of {seen.study.config.space.recipe.epochs} epochs so far")
     if record.detail:
         st.code(record.detail.strip(), language=None, wrap_lines=True)
+
+
+def _confirmed(seen: live.Snapshot, record: TrialRecord) -> None:
+    member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
+    if seen.confirmed is None or member is None:
+        return
+    sentences = [
+        f"Confirmed: {member.validation.text()} over {len(member.trainings)} seeds of {seen.confirmed.epochs} epochs"
+    ]
+    if member.probability is not None:
+        sentences.append(f"on the front with a probability of {100 * member.probability:.0f} %")
+    if member.test is not None:
+        sentences.append(f"{member.test.text()} on the test images")
+    st.caption("; ".join(sentences) + ".")
 
 
 def drawing(record: TrialRecord, key: str) -> None:

@@ -11,6 +11,7 @@ from benchmarks import (
     choices,
     costing,
     dashboards,
+    exports,
     groups,
     lengths,
     live,
@@ -26,14 +27,15 @@ from benchmarks import (
 
 SPEED = (costing, training, threads, groups, throughput, orchestration, scaling, bookkeeping, startup, dashboards)
 SEARCH = (proposals, lengths, choices, promotions, live)
-"""`make bench` runs the first, `make bench-search` the second; a name runs one."""
+OTHERS = (exports,)
+"""`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 
 
 def main() -> None:
     """Prints the machine, then a table for each benchmark."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} CPU cores, GPU: {gpu}")
-    modules = {module.__name__.rpartition(".")[2]: module for module in (*SPEED, *SEARCH)}
+    modules = {module.__name__.rpartition(".")[2]: module for module in (*SPEED, *SEARCH, *OTHERS)}
     chosen = [modules[name] for name in sys.argv[1:]] or SPEED
     for module in chosen:
         print(f"\n### {(module.__doc__ or '').strip().splitlines()[0]}\n")

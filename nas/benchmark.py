@@ -158,7 +158,7 @@ def replay(
     config = StudyConfig(table.space, {"source": "table", "validation_images": images}, seed)
     optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     optuna_study.set_user_attr("nas", config.to_dict())
-    study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, journal=False)  # nothing is written there
+    study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, "sqlite://")  # in memory: nothing is there
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
     proposing, since = list[float](), time.perf_counter()
 

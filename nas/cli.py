@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from nas import cli_search, cli_studies
+from nas import cli_models, cli_search, cli_studies, cli_winners
 from nas.errors import NasError
 from nas.terminal import fail
 
@@ -20,7 +20,7 @@ def cli() -> None:
     """Finds, for your own images, the grouped-convolution network with the best accuracy for its compute."""
 
 
-for module in (cli_search, cli_studies):
+for module in (cli_search, cli_studies, cli_winners, cli_models):
     for name in module.__all__:
         cli.add_command(getattr(module, name))
 

@@ -1,18 +1,17 @@
-"""The commands of `nas` on a study that was searched: front, trials, show, export, dashboard."""
+"""The commands of `nas` that read a study: front, trials, show, dashboard."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.errors import NasError
-from nas.terminal import device_option, json_option, make_console, print_json, reads_study, runs_option, storage_option
-from nas.units import count_text, percent_text
+from nas.terminal import json_option, make_console, print_json, reads_study, runs_option, storage_option
 
 if TYPE_CHECKING:
     from nas.study import Study
 
-__all__ = ["dashboard", "export", "front", "show", "trials"]
+__all__ = ["dashboard", "front", "show", "trials"]
 
 
 @click.command()
@@ -30,8 +29,16 @@ def front(study: "Study", as_json: bool, report: bool) -> None:
         else:
             show_proxies(make_console(), study)
         return
+    from nas.confirmed import confirmed, front_rows
+
+    found = confirmed(study)
     if as_json:
-        print_json([record.to_dict() for record in study.front()])
+        print_json(front_rows(study, found))
+        return
+    if found is not None:
+        from nas.confirmed_tables import show_confirmed
+
+        show_confirmed(make_console(), found, study=study)
         return
     from nas.tables import show_front
 
@@ -75,26 +82,6 @@ def show(study: "Study", trial: int, as_json: bool) -> None:
     from nas.tables import show_trial
 
     show_trial(make_console(), record)
-
-
-@click.command(short_help="Write a trial's architecture and weights as files, verified.")
-@reads_study
-@click.option("--trial", type=int, metavar="N", help="By default the most accurate.")
-@click.option("--max-flops", metavar="N", help="The most accurate of at most so many, such as 50M.")
-@click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
-@click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
-@device_option
-def export(study: "Study", out: str, **options: Any) -> None:
-    """Write a trial of STUDY as architecture.yaml and model.safetensors, and check what was written."""
-    from nas.bundle import export as run_export
-
-    written = run_export(study, out, **options)
-    record = written.record
-    click.echo(f"{written.folder}: trial {record.trial}, {record.name}, {count_text(record.flops)} FLOPs")
-    click.echo(
-        f"loaded back and measured: {percent_text(written.accuracy)} on the validation images, "
-        f"{percent_text(record.accuracy or 0)} recorded"
-    )
 
 
 @click.command(short_help="Open the dashboard in the browser.")

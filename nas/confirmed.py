@@ -1,20 +1,30 @@
 """Confirmation: an architecture trained from scratch on several seeds, and what that says of the search's score."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nas import pareto
+from nas.architecture import Architecture
 from nas.luck import front_probability
 from nas.records import COMPLETE, TrialRecord
 from nas.samplers import QUEUED
 from nas.studies import list_repetitions
 from nas.study import Study
+from nas.units import percent_text
 
-__all__ = ["TESTED", "Confirmation", "Confirmed", "Spread", "confirmations", "confirmed", "holds_repetitions"]
+__all__ = [
+    "TESTED",
+    "Confirmation",
+    "Confirmed",
+    "Spread",
+    "confirmations",
+    "confirmed",
+    "front_rows",
+    "holds_repetitions",
+]
 
 TESTED = "tested"
 """The attribute of a study of repetitions that has the accuracy on the test images by trial."""
@@ -30,6 +40,10 @@ class Spread(NamedTuple):
     def of(cls, values: Sequence[float]) -> "Spread | None":
         """None of no value."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+
+    def text(self) -> str:
+        """`97.21 ± 0.30 %`; without a spread where there is one value."""
+        return percent_text(self.mean) if self.std is None else f"{100 * self.mean:.2f} ± {100 * self.std:.2f} %"
 
 
 @dataclass(frozen=True)
@@ -106,9 +120,36 @@ class Confirmed:
         """By how much the search's scores were above the confirmed means, over all that were confirmed."""
         return Spread.of([value for member in self.members if (value := member.optimism) is not None])
 
-    def of(self, record: TrialRecord) -> Confirmation | None:
-        """What is known of a trial of the search."""
-        return next((each for each in self.members if each.record.architecture == record.architecture), None)
+    def optimism_text(self) -> str | None:
+        """What the search's scores were worth, in a sentence; None where there was no search."""
+        if (optimism := self.optimism) is None:
+            return None
+        spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
+        points = f"{100 * abs(optimism.mean):.1f}{spread} points"
+        which = "the confirmed architectures" if len(self.members) > 1 else "the confirmed architecture"
+        if optimism.mean > 0:
+            return f"The search scored {which} {points} too high: what is picked for its score is picked for its luck."
+        return f"The search scored {which} {points} too low."
+
+    def as_records(self) -> list[TrialRecord]:
+        """The trials with their confirmed means for accuracies."""
+        return [replace(member.record, accuracy=member.validation.mean) for member in self.members]
+
+    def least_difference(self) -> Callable[[float], float] | None:
+        """Two standard errors of the difference of two means over seeds; None where nothing says how seeds spread."""
+        spread = _pooled([member.trainings for member in self.members])
+        if spread is None:
+            return None
+        least = 2 * spread * sqrt(2 / min(len(member.trainings) for member in self.members))
+        return lambda _: least
+
+    def missing(self, front: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """The members of a search's front that are not confirmed yet."""
+        return [record for record in front if self.of(record.architecture) is None]
+
+    def of(self, architecture: Architecture) -> Confirmation | None:
+        """What is known of an architecture; its number of classes is that of the images."""
+        return next((each for each in self.members if each.record.architecture.stages == architecture.stages), None)
 
 
 def holds_repetitions(study: Study) -> bool:
@@ -139,6 +180,15 @@ def _repetitions(study: Study) -> list[Study]:
     return [Study.open(name, study.folder, storage=study.storage) for name in names]
 
 
+def front_rows(study: Study, found: Confirmed | None) -> list[dict[str, Any]]:
+    """The front and all that was confirmed, by FLOPs, in the form that `--json` prints."""
+    members = found.members if found else ()
+    unconfirmed = found.missing(study.front()) if found else study.front()
+    rows = [{**member.record.to_dict(), "confirmed": member.to_dict()} for member in members]
+    rows += [{**record.to_dict(), "confirmed": None} for record in unconfirmed]
+    return sorted(rows, key=lambda row: (row["flops"], row["trial"]))
+
+
 def confirmations(
     searched: Sequence[TrialRecord], repeated: Sequence[TrialRecord], tested: Mapping[int, float]
 ) -> list[Confirmation]:
@@ -167,15 +217,19 @@ def confirmations(
 def _probabilities(
     groups: Sequence[Sequence[TrialRecord]], means: Sequence[float], flops: Sequence[int]
 ) -> Sequence[float | None]:
-    """From the spread over seeds, pooled over all, as three seeds of one architecture alone say little about it.
-
-    With one seed each there is nothing to estimate it from: None.
-    """
-    spare = [len(group) - 1 for group in groups]
-    if not sum(spare):
+    """From the spread over seeds; None where there is one seed each, and so nothing to estimate it from."""
+    spread = _pooled(groups)
+    if spread is None:
         return [None] * len(groups)
-    squares = sum(
-        (record.accuracy or 0.0) ** 2 - mean**2 for group, mean in zip(groups, means, strict=True) for record in group
-    )
-    error = np.sqrt(max(squares, 0.0) / sum(spare) / np.array([len(group) for group in groups]))
-    return [float(share) for share in front_probability(means, flops, error, freedom=sum(spare))]
+    freedom = sum(len(group) - 1 for group in groups)
+    errors = [spread / sqrt(len(group)) for group in groups]
+    return [float(share) for share in front_probability(means, flops, errors, freedom=freedom)]
+
+
+def _pooled(groups: Sequence[Sequence[TrialRecord]]) -> float | None:
+    """The standard deviation over seeds, as if it were that of all architectures: three seeds of one say little."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return None
+    values = [[record.accuracy or 0.0 for record in group] for group in groups]
+    return sqrt(sum(variance(each) * (len(each) - 1) for each in values if len(each) > 1) / freedom)

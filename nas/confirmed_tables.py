@@ -7,32 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nas.confirmed import Confirmation, Confirmed, Spread
+from nas.confirmed import Confirmation, Confirmed
+from nas.study import Study
 from nas.tables import FLOPS_NOTE, add_columns
 from nas.units import count_text, percent_text
 
-__all__ = ["confirmed_table", "optimism_text", "show_confirmed", "spread_text"]
-
-
-def spread_text(spread: Spread | None) -> str:
-    """`97.21 ± 0.30 %`; without a spread where there is one seed."""
-    if spread is None:
-        return "–"
-    mean, std = spread
-    return percent_text(mean) if std is None else f"{100 * mean:.2f} ± {100 * std:.2f} %"
-
-
-def optimism_text(found: Confirmed) -> str | None:
-    """What the search's scores were worth, in a sentence; None where there was no search."""
-    if (optimism := found.optimism) is None:
-        return None
-    points = (
-        f"{100 * abs(optimism.mean):.1f}{f' ± {100 * optimism.std:.1f}' if optimism.std is not None else ''} points"
-    )
-    which = "the confirmed architectures" if len(found.members) > 1 else "the confirmed architecture"
-    if optimism.mean > 0:
-        return f"The search scored {which} {points} too high: what is picked for its score is picked for its luck too."
-    return f"The search scored {which} {points} too low."
+__all__ = ["confirmed_table", "show_confirmed", "show_trained"]
 
 
 def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None) -> Table:
@@ -49,10 +29,10 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
             str(record.trial),
             Text(record.name),
             *([percent_text(record.accuracy or 0.0) if member.optimism is not None else "–"] if searched else []),
-            spread_text(member.validation),
+            member.validation.text(),
             str(len(member.trainings)),
             sure,
-            *([spread_text(member.test)] if tested else []),
+            *([(member.test.text() if member.test else "–")] if tested else []),
             count_text(record.flops),
             count_text(record.params),
             style="bold" if member.on_front else None,
@@ -60,9 +40,9 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
     return table
 
 
-def show_confirmed(console: Console, found: Confirmed, *, name: str) -> None:
+def show_confirmed(console: Console, found: Confirmed, *, study: Study) -> None:
     """The confirmed front, and what the numbers mean."""
-    title = f"{name}, each trained from scratch for {found.epochs} epochs on several seeds"
+    title = f"{study.name}, each trained from scratch for {found.epochs} epochs on several seeds"
     console.print(confirmed_table(found.members, title=title))
     images = found.study.config.validation_images
     notes = [
@@ -71,7 +51,25 @@ def show_confirmed(console: Console, found: Confirmed, *, name: str) -> None:
         FLOPS_NOTE,
     ]
     console.print(" ".join(notes), style="dim")
-    if said := optimism_text(found):
+    if said := found.optimism_text():
         console.print(said)
+    if left := found.missing(study.front()):
+        trials = ", ".join(str(record.trial) for record in left)
+        console.print(
+            f"On the search's front, but not confirmed yet: trial {trials}. nas confirm trains what is missing."
+        )
     if any(member.tested for member in found.members):
         console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
+
+
+def show_trained(console: Console, found: Confirmed, member: Confirmation) -> None:
+    """One architecture: what each training gave, where its weights are, and what that is in sum."""
+    record, study = member.record, found.study
+    amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"
+    console.print(Text(f"{record.name}: {amounts}", style="bold"), soft_wrap=True)
+    for training in member.trainings:
+        accuracy = percent_text(training.accuracy or 0.0)
+        console.print(f"seed {training.seed}  {accuracy}  {study.weights_file(training.trial)}", soft_wrap=True)
+    images = study.config.validation_images
+    of = f" of the {images:,} validation images" if images else ""
+    console.print(f"{member.validation.text()}{of}, after {found.epochs} epochs each")

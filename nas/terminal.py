@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from nas.errors import NasError
 from nas.units import amount_text
 
 if TYPE_CHECKING:
@@ -51,13 +50,9 @@ def reads_study(command: Callable[..., None]) -> Callable[..., None]:
     @storage_option
     @functools.wraps(command)
     def with_study(study: str | None, named: str | None, runs: str, storage: str | None, **options: Any) -> None:
-        from nas.studies import list_studies
-        from nas.study import Study
+        from nas.targets import read_study
 
-        name = named or study or next(iter(list_studies(runs)), None)
-        if name is None:
-            raise NasError(f"there is no study in {runs} yet; `nas search` makes one")
-        command(Study.open(name, runs, storage=storage), **options)
+        command(read_study(named or study, runs=runs, storage=storage), **options)
 
     return with_study
 

@@ -27,11 +27,11 @@ def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.checkpoint.SHARE_OF_TIME", 1e9)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("killed_in", [2, EPOCHS])
+@pytest.mark.parametrize(("optimizer", "killed_in"), [("adamw", 2), ("adamw", EPOCHS), ("sgd", 2)])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
-    digits: ImageData, tiny: SearchSpace, network: Any, tmp_path: Path, optimizer: str, killed_in: int
+    digits: ImageData, tiny: SearchSpace, tmp_path: Path, optimizer: str, killed_in: int
 ) -> None:
+    network = tiny.architecture(list(tiny.points())[-1])
     recipe = replace(tiny.recipe, epochs=EPOCHS, optimizer=optimizer, learning_rate=0.01)
     data, file = on_device(digits, recipe, "cpu"), tmp_path / "new" / "checkpoint"
     undisturbed = train(network, data, recipe, seed=3)
