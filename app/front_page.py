@@ -67,10 +67,17 @@ def _headline(seen: live.Snapshot, axis: Axis) -> None:
         {
             "trials finished": f"{amount_text(finished)}{total}",
             "on the front": str(len(front)),
-            "best accuracy": percent_text(front[-1].accuracy or 0.0),
+            **_best(seen, front[-1]),
             "knee of the front": at,
         }
     )
+
+
+def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
+    if seen.confirmed is None:
+        return {"best accuracy": percent_text(most_accurate.accuracy or 0.0)}
+    best = max(seen.confirmed.members, key=lambda member: member.validation.mean)
+    return {"best accuracy, confirmed": best.validation.text()}
 
 
 def _controls(seen: live.Snapshot, axis: Axis) -> bool:

@@ -7,6 +7,7 @@ import live
 import streamlit as st
 
 from nas.chance import wilson_interval
+from nas.confirmed import Confirmation
 from nas.drawing import drawing_figure
 from nas.figures import curves_figure
 from nas.records import TrialRecord
@@ -24,9 +25,11 @@ def metrics(values: dict[str, str]) -> None:
 
 def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     """Accuracy with its interval, FLOPs, parameters, seconds."""
+    member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
+    score = percent_text(record.accuracy) if record.accuracy is not None else "–"
     metrics(
         {
-            "accuracy": percent_text(record.accuracy) if record.accuracy is not None else "–",
+            **({"confirmed": member.validation.text(), "in the search": score} if member else {"accuracy": score}),
             "FLOPs": count_text(record.flops),
             "parameters": count_text(record.params),
             "training": duration_text(record.seconds) if record.seconds is not None else "–",
@@ -34,8 +37,12 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     )
     if record.accuracy is not None and seen.images:
         low, high = wilson_interval(record.accuracy, seen.images)
-        st.caption(f"{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images")
-    _confirmed(seen, record)
+        which = "In the search " if member else ""
+        st.caption(
+            f"{which}{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images"
+        )
+    if seen.confirmed is not None and member is not None:
+        _confirmed(member, epochs=seen.confirmed.epochs)
     if record.reason:
         st.text(f"{record.state}: {record.reason}")
     elif record.accuracy is None:
@@ -44,13 +51,8 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
         st.code(record.detail.strip(), language=None, wrap_lines=True)
 
 
-def _confirmed(seen: live.Snapshot, record: TrialRecord) -> None:
-    member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
-    if seen.confirmed is None or member is None:
-        return
-    sentences = [
-        f"Confirmed: {member.validation.text()} over {len(member.trainings)} seeds of {seen.confirmed.epochs} epochs"
-    ]
+def _confirmed(member: Confirmation, *, epochs: int) -> None:
+    sentences = [f"Confirmed on {len(member.trainings)} seeds of {epochs} epochs"]
     if member.probability is not None:
         sentences.append(f"on the front with a probability of {100 * member.probability:.0f} %")
     if member.test is not None:

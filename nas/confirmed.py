@@ -52,7 +52,7 @@ class Confirmation:
 
     `probability` is that of truly being on the front of those confirmed, by the spread over seeds (None where there is
     one seed); `on_front` says whether it is on that of the means. `tested` has the accuracy on the test images by
-    training, where they were read. Where there was no search, `record` is the first training.
+    training, where they were read. Where there was no search, `record` is the best training.
     """
 
     record: TrialRecord
@@ -88,7 +88,7 @@ class Confirmation:
     @property
     def best(self) -> TrialRecord:
         """The training that is best on the validation images; of equal ones the first."""
-        return max(self.trainings, key=lambda training: training.accuracy or 0.0)
+        return _best(self.trainings)
 
     def to_dict(self) -> dict[str, Any]:
         """The form that `--json` prints."""
@@ -204,7 +204,7 @@ def confirmations(
     front = set(pareto.front(means, flops).tolist())
     return [
         Confirmation(
-            found.get(group[0].architecture.key, group[0]),
+            found.get(group[0].architecture.key, _best(group)),
             tuple(group),
             probability,
             index in front,
@@ -212,6 +212,10 @@ def confirmations(
         )
         for index, (group, probability) in enumerate(zip(groups, _probabilities(groups, means, flops), strict=True))
     ]
+
+
+def _best(trainings: Sequence[TrialRecord]) -> TrialRecord:
+    return max(trainings, key=lambda training: training.accuracy or 0.0)
 
 
 def _probabilities(
