@@ -15,6 +15,7 @@ from benchmarks import (
     groups,
     lengths,
     live,
+    optimism,
     orchestration,
     promotions,
     proposals,
@@ -27,7 +28,7 @@ from benchmarks import (
 
 SPEED = (costing, training, threads, groups, throughput, orchestration, scaling, bookkeeping, startup, dashboards)
 SEARCH = (proposals, lengths, choices, promotions, live)
-OTHERS = (exports,)
+OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 
 

@@ -18,6 +18,7 @@ from nas.cost import Cost, cost
 
 if TYPE_CHECKING:
     from nas.bundle import export
+    from nas.confirming import confirm
     from nas.data import ImageData
     from nas.errors import NasError
     from nas.front_sampler import FrontSampler
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nas.network import GroupConvNet, build_network
     from nas.recipe import Recipe
     from nas.records import TrialRecord
+    from nas.retraining import retrain
     from nas.searching import search
     from nas.space import SearchSpace, load_space
     from nas.study import Study
@@ -40,10 +42,12 @@ _HOMES = {
     "Study": "study",
     "TrialRecord": "records",
     "build_network": "network",
+    "confirm": "confirming",
     "export": "bundle",
     "join": "joining",
     "load_data": "loading",
     "load_space": "space",
+    "retrain": "retraining",
     "search": "searching",
 }
 
@@ -62,12 +66,14 @@ __all__ = [
     "Study",
     "TrialRecord",
     "build_network",
+    "confirm",
     "cost",
     "export",
     "fit_groups",
     "join",
     "load_data",
     "load_space",
+    "retrain",
     "search",
 ]
 
