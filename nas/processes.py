@@ -22,7 +22,7 @@ from nas.supervisor import End, Member
 from nas.trial import Evaluate
 from nas.workers import this_worker
 
-__all__ = ["Processes", "Task", "interrupt_on_sigterm", "prepare", "work"]
+__all__ = ["Processes", "Task", "interrupt_on_sigterm", "prepare", "visible_gpus", "work"]
 
 NEEDED = ["nas.joining", "nas.training"]
 SECONDS_TO_END = 4.0
@@ -77,7 +77,7 @@ class Processes:
     def start(self, number: int) -> "_Process":
         """One more, on the GPU whose turn it is where there are several."""
         receiver, sender = self._context.Pipe(duplex=False)
-        gpu = _visible_gpus()[number % self._task.gpus] if self._task.gpus else None
+        gpu = visible_gpus()[number % self._task.gpus] if self._task.gpus else None
         process = self._context.Process(target=_live, args=(self._task, gpu, sender), name=f"nas worker {number}")
         process.start()
         sender.close()
@@ -180,7 +180,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _visible_gpus() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs of this machine as `CUDA_VISIBLE_DEVICES` names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:

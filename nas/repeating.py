@@ -1,6 +1,7 @@
 """repeat(): trains given architectures from scratch on several seeds, in a study that holds nothing else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nas.configuration import StudyConfig
@@ -10,10 +11,11 @@ from nas.plan import SearchPlan
 from nas.records import COMPLETE, RUNNING, WAITING
 from nas.samplers import QUEUED
 from nas.searching import carry_out
-from nas.space import Params
+from nas.space import Params, SearchSpace
 from nas.staffing import Staffing
 from nas.storage import LARGEST_SEED, SEED
 from nas.study import Study
+from nas.together import equal_shares, shared_training
 from nas.trial import Evaluate, Listener, takes
 from nas.validation import integer
 from nas.workers import this_worker
@@ -65,6 +67,8 @@ def repeat(
         if left:
             finished = sum(record.finished for record in records)
             plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
+            if left == 1 and evaluate is None and images is not None:
+                staffing, evaluate = _for_one(staffing, space, images, config.seed)
             work = staffing.work(
                 name,
                 runs,
@@ -79,3 +83,15 @@ def repeat(
             study.queue(missing)
             carry_out(study, plan, work)
     return study
+
+
+def _for_one(staffing: Staffing, space: SearchSpace, images: ImageData, seed: int) -> tuple[Staffing, Evaluate | None]:
+    """Who does the only training that is left: all GPUs together, where there are several.
+
+    With more trainings each GPU has some of its own, which loses nothing to waiting for the others.
+    """
+    processes = equal_shares(space.recipe, images, staffing.together)
+    if processes == 1:
+        return staffing, None
+    training = shared_training(images, space, processes=processes, seed=seed, device=staffing.device)
+    return replace(staffing, workers=1), training

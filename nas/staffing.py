@@ -20,7 +20,23 @@ from nas.supervisor import Crew, supervise
 from nas.trial import Evaluate, Listener
 from nas.validation import one_of, real
 
-__all__ = ["Staffing"]
+__all__ = ["Staffing", "sole_worker"]
+
+
+def sole_worker(workers: int | str, ray: str | None) -> int:
+    """The one worker of a search that measures latencies, if nothing else was asked for.
+
+    Raises:
+        InvalidValue: more workers were, or others.
+    """
+    asked = workers_asked_for(workers, "workers")
+    if ray is not None or asked not in (None, 1):
+        given = f"ray={ray!r}" if ray is not None else f"workers={asked}"
+        raise InvalidValue(
+            f"{given}: latency is measured on an idle device, one network at a time, so objectives=accuracy,latency "
+            "takes workers=1"
+        )
+    return 1
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,17 @@ class Staffing:
         )
 
     @property
+    def together(self) -> int:
+        """How many processes may share a training that is the only one: one a GPU, and no more than workers asked for.
+
+        1 where nothing is to be shared.
+        """
+        if self.ray is not None or self.device == "cpu" or self._asked in (0, 1):
+            return 1
+        gpus = gpu_count()
+        return max(1, gpus if self._asked is None else min(self._asked, gpus))
+
+    @property
     def _asked(self) -> int | None:
         return workers_asked_for(self.workers, "workers")
 
@@ -86,7 +113,7 @@ class Staffing:
             if evaluate is None:
                 assert images is not None  # there is one or the other
                 evaluate = our_training(images, space, seed=seed, device=self.device)
-            return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, listener=listener)
+            return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, device=self.device, listener=listener)
         task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
         crew, number = self.crew(task, space, images, most=plan.trials)
         return partial(supervise, crew=crew, plan=plan, workers=number, deadline=deadline, listener=listener)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 import lightning
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.architecture import Architecture
 from nas.batches import DeviceImages
@@ -27,7 +27,7 @@ from nas.errors import InvalidValue, TrainingFailed, WeightsError
 from nas.machine import AUTO, DEVICES
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
-from nas.trainer import bare_trainer, in_half, quiet_lightning
+from nas.trainer import ALONE, Loader, Team, bare_trainer, in_half, quiet_lightning
 
 __all__ = [
     "DeviceData",
@@ -44,8 +44,6 @@ BATCHES_PER_STEP = 50
 EVALUATION_BATCH = 256
 CPU_PROBE_FLOPS = 20 * 10**9
 SMALL_STEP_FLOPS = 10**9
-
-T = TypeVar("T")
 
 Report = Callable[[int, float], None]
 """Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
@@ -115,11 +113,14 @@ def train(
     seed: int = 0,
     report: Report | None = None,
     checkpoint: Path | None = None,
+    team: Team = ALONE,
 ) -> TrainingResult:
     """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
 
     With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
     what it had reported, and ends as if it had never been interrupted. It is removed in the end.
+
+    A `team` trains together (`nas.together`): all of it calls this alike, and its first process writes the checkpoint.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`).
@@ -131,14 +132,14 @@ def train(
         torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
     ):
         torch.manual_seed(seed)
-        module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report)
+        module = _Trial(build_network(architecture), data, recipe, seed=seed, report=report, team=team)
         if checkpoint is not None:
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
             identity |= {"images": len(data.train), "device": data.device.type}
             module.go_on_from(Checkpoint(checkpoint, identity))
         trainer = bare_trainer(data.accelerator, epochs=recipe.epochs - len(module.curve))
         trainer.fit(module)
-    if module.checkpoint is not None:
+    if module.checkpoint is not None and team.rank == 0:
         module.checkpoint.remove()
     return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
 
@@ -199,7 +200,14 @@ class _Trial(lightning.LightningModule):
     """Manual optimisation over runs of batches; validation accuracy after every epoch in `curve`."""
 
     def __init__(
-        self, network: GroupConvNet, data: DeviceData, recipe: Recipe, *, seed: int, report: Report | None
+        self,
+        network: GroupConvNet,
+        data: DeviceData,
+        recipe: Recipe,
+        *,
+        seed: int,
+        report: Report | None,
+        team: Team = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -207,11 +215,12 @@ class _Trial(lightning.LightningModule):
         self.curve: list[float] = []
         self.confusion = torch.zeros(0)
         self.checkpoint: Checkpoint | None = None
-        self._data, self._recipe, self._report = data, recipe, report
+        self._learner: nn.Module = self.network
+        self._data, self._recipe, self._report, self._team = data, recipe, report, team
         self._batch_size = min(recipe.batch_size, len(data.train))
         self._steps = recipe.epochs * (len(data.train) // self._batch_size)
         self._step = 0
-        self._generator = torch.Generator(data.device).manual_seed(seed)
+        self._generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -243,25 +252,28 @@ class _Trial(lightning.LightningModule):
         """Puts back the state of a training that was interrupted."""
         if self.checkpoint and self.curve:
             self.checkpoint.restore(self.network, self._optimizer, self._generator)
+        self._learner = self._team.averaging(self.network)
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
         return cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
 
-    def train_dataloader(self) -> "_Loader[list[Tensor]]":
+    def train_dataloader(self) -> Loader[list[Tensor]]:
         """Runs of batches of indices, drawn anew each epoch."""
 
         def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
-            batches = list(self._data.train.shuffled(self._batch_size, self._generator))
+            batches = [self._team.share(rows) for rows in self._data.train.shuffled(self._batch_size, self._generator)]
+            self._augmenting = self._team.own(self._generator)
             for start in range(0, len(batches), BATCHES_PER_STEP):
                 yield batches[start : start + BATCHES_PER_STEP]
 
-        return _Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
+        return Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
 
-    def val_dataloader(self) -> "_Loader[slice]":
+    def val_dataloader(self) -> Loader[slice]:
         """Slices of the validation images."""
-        slices = self._data.validation.in_order(EVALUATION_BATCH)
-        return _Loader(len(slices), lambda: iter(slices))
+        images = self._data.validation
+        slices = self._team.share(images.in_order(min(EVALUATION_BATCH, len(images) // self._team.processes)))
+        return Loader(len(slices), lambda: iter(slices))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Nothing to transfer: the images are there."""
@@ -277,8 +289,8 @@ class _Trial(lightning.LightningModule):
         """One step of the optimiser on the images of these rows."""
         for group in optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate * one_cycle(self._step / self._steps, self._recipe.warmup)
-        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._generator)
-        loss = F.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
+        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
+        loss = F.cross_entropy(self._learner(images), labels, label_smoothing=self._recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -294,6 +306,7 @@ class _Trial(lightning.LightningModule):
         """Nothing is counted yet."""
         classes = self.network.classifier.out_features
         self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
+        self._team.average(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
         """Counts which class the images of each class are taken for."""
@@ -303,8 +316,9 @@ class _Trial(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Adds to the curve, keeps what may have to go on from here, and reports."""
+        self._team.add_up(self.confusion)
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
-        if self.checkpoint and len(self.curve) < self._recipe.epochs:
+        if self.checkpoint and self._team.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self._step)
             self.checkpoint.save(self.network, self._optimizer, self._generator, progress=progress)
         if self._report:
@@ -317,19 +331,6 @@ class _Trial(lightning.LightningModule):
     def weights(self) -> dict[str, Tensor]:
         """The network's state as contiguous tensors on the CPU."""
         return {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-
-
-class _Loader(Generic[T]):
-    """What Lightning takes in place of a DataLoader: a length, and a fresh iterator each epoch."""
-
-    def __init__(self, length: int, iterate: Callable[[], Iterator[T]]) -> None:
-        self._length, self._iterate = length, iterate
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[T]:
-        return self._iterate()
 
 
 def one_cycle(progress: float, warmup: float) -> float:

@@ -15,6 +15,7 @@ import nas
 from nas import SearchSpace, Study
 from nas.configuration import StudyConfig
 from nas.confusion import load_confusion
+from nas.cost import cost
 from nas.resources import dashboard_server
 from nas.samplers import ValidSampler
 from nas.workers import this_worker
@@ -278,6 +279,33 @@ def test_a_measure_is_an_axis_whatever_its_values(open_page: Open, tmp_path: Pat
     assert (drawn["title"]["text"], drawn["type"]) == ("zero", "linear")
 
 
+def test_a_latency_that_only_the_front_has_is_an_axis(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
+    study.set_attribute("latencies", {str(study.front()[-1].trial): 2.5})
+    app = open_page(axis="latency (ms)", budget="3")
+    assert app.selectbox[0].value == "latency (ms)"
+    assert "at 2.5 ms for one image" in said(app)
+    assert open_page().selectbox[0].value == "flops"
+    for page in PAGES:
+        open_page(page, axis="latency (ms)")
+
+
+def test_a_study_by_latency_is_shown_by_latency(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.stopwatch.latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5)
+    monkeypatch.setattr("nas.loop.latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5)
+    options = {"objectives": "accuracy,latency", "device": "cpu"}
+    nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula, **options)  # type: ignore[arg-type]
+    app = open_page()
+    assert app.selectbox[0].value == "latency (ms)"
+    assert "axis" not in app.query_params
+    assert open_page(axis="flops").selectbox[0].value == "flops"
+    for page in PAGES:
+        open_page(page)
+    assert "log latency" in said(open_page("progress"))
+
+
 def test_what_a_killed_search_left_behind_is_not_called_running(open_page: Open, running: Study) -> None:
     host = this_worker().rpartition(":")[0]
     killed = {"trials": 9, "state": "running", "worker": f"{host}:999999999"}
@@ -353,3 +381,23 @@ assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert {file: file.stat().st_mtime_ns for file in study.folder.rglob("*")} == before
+
+
+def test_what_is_confirmed_is_shown_beside_the_scores(open_page: Open, small: Study) -> None:
+    before = said(open_page())
+    assert "Confirmed" not in before
+    found = nas.confirm(small, top=2, seeds=2, test=True, device="cpu")
+    best = max(found.members, key=lambda member: member.validation.mean)
+    app = open_page()
+    text = said(app)
+    assert best.validation.text() in text  # the headline
+    assert f"Trial {best.record.trial} is" in text or "the only confirmed trial" in text
+    assert "Accuracies are means over several seeds." in text
+    assert found.optimism_text() in text  # type: ignore[operator]
+    app = open_page("architecture", study="small", trial=str(best.record.trial))
+    assert "Confirmed on 2 seeds of 1 epochs" in said(app)
+    assert "on the test images" in said(app)
+    export = open_page("export")
+    assert f"--trial {best.record.trial} " in export.code[0].value
+    for page in PAGES:
+        open_page(page)

@@ -8,7 +8,7 @@ from nas.configuration import StudyConfig
 from nas.errors import InvalidValue
 from nas.records import Outcome
 from nas.samplers import ValidSampler
-from nas.targets import read_target
+from nas.targets import read_study, read_target
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
 
@@ -78,3 +78,19 @@ def test_a_study_that_has_completed_nothing_has_no_best(tmp_path: Path, tiny: Se
     Study.create("s", tmp_path, StudyConfig(tiny, DATA, 0))
     with pytest.raises(NasError, match="study 's' has no complete trial yet; `nas trials s` shows"):
         read_target("s", runs=tmp_path)
+
+
+def test_a_file_stands_for_the_study_of_its_trainings(study: Study, tmp_path: Path, tiny: SearchSpace) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(study.records()[0].architecture.to_yaml(), encoding="utf-8")
+    assert read_study(str(file), runs=tmp_path).name == "s"
+    assert read_study("s", runs=tmp_path).name == read_study(None, runs=tmp_path).name == "s"
+    with pytest.raises(NasError, match=r"nas train .* makes one"):
+        read_study(str(file), runs=tmp_path / "elsewhere")
+    trained = {record.architecture.key for record in study.records()}
+    other = next(a for point in tiny.points() if (a := tiny.architecture(point)).key not in trained)
+    file.write_text(other.to_yaml(), encoding="utf-8")
+    with pytest.raises(NasError, match="is of another architecture"):
+        read_study(str(file), runs=tmp_path)
+    with pytest.raises(NasError, match="there is no study in"):
+        read_study(None, runs=tmp_path / "elsewhere")
