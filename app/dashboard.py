@@ -54,8 +54,8 @@ def main() -> None:
         problem = partial(messages.no_study, place, names, asked)
         if asked in names:
             seen = live.snapshot(str(asked), place)
-            if selection.current().axis not in axes_of(seen.records):
-                selection.choose(axis="flops")
+            if selection.current().axis not in (None, *axes_of(seen.records)):
+                selection.choose(axis=None)
     except NasError as error:
         problem = partial(messages.calm, "The study cannot be read", str(error))
     pages = {

@@ -14,7 +14,6 @@ import panel
 import selection
 import streamlit as st
 
-from nas.axes import axes_of
 from nas.formats import FILES, FORMATS
 from nas.picking import Limit
 from nas.records import COMPLETE
@@ -25,7 +24,7 @@ def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    axis, budget = axes_of(seen.records)[selection.current().axis], selection.current().budget
+    axis, budget = selection.axis_for(seen.records), selection.current().budget
     limits = [Limit("budget", axis, budget)] if budget is not None else []
     choice = choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
     opened = seen.find(selection.current().trial)

@@ -31,7 +31,7 @@ def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    axis = axes_of(seen.records)[selection.current().axis]
+    axis = selection.axis_for(seen.records)
     _headline(seen, axis)
     left, right = st.columns([1.6, 1], gap="medium")
     with left:

@@ -37,7 +37,7 @@ class Snapshot:
 
     @cached_property
     def front(self) -> list[TrialRecord]:
-        """The trials that no other one beats on both accuracy and FLOPs, from the fewest FLOPs to the most."""
+        """The trials that no other one beats on both accuracy and the study's cost, from the least cost to the most."""
         return front_of(self.records)
 
     @cached_property

@@ -6,6 +6,7 @@ import chart
 import live
 import streamlit as st
 
+from nas.axes import LATENCY
 from nas.chance import wilson_interval
 from nas.confirmed import Confirmation
 from nas.drawing import drawing_figure
@@ -24,12 +25,14 @@ def metrics(values: dict[str, str]) -> None:
 
 
 def facts(seen: live.Snapshot, record: TrialRecord) -> None:
-    """Accuracy with its interval, FLOPs, parameters, seconds."""
+    """Accuracy with its interval, latency where it was measured, FLOPs, parameters, seconds."""
     member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
     score = percent_text(record.accuracy) if record.accuracy is not None else "–"
+    latency = LATENCY.value(record)
     metrics(
         {
             **({"confirmed": member.validation.text(), "in the search": score} if member else {"accuracy": score}),
+            **({LATENCY.name: f"{LATENCY.write(latency)} ms"} if latency is not None else {}),
             "FLOPs": count_text(record.flops),
             "parameters": count_text(record.params),
             "training": duration_text(record.seconds) if record.seconds is not None else "–",

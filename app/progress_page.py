@@ -9,20 +9,27 @@ import pandas as pd
 import panel
 import streamlit as st
 
+from nas.configuration import BY_FLOPS, BY_LATENCY
 from nas.growth import history
 from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure, seconds_left
 from nas.records import FAILED, trainings_spent
+from nas.stopwatch import known_model
 from nas.units import amount_text, duration_text
 
 HYPERVOLUME = (
-    "The hypervolume is the area of (log FLOPs, accuracy) below the front, as a share of the whole box from chance to "
-    "100 % and from the space's fewest FLOPs to its most. A flat end means that further trials buy little."
+    "The hypervolume is the area of (log {}, accuracy) below the front, as a share of the whole box from chance to "
+    "100 % and from {}. A flat end means that further trials buy little."
 )
+WITHIN = {
+    BY_FLOPS: ("FLOPs", "the space's fewest FLOPs to its most"),
+    BY_LATENCY: ("latency", "the least latency to the most that were foretold of a sample before the first trial"),
+}
 
 
 def show(seen: live.Snapshot) -> None:
     """The page."""
-    past = history(seen.records, seen.study.config.space)
+    model = known_model(seen.study)
+    past = history(seen.records, seen.study.config.space, bounds=model.bounds if model else None)
     _headline(seen)
     _workers(seen)
     _failures(seen)
@@ -42,7 +49,7 @@ def show(seen: live.Snapshot) -> None:
         )
         words = f"hypervolume against {against}: {past.hypervolume[-1]:.1%} at the end"
         chart.chart(hypervolume_figure(past, against or "epochs"), "hypervolume", alt=words)
-        st.caption(HYPERVOLUME)
+        st.caption(HYPERVOLUME.format(*WITHIN[seen.study.config.objective]))
     with right:
         st.markdown("**Best accuracy for each range of FLOPs**")
         chart.chart(bands_figure(past), "bands", alt="best accuracy so far in four ranges of FLOPs")

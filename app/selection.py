@@ -6,17 +6,20 @@ from typing import NoReturn
 
 import streamlit as st
 
+from nas.axes import Axis, axes_of, usual_axis
+from nas.records import TrialRecord
+
 MOST_COMPARED = 5
 
 
 @dataclass(frozen=True)
 class Selection:
-    """All of it as one value; it is replaced, not changed."""
+    """All of it as one value; it is replaced, not changed. Without an axis: what the study weighs accuracy against."""
 
     study: str | None = None
     trial: int | None = None
     compared: tuple[int, ...] = ()
-    axis: str = "flops"
+    axis: str | None = None
     budget: float | None = None
 
     def to_query(self) -> dict[str, str]:
@@ -41,7 +44,7 @@ class Selection:
             query.get("study"),
             _whole(query.get("trial", "")),
             tuple(dict.fromkeys(number for number in compared if number is not None))[:MOST_COMPARED],
-            query.get("axis", "flops"),
+            query.get("axis"),
             budget if 0 < budget < float("inf") else None,
         )
 
@@ -50,6 +53,11 @@ def current() -> Selection:
     """What is chosen now."""
     chosen: Selection = st.session_state.setdefault("selection", Selection())
     return chosen
+
+
+def axis_for(records: Sequence[TrialRecord]) -> Axis:
+    """The axis that is chosen for a study of these trials."""
+    return axes_of(records).get(current().axis or "") or usual_axis(records)
 
 
 def choose(**changes: object) -> None:

@@ -1,12 +1,13 @@
 """What accuracy is weighed against: FLOPs, parameters, activations, seconds, or whatever else trials have measured."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nas.records import TrialRecord
+from nas.configuration import BY_FLOPS
+from nas.records import LATENCY_KEY, TrialRecord
 from nas.units import count_text, duration_text
 
-__all__ = ["FLOPS", "Axis", "axes_of", "round_steps"]
+__all__ = ["FLOPS", "LATENCY", "PARAMS", "Axis", "axes_of", "round_steps", "usual_axis"]
 
 STEPS_PER_DECADE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
@@ -42,12 +43,28 @@ ACTIVATIONS = Axis(
 SECONDS = Axis(
     "seconds", "training time", "training time (seconds)", "of training", lambda record: record.seconds, duration_text
 )
+LATENCY = Axis(
+    LATENCY_KEY,
+    "latency",
+    "latency of one image (ms)",
+    "ms for one image",
+    lambda record: record.measures.get(LATENCY_KEY),
+    "{:.3g}".format,
+)
+
+
+def usual_axis(records: Sequence[TrialRecord]) -> Axis:
+    """What the study of these trials weighs accuracy against."""
+    return LATENCY if records and records[0].objective != BY_FLOPS else FLOPS
 
 
 def axes_of(records: Iterable[TrialRecord]) -> dict[str, Axis]:
     """By key: the four that every trial has, and one for each name in the trials' `measures`."""
     names = dict.fromkeys(name for record in records for name in record.measures)
-    measured = [Axis(name, name, name, name, _measure(name), "{:.3g}".format) for name in names]
+    measured = [
+        LATENCY if name == LATENCY_KEY else Axis(name, name, name, name, _measure(name), "{:.3g}".format)
+        for name in names
+    ]
     return {axis.key: axis for axis in (FLOPS, PARAMS, ACTIVATIONS, SECONDS, *measured)}
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor", "search", "space", "worker"]
 
 
-@click.command(short_help="Search a space for its accuracy–FLOPs front.")
+@click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
 @click.argument("space", required=False)
 @click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
@@ -61,11 +61,17 @@ __all__ = ["doctor", "search", "space", "worker"]
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
+@click.option(
+    "--objectives",
+    metavar="A,B",
+    help="accuracy,flops, as by default, or accuracy,latency, which is measured before each training: one worker.",
+)
+@click.option("--measure-latency", is_flag=True, help="At the end, measure the latency of what is on the front.")
 @device_option
 @workers_options
 @storage_option
 def search(space: str | None, study: str | None, **options: Any) -> None:
-    """Search SPACE, a YAML file or a ready space's name (default: digits), for its accuracy–FLOPs front.
+    """Search SPACE, a YAML file or a ready space's name (default: digits), for its front of accuracy and FLOPs.
 
     The same command again goes on where it stopped; with more --trials it adds what is missing.
     """

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["dashboard", "front", "show", "trials"]
 
 
-@click.command()
+@click.command(short_help="Show the front of a study.")
 @reads_study
 @json_option
 @click.option("--report", is_flag=True, help="How well short trainings foretold full ones, in place of the front.")
 def front(study: "Study", as_json: bool, report: bool) -> None:
-    """Show the accuracy–FLOPs front of STUDY."""
+    """Show the front of STUDY: accuracy and FLOPs, or latency, if that is what it was searched for."""
     if report:
         from nas.proxies import proxies
         from nas.tables import show_proxies

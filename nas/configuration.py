@@ -7,18 +7,22 @@ from typing import Any
 
 from nas.space import SearchSpace
 
-__all__ = ["StudyConfig"]
+__all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
+
+BY_FLOPS, BY_LATENCY = "flops", "latency"
+"""What a study weighs accuracy against: its objective."""
 
 NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
 
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What makes the trials of a study comparable: space and recipe, the data's description, the seed."""
+    """What makes the trials of a study comparable: space and recipe, the data, the seed, the objective."""
 
     space: SearchSpace
     data: Mapping[str, Any]
     seed: int
+    objective: str = BY_FLOPS
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -33,12 +37,14 @@ class StudyConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the versions of what trains and searches."""
         versions = {name: version(name) for name in ("nas", "torch", "lightning", "optuna")}
-        return {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed, "versions": versions}
+        ours = {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed}
+        return {**ours, "objective": self.objective, "versions": versions}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "StudyConfig":
-        """The inverse of `to_dict`."""
-        return cls(SearchSpace.from_dict(data["space"]), data["data"], data["seed"])
+        """The inverse of `to_dict`; what was written before there was a choice of objectives is read as by FLOPs."""
+        space = SearchSpace.from_dict(data["space"])
+        return cls(space, data["data"], data["seed"], data.get("objective", BY_FLOPS))
 
     def differences(self, other: "StudyConfig") -> list[str]:
         """What keeps the trials of the other one from being compared with these, a line for each field."""

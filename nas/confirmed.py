@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
@@ -105,10 +105,14 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """All confirmations of a study, from the fewest FLOPs to the most; `study` holds their trainings."""
+    """All confirmations of a study, from the least cost to the most; `study` holds their trainings.
+
+    `searched` are the epochs of a full training of the search.
+    """
 
     study: Study
     members: tuple[Confirmation, ...]
+    searched: int
 
     @property
     def epochs(self) -> int:
@@ -127,9 +131,10 @@ class Confirmed:
         spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
         points = f"{100 * abs(optimism.mean):.1f}{spread} points"
         which = "the confirmed architectures" if len(self.members) > 1 else "the confirmed architecture"
-        if optimism.mean > 0:
-            return f"The search scored {which} {points} too high: what is picked for its score is picked for its luck."
-        return f"The search scored {which} {points} too low."
+        said = f"The search scored {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
+        if self.epochs != self.searched:
+            return f"{said}; but they were confirmed with {self.epochs} epochs, and searched with {self.searched}."
+        return f"{said}: what is picked for its score is picked for its luck." if optimism.mean > 0 else f"{said}."
 
     def as_records(self) -> list[TrialRecord]:
         """The trials with their confirmed means for accuracies."""
@@ -167,7 +172,7 @@ def confirmed(study: Study) -> Confirmed | None:
         searched = [] if repetitions is study else study.records()
         tested = {int(trial): value for trial, value in (repetitions.attribute(TESTED) or {}).items()}
         if members := confirmations(searched, records, tested):
-            return Confirmed(repetitions, tuple(members))
+            return Confirmed(repetitions, tuple(members), study.config.space.recipe.epochs)
     return None
 
 
@@ -181,37 +186,44 @@ def _repetitions(study: Study) -> list[Study]:
 
 
 def front_rows(study: Study, found: Confirmed | None) -> list[dict[str, Any]]:
-    """The front and all that was confirmed, by FLOPs, in the form that `--json` prints."""
+    """The front and all that was confirmed, by cost, in the form that `--json` prints."""
     members = found.members if found else ()
     unconfirmed = found.missing(study.front()) if found else study.front()
-    rows = [{**member.record.to_dict(), "confirmed": member.to_dict()} for member in members]
-    rows += [{**record.to_dict(), "confirmed": None} for record in unconfirmed]
-    return sorted(rows, key=lambda row: (row["flops"], row["trial"]))
+    rows: list[tuple[TrialRecord, Confirmation | None]] = [(member.record, member) for member in members]
+    rows += [(record, None) for record in unconfirmed]
+    ordered = sorted(rows, key=lambda row: (*_by_expense(row[0]), row[0].trial))
+    return [{**record.to_dict(), "confirmed": member.to_dict() if member else None} for record, member in ordered]
 
 
 def confirmations(
     searched: Sequence[TrialRecord], repeated: Sequence[TrialRecord], tested: Mapping[int, float]
 ) -> list[Confirmation]:
-    """What repeated trainings say of the trials of a search (none where there was none), by FLOPs."""
+    """What repeated trainings say of the trials of a search (none where there was none), by the search's cost."""
     trainings: dict[str, list[TrialRecord]] = {}
     for record in sorted(repeated, key=lambda record: record.seed or 0):
         if record.state == COMPLETE:
             trainings.setdefault(record.architecture.key, []).append(record)
     found = {record.architecture.key: record for record in reversed(searched) if record.state == COMPLETE}
-    groups = sorted(trainings.values(), key=lambda group: group[0].flops)
+    shown = {key: found.get(key, _best(group)) for key, group in trainings.items()}
+    groups = sorted(trainings.values(), key=lambda group: _by_expense(shown[group[0].architecture.key]))
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]
-    flops = [group[0].flops for group in groups]
-    front = set(pareto.front(means, flops).tolist())
+    costs = [_by_expense(shown[group[0].architecture.key])[0] for group in groups]
+    front = set(pareto.front(means, costs).tolist())
     return [
         Confirmation(
-            found.get(group[0].architecture.key, _best(group)),
+            shown[group[0].architecture.key],
             tuple(group),
             probability,
             index in front,
             {record.trial: tested[record.trial] for record in group if record.trial in tested},
         )
-        for index, (group, probability) in enumerate(zip(groups, _probabilities(groups, means, flops), strict=True))
+        for index, (group, probability) in enumerate(zip(groups, _probabilities(groups, means, costs), strict=True))
     ]
+
+
+def _by_expense(record: TrialRecord) -> tuple[float, int]:
+    """By its study's cost, what has none at the end; of equal ones by FLOPs."""
+    return (inf if record.expense is None else record.expense), record.flops
 
 
 def _best(trainings: Sequence[TrialRecord]) -> TrialRecord:
@@ -219,7 +231,7 @@ def _best(trainings: Sequence[TrialRecord]) -> TrialRecord:
 
 
 def _probabilities(
-    groups: Sequence[Sequence[TrialRecord]], means: Sequence[float], flops: Sequence[int]
+    groups: Sequence[Sequence[TrialRecord]], means: Sequence[float], costs: Sequence[float]
 ) -> Sequence[float | None]:
     """From the spread over seeds; None where there is one seed each, and so nothing to estimate it from."""
     spread = _pooled(groups)
@@ -227,7 +239,7 @@ def _probabilities(
         return [None] * len(groups)
     freedom = sum(len(group) - 1 for group in groups)
     errors = [spread / sqrt(len(group)) for group in groups]
-    return [float(share) for share in front_probability(means, flops, errors, freedom=freedom)]
+    return [float(share) for share in front_probability(means, costs, errors, freedom=freedom)]
 
 
 def _pooled(groups: Sequence[Sequence[TrialRecord]]) -> float | None:

@@ -7,21 +7,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nas.axes import LATENCY
 from nas.confirmed import Confirmation, Confirmed
 from nas.study import Study
-from nas.tables import FLOPS_NOTE, add_columns
+from nas.tables import FLOPS_NOTE, add_columns, latency_cells
 from nas.units import count_text, percent_text
 
 __all__ = ["confirmed_table", "show_confirmed", "show_trained"]
 
 
 def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None) -> Table:
-    """Architectures from the fewest FLOPs to the most; those on the front of the means are bold."""
+    """Architectures from the least to the most costly; those on the front of the means are bold."""
+    cells = latency_cells([member.record for member in members])
     searched = any(member.optimism is not None for member in members)
     tested = any(member.tested for member in members)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     names = ["trial", "architecture", *(["search"] if searched else []), "confirmed", "seeds", "on the front"]
-    add_columns(table, *names, *(["test"] if tested else []), "FLOPs", "parameters")
+    latency = [LATENCY.key] if cells else []
+    add_columns(table, *names, *(["test"] if tested else []), *latency, "FLOPs", "parameters")
     for member in members:
         record = member.record
         sure = f"{100 * member.probability:.0f} %" if member.probability is not None else "–"
@@ -33,6 +36,7 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
             str(len(member.trainings)),
             sure,
             *([(member.test.text() if member.test else "–")] if tested else []),
+            *([cells[record.trial]] if cells else []),
             count_text(record.flops),
             count_text(record.params),
             style="bold" if member.on_front else None,

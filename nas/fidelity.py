@@ -57,14 +57,14 @@ def usual_fidelities(epochs: int, eta: int = 3) -> int:
     return 3 if epochs >= max(LONG_ENOUGH, eta**2) else 1
 
 
-def front_ranks(flops: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
+def front_ranks(expense: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
     """Ranks from 0, the best: fronts are peeled off one after the other, and inside a front the extremes come first,
     then always the member farthest from those before it.
 
-    Distances are Euclidean in (log FLOPs, accuracy), each scaled to the range of the front. Equal points have equal
+    Distances are Euclidean in (log expense, accuracy), each scaled to the range of the front. Equal points have equal
     ranks. A point that dominates all others has rank 0; one that k others dominate has at least rank k.
     """
-    costs, values = np.log(np.asarray(flops, dtype=float)), np.asarray(accuracy, dtype=float)
+    costs, values = np.log(np.asarray(expense, dtype=float)), np.asarray(accuracy, dtype=float)
     order: list[int] = []
     left = np.lexsort((-values, costs))  # by value, so that relabelling the points changes nothing
     while len(left):
@@ -106,10 +106,10 @@ def promotion(
             key = record.architecture.key
             begun[key] = max(begun.get(key, 0), record.length or lengths[-1])
     for length, longer in reversed(list(itertools.pairwise(lengths))):
-        here = [record for record in records if record.state == SHORT and record.length == length]
+        here = [r for r in records if r.state == SHORT and r.length == length and r.expense is not None]
         if not here:
             continue
-        ranks = front_ranks([r.flops for r in here], [r.accuracy or 0.0 for r in here])
+        ranks = front_ranks(np.array([r.expense for r in here], float), [r.accuracy or 0.0 for r in here])
         limit = len(here) if any_rank else max(1.0, len(here) / eta)
         for place in np.argsort(ranks, kind="stable").tolist():
             if ranks[place] < limit and begun[here[place].architecture.key] == length:
@@ -123,7 +123,7 @@ class StopRule:
 
     Out of reach: trainings of the same length that ended show by how much −log(error) still grew from this epoch on.
     If even their greatest growth, and as much again as the growths spread, would leave this one below the most
-    accurate full training of no more FLOPs by more than chance explains, it is stopped. Only full-length trainings are
+    accurate full training of no more cost by more than chance explains, it is stopped. Only full-length trainings are
     measured against the front, once `LEAST_CURVES` have ended. Trainings of fewer than `LEAST_EPOCHS` are let be.
     """
 
@@ -148,7 +148,7 @@ class StopRule:
         if 2 * epoch >= length and max(curve) <= self.chance + min(self.ABOVE_CHANCE, self._doubt(self.chance)):
             return "at_chance"
         whole = [other for other in ended if other.state == COMPLETE]
-        cheaper = [other.accuracy or 0.0 for other in whole if other.flops <= record.flops]
+        cheaper = [other.accuracy or 0.0 for other in whole if other.costs_at_most(record)]
         curves = [other.curve for other in whole if len(other.curve) == length]
         if length < self.epochs or not cheaper or len(curves) < self.LEAST_CURVES:
             return None

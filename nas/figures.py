@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.axes import FLOPS, Axis
+from nas.axes import FLOPS, Axis, usual_axis
 from nas.chance import chance_difference, wilson_interval
 from nas.picking import references
 from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
@@ -45,8 +45,6 @@ BAND = "rgba(86, 180, 233, 0.18)"
 DRAWN_WHOLE = 1000
 CELLS = (160, 100)
 """Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
-
-
 MOST_CLASSES_NAMED = 20
 SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
 """An axis of shares: no more of it is shown than there is."""
@@ -75,8 +73,11 @@ class FrontNumbers(NamedTuple):
     band: list[tuple[float, float]]
 
 
-def front_numbers(records: Sequence[TrialRecord], *, axis: Axis = FLOPS, images: int | None = None) -> FrontNumbers:
-    """Parts the trials; `images` is how many validation images their accuracies are measured on."""
+def front_numbers(
+    records: Sequence[TrialRecord], *, axis: Axis | None = None, images: int | None = None
+) -> FrontNumbers:
+    """Parts the trials, by their study's cost or another; accuracies are measured on so many validation `images`."""
+    axis = axis or usual_axis(records)
     front = front_of(records, by=axis.value)
     costs = np.array([axis.value(record) for record in front], dtype=float)
     floors = [_floor(record.accuracy or 0.0, images) for record in front]

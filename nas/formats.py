@@ -153,16 +153,8 @@ def _folded(network: "GroupConvNet") -> "GroupConvNet":
     """A copy whose convolutions do what their BatchNorms did."""
     import copy
 
-    from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    from nas.network import CBR
+    from nas.latency import fold
 
     network = copy.deepcopy(network)
-    for block in network.modules():
-        if isinstance(block, CBR):
-            conv, norm = block[0], block[1]
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            block[0], block[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    fold(network)
     return network

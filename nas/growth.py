@@ -36,8 +36,13 @@ class Outlook(NamedTuple):
     seconds: float
 
 
-def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
-    """The reference point is fixed by the space: accuracy at chance, FLOPs at the space's most.
+def history(
+    records: Sequence[TrialRecord], space: SearchSpace, *, bounds: tuple[float, float] | None = None
+) -> History:
+    """The reference point is fixed beforehand: accuracy at chance, cost at the most of the `bounds`.
+
+    Those are the least and the most cost: None for the space's FLOPs; of a study that weighs accuracy against latency
+    what its `LatencyModel` foretold of the sample that was measured before the first trial.
 
     Trainings of a shorter length are spent for, but raise nothing.
     """
@@ -45,12 +50,13 @@ def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
         (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
     )
     chance = 1 / space.classes
+    least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
         [(record.accuracy or 0.0) if record.state == COMPLETE else chance for record in ended],
-        [record.flops for record in ended],
+        [most if record.expense is None else record.expense for record in ended],
         chance=chance,
-        least_flops=space.least_cost[0],
-        most_flops=space.most_flops,
+        least_flops=least,
+        most_flops=most,
     )
     return History(
         list(range(1, len(ended) + 1)),
@@ -61,9 +67,15 @@ def history(records: Sequence[TrialRecord], space: SearchSpace) -> History:
     )
 
 
-def is_settled(records: Sequence[TrialRecord], space: SearchSpace, patience: int) -> bool:
+def is_settled(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    patience: int,
+    *,
+    bounds: tuple[float, float] | None = None,
+) -> bool:
     """Whether the epochs of the last `patience` full trainings have raised the hypervolume by at most 1 % of itself."""
-    past = history(records, space)
+    past = history(records, space, bounds=bounds)
     before = past.epochs[-1] - patience * space.recipe.epochs if past.epochs else 0
     if before <= 0 or not past.hypervolume[-1]:
         return False
@@ -71,12 +83,18 @@ def is_settled(records: Sequence[TrialRecord], space: SearchSpace, patience: int
     return past.hypervolume[-1] - then <= SETTLED_SHARE * past.hypervolume[-1]
 
 
-def outlook(records: Sequence[TrialRecord], space: SearchSpace, *, seconds: float = HOUR) -> Outlook | None:
+def outlook(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    *,
+    seconds: float = HOUR,
+    bounds: tuple[float, float] | None = None,
+) -> Outlook | None:
     """What so many more seconds of training would bring, if each doubling of the time goes on to bring the same.
 
     The last doubling is the second half of the training time so far. None before there is enough to tell.
     """
-    past = history(records, space)
+    past = history(records, space, bounds=bounds)
     complete = sum(record.state == COMPLETE for record in past.records)
     if complete < LEAST_TRIALS or past.seconds[-1] <= 0:
         return None

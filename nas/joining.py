@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.configuration import StudyConfig
+from nas.configuration import BY_LATENCY, StudyConfig
 from nas.data import ImageData
-from nas.errors import DataError
+from nas.errors import DataError, StudyError
 from nas.loading import load_data
 from nas.loop import run
 from nas.machine import AUTO
@@ -57,6 +57,11 @@ def join(
     """
     study = Study.open(name, runs, storage=storage)
     plan, config = SearchPlan.from_dict(study.plan()), study.config
+    if config.objective == BY_LATENCY:
+        raise StudyError(
+            f"study '{name}': it weighs accuracy against latency, which is measured on an idle device, one network at "
+            "a time: its search has one worker, and takes no others"
+        )
     if evaluate is None:
         images = data if isinstance(data, ImageData) else images_of(config, data)
         evaluate = our_training(images, config.space, seed=config.seed, device=device, share=share)

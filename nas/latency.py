@@ -32,6 +32,7 @@ __all__ = [
     "Latency",
     "device_of",
     "fold",
+    "in_words",
     "measure_latency",
     "measure_together",
     "peak_memory",
@@ -82,6 +83,14 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
+def in_words(device: torch.device) -> str:
+    """What a device is called; of a CPU, how many threads torch has there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
+
+
 def measure_latency(architecture: Architecture, *, device: str = AUTO, batch: int = 1, seconds: float = 0.3) -> Latency:
     """One forward pass of `batch` images, warmed up and then repeated for about `seconds`, at least 10 times.
 
@@ -111,7 +120,7 @@ def measure_together(
                     each()  # its weights were driven out of the caches by the others
                 so_far.extend(_repeat(each, least=RUNS_PER_ROUND, seconds=seconds / ROUNDS))
         share = (_waited() - waited) / (time.perf_counter() - start) / torch.get_num_threads()
-    words, share = _in_words(where), min(1.0, max(0.0, share))
+    words, share = in_words(where), min(1.0, max(0.0, share))
     return [_latency(found, batch, device=words, waited=share) for found in times]
 
 
@@ -291,10 +300,3 @@ def _waited() -> float:
 def _latency(times: Sequence[float], batch: int, *, device: str, waited: float) -> Latency:
     low, median, high = statistics.quantiles(times, n=4, method="inclusive")
     return Latency(batch, median, low, high, len(times), device, waited)
-
-
-def _in_words(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from optuna.trial import Trial
 
+from nas.configuration import BY_LATENCY
 from nas.errors import InvalidValue
 from nas.growth import is_settled
+from nas.machine import AUTO
 from nas.plan import SearchPlan
 from nas.records import RUNNING, TrialRecord, trainings_spent
 from nas.samplers import QUEUED, SpaceExhausted
 from nas.space import SearchSpace
+from nas.stopwatch import known_model, latency_on
 from nas.strategy import Strategy
 from nas.study import Study
 from nas.trial import Evaluate, Listener, run_trial
@@ -28,20 +31,24 @@ def run(
     plan: SearchPlan,
     *,
     deadline: float = math.inf,
+    device: str = AUTO,
     listener: Listener | None = None,
 ) -> str:
     """Asks, trains and tells, as one of any number of workers, until the study has spent what the plan says.
 
-    No training is begun after the `deadline`, in seconds since 1970. Returns why it ended: complete, timeout, settled
-    (`patience`) or exhausted.
+    No training is begun after the `deadline`, in seconds since 1970. `device` is where latencies are measured, if the
+    study weighs accuracy against them. Returns why it ended: complete, timeout, settled (`patience`) or exhausted.
     """
-    strategy = Strategy(study.config, plan)
+    model = known_model(study)
+    strategy = Strategy(study.config, plan, model)
+    clock = latency_on(device) if study.config.objective == BY_LATENCY else None
+    bounds = model.bounds if model else None
     if listener:
         listener.search_started(study, plan.trials)
     while True:
         with study.asking():
             records = study.records()
-            ended = ending(records, study.config.space, plan=plan, deadline=deadline)
+            ended = ending(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
             begun = ended or _begin(study, strategy, records)
         if isinstance(begun, str):
             break
@@ -57,6 +64,7 @@ def run(
             lengths=plan.lengths,
             stop=strategy.stop,
             ended=[other for other in records if other.finished],
+            clock=clock,
             listener=listener,
         )
     if listener:
@@ -64,13 +72,20 @@ def run(
     return begun
 
 
-def ending(records: Sequence[TrialRecord], space: SearchSpace, *, plan: SearchPlan, deadline: float) -> str | None:
-    """Why no further training is to be begun; None if one is."""
+def ending(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    *,
+    plan: SearchPlan,
+    deadline: float,
+    bounds: tuple[float, float] | None = None,
+) -> str | None:
+    """Why no further training is to be begun; None if one is. `bounds` are those of the hypervolume, as `history`'s."""
     if trainings_spent(records, space.recipe.epochs) >= plan.trials:
         return "complete"
     if time.time() >= deadline:
         return "timeout"
-    if plan.patience is not None and is_settled(records, space, plan.patience):
+    if plan.patience is not None and is_settled(records, space, plan.patience, bounds=bounds):
         return "settled"
     return None
 

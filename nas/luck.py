@@ -52,10 +52,12 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
     front = front_of(records)
     if images is None:
         return front[::-1][:top]
-    near = [record for record in records if record.state == COMPLETE and _is_near(record, front, images)]
+    known = [record for record in records if record.state == COMPLETE and record.expense is not None]
+    near = [record for record in known if _is_near(record, front, images)]
     scores = np.array([record.accuracy or 0.0 for record in near])
     share = (scores * images + 1) / (images + 2)  # so that a perfect score is no certainty
-    probability = front_probability(scores, [record.flops for record in near], np.sqrt(share * (1 - share) / images))
+    costs = np.array([record.expense for record in near], dtype=float)
+    probability = front_probability(scores, costs, np.sqrt(share * (1 - share) / images))
     members = {member.trial for member in front}
     ranked = sorted(zip(probability.tolist(), near, strict=True), key=lambda pair: (-pair[0], pair[1].trial))
     kept = [record for chance, record in ranked if chance >= WORTH_A_LOOK or record.trial in members]
@@ -64,5 +66,5 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
 
 def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int) -> bool:
     """Whether nothing on the front beats it by more than chance may."""
-    level = max((member.accuracy or 0.0 for member in front if member.flops <= record.flops), default=0.0)
+    level = max((member.accuracy or 0.0 for member in front if member.costs_at_most(record)), default=0.0)
     return (record.accuracy or 0.0) >= level - chance_difference(level, images)

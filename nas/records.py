@@ -1,7 +1,7 @@
 """What is known of a study as frozen values: TrialRecord, Outcome (how a training ended), SearchState."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from nas import pareto
 from nas.architecture import Architecture
+from nas.configuration import BY_FLOPS
 from nas.cost import Cost, cost
 from nas.errors import StudyError
 from nas.units import count_text
@@ -18,6 +19,7 @@ __all__ = [
     "COMPLETE",
     "FAILED",
     "INTERRUPTED",
+    "LATENCY_KEY",
     "RESERVED_NAMES",
     "RUNNING",
     "SHORT",
@@ -30,10 +32,13 @@ __all__ = [
     "front_of",
     "knee_of",
     "trainings_spent",
+    "with_latencies",
 ]
 
 COMPLETE, SHORT, FAILED, STOPPED, RUNNING, WAITING = "complete", "short", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
+LATENCY_KEY = "latency (ms)"
+"""By what name `measures` has the latency of one image."""
 RESERVED_NAMES = frozenset(
     {
         "trial",
@@ -98,7 +103,7 @@ class TrialRecord:
     are in seconds since 1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome`
     has. `avoided` counts the proposals in its place that could not be had: `duplicates`, `over_budget`, and
     `fallbacks` of a model that could not be fitted. `seed` is that of the training, where architectures are trained on
-    several seeds; a search has none.
+    several seeds; a search has none. `objective` is its study's: what accuracy is weighed against.
     """
 
     trial: int
@@ -116,6 +121,7 @@ class TrialRecord:
     length: int | None = None
     avoided: Mapping[str, int] = field(default_factory=dict, hash=False)
     seed: int | None = None
+    objective: str = BY_FLOPS
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +141,20 @@ class TrialRecord:
     def params(self) -> int:
         """Trainable parameters."""
         return self.cost.params
+
+    @property
+    def expense(self) -> float | None:
+        """What accuracy is weighed against: FLOPs, or the latency in milliseconds, None where it was not measured."""
+        return self.flops if self.objective == BY_FLOPS else self.measures.get(LATENCY_KEY)
+
+    def expense_by(self, measures: Mapping[str, float]) -> float:
+        """The same of a trial that has just been trained, of which this is known."""
+        return self.flops if self.objective == BY_FLOPS else measures[LATENCY_KEY]
+
+    def costs_at_most(self, other: "TrialRecord") -> bool:
+        """Whether its expense is known to be no greater than the other one's."""
+        mine, theirs = self.expense, other.expense
+        return mine is not None and theirs is not None and mine <= theirs
 
     @property
     def finished(self) -> bool:
@@ -193,15 +213,16 @@ class TrialRecord:
             attrs.get("length"),
             attrs.get("avoided", {}),
             attrs.get("seed"),
+            attrs.get("objective", BY_FLOPS),
         )
 
 
 def front_of(
-    records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("flops")
+    records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("expense")
 ) -> list[TrialRecord]:
     """The complete trials that no other one beats on both accuracy and cost, from the least cost to the most.
 
-    The cost is FLOPs, or what `by` gives; trials that have none are left out.
+    The cost is the study's (`expense`), or what `by` gives; trials that have none are left out.
     """
     complete = [record for record in records if record.state == COMPLETE and by(record) is not None]
     indices = pareto.front(
@@ -210,13 +231,25 @@ def front_of(
     return [complete[index] for index in indices]
 
 
+def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[str, float] | None) -> list[TrialRecord]:
+    """The records, with the milliseconds that were measured after their trials had ended, by the trial's number."""
+    if not latencies:
+        return list(records)
+    return [
+        replace(record, measures={**record.measures, LATENCY_KEY: latencies[str(record.trial)]})
+        if str(record.trial) in latencies
+        else record
+        for record in records
+    ]
+
+
 def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:
     """How many full trainings, of `full` epochs each, the finished trials count for."""
     return sum(record.epochs_spent(full) for record in records) / full
 
 
 def knee_of(
-    front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("flops")
+    front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("expense")
 ) -> TrialRecord | None:
     """The member of a front beyond which more cost buys little, on accuracy against the logarithm of the cost."""
     at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))
@@ -224,12 +257,12 @@ def knee_of(
 
 
 def best_of(records: Sequence[TrialRecord], *, max_flops: int | None = None) -> TrialRecord:
-    """The most accurate complete trial of at most `max_flops`; of equally accurate ones that of the fewest FLOPs.
+    """The most accurate complete trial of at most `max_flops`; of equally accurate ones that which costs least.
 
     Raises:
         StudyError: there is none; the line says how few FLOPs the smallest one has.
     """
-    members = front_of(records)
+    members = front_of(records) if max_flops is None else front_of(records, by=attrgetter("flops"))
     if not members:
         raise StudyError("the study has no complete trial yet")
     affordable = [record for record in members if max_flops is None or record.flops <= max_flops]

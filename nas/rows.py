@@ -12,7 +12,7 @@ __all__ = ["csv_text", "trial_rows"]
 
 
 def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str, Any]]:
-    """A row for each trial, by number; `front` says whether no other trial beats it on accuracy and FLOPs."""
+    """A row for each trial, by number; `front` says whether no other one beats it on accuracy and the study's cost."""
     on_front = {record.trial for record in front_of(records)}
     names = list(dict.fromkeys(name for record in records for name in record.measures))
     return [

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.architecture import Architecture
 from nas.cost import cost
 from nas.errors import NasError
 from nas.front_sampler import FrontSampler, Seen
@@ -35,8 +36,18 @@ class SpaceExhausted(NasError):
     """Every architecture of the space that keeps its budgets has been trained."""
 
 
-def front_sampler(space: SearchSpace, *, seed: int, lengths: Sequence[int], prior: Sequence[Seen] = ()) -> FrontSampler:
-    """`FrontSampler` on the architectures of a space within its budgets, for schedules of these lengths."""
+def front_sampler(
+    space: SearchSpace,
+    *,
+    seed: int,
+    lengths: Sequence[int],
+    prior: Sequence[Seen] = (),
+    expense: Callable[[Architecture], float] = lambda architecture: cost(architecture).flops,
+) -> FrontSampler:
+    """`FrontSampler` on the architectures of a space within its budgets, for schedules of these lengths.
+
+    `expense` is what accuracy is weighed against: FLOPs, or what a `LatencyModel` foretells.
+    """
 
     def affordable(rng: np.random.Generator) -> Params | None:
         """A random architecture within the budgets; the nearest one to it where few are; None where there is none."""
@@ -48,7 +59,7 @@ def front_sampler(space: SearchSpace, *, seed: int, lengths: Sequence[int], prio
 
     return FrontSampler(
         distributions(space, lengths=len(lengths) > 1),
-        lambda params: cost(space.architecture(params)).flops,
+        lambda params: expense(space.architecture(params)),
         seed=seed,
         is_valid=lambda params: space.repair(params) == params and space.fits(space.architecture(params)),
         fidelity=LENGTH if len(lengths) > 1 else None,

@@ -3,13 +3,13 @@
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nas.configuration import StudyConfig
+from nas.configuration import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.data import ImageData
 from nas.errors import DataError, InvalidValue
 from nas.fidelity import schedule_lengths
@@ -19,17 +19,19 @@ from nas.plan import SearchPlan
 from nas.records import INTERRUPTED, RUNNING
 from nas.samplers import FRONT, SAMPLERS
 from nas.space import SearchSpace, load_space
-from nas.staffing import Staffing
+from nas.staffing import Staffing, sole_worker
+from nas.stopwatch import measure_front, settle_model
 from nas.strategy import seen_of
 from nas.study import Study
 from nas.trial import Evaluate, Listener, takes
 from nas.units import parse_count, parse_duration
-from nas.validation import integer, one_of
+from nas.validation import integer, one_of, shown
 from nas.workers import this_worker
 
 __all__ = ["STOPPING", "carry_out", "described", "search"]
 
 STOPPING = ("front", "none")
+OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
 
 
 def search(
@@ -59,10 +61,12 @@ def search(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
     storage: str | None = None,
+    objectives: str | Sequence[str] | None = None,
+    measure_latency: bool = False,
     evaluate: Evaluate | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Searches a space for its accuracy–FLOPs front; resumes the study of that name where it exists.
+    """Searches a space for its front of accuracy and FLOPs or latency; resumes the study of that name where it exists.
 
     Args:
         space: a `SearchSpace`, a YAML file, or the name of a ready space. None: the study's own, or `digits`.
@@ -93,6 +97,11 @@ def search(
         cpus_per_worker: what a worker takes of a cluster.
         gpus_per_worker: the same, a fraction for several on one GPU.
         storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
+        objectives: `accuracy,flops`, or `accuracy,latency`: the milliseconds of one image on `device`, measured before
+            each training. Such a search has one worker, as the device must be idle, and a model of the latency, fitted
+            before its first trial to about 40 architectures that are measured for it. None: the study's own, or
+            `accuracy,flops`.
+        measure_latency: once the search has ended, measure the latency of what is on its front.
         evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
             it takes the keyword `epochs`, it is told for how long to train.
         listener: is told what happens.
@@ -106,8 +115,10 @@ def search(
     one_of(sampler, "sampler", SAMPLERS)
     one_of(stopping, "stopping", STOPPING)
     integer(patience if patience is not None else 1, "patience", maximum=10**6)
-    staffing = Staffing(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
+    objective = _objective(objectives) if objectives is not None else known.objective if known else BY_FLOPS
+    workers = sole_worker(workers, ray) if objective == BY_LATENCY else workers
+    staffing = Staffing(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
     if evaluate is not None and takes(evaluate, "epochs") and len(lengths) == 1:
@@ -138,10 +149,12 @@ def search(
         deadline=deadline,
         listener=listener,
     )
-    study = Study.create(name, runs, StudyConfig(space, description, seed), storage=storage)
+    study = Study.create(name, runs, StudyConfig(space, description, seed, objective), storage=storage)
     with study.locked():
         study.put_back(ended=[this_worker()])
-        carry_out(study, plan, work)
+        if objective == BY_LATENCY:
+            settle_model(study, device=device)
+        carry_out(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
     return study
 
 
@@ -163,6 +176,23 @@ def described(images: ImageData, data: Any, max_images: int | None = None) -> di
     if isinstance(data, str | Path) and Path(data).expanduser().exists():
         description["source"] = str(Path(data).expanduser().absolute())
     return description
+
+
+def _objective(asked: str | Sequence[str]) -> str:
+    """What accuracy is to be weighed against."""
+    names = asked.split(",") if isinstance(asked, str) else asked
+    found = OBJECTIVES.get(tuple(str(name).strip() for name in names)) if isinstance(names, Sequence) else None
+    if found is None:
+        allowed = " or ".join(",".join(names) for names in OBJECTIVES)
+        raise InvalidValue(f"objectives={shown(asked)}: must be {allowed}")
+    return found
+
+
+def _then_measured(study: Study, *, work: Callable[[Study], str], device: str) -> str:
+    """Has the work done; then the device is idle, and the front's latencies are measured, as a part of the search."""
+    ended = work(study)
+    measure_front(study, device=device)
+    return ended
 
 
 def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:

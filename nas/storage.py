@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.configuration import StudyConfig
 from nas.errors import NasError, StudyError
 from nas.journal import Journal
 from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, WAITING, TrialRecord
@@ -88,8 +89,9 @@ def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = Fa
     return more | {name: _distribution(values) for name, values in space.parameters.items()}
 
 
-def record_of(trial: FrozenTrial, space: SearchSpace) -> TrialRecord | None:
+def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
     """A trial of Optuna's in our terms; None while its parameters are not complete."""
+    space = config.space
     params = trial.params or trial.system_attrs.get("fixed_params", {})
     if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
         return None
@@ -98,7 +100,7 @@ def record_of(trial: FrozenTrial, space: SearchSpace) -> TrialRecord | None:
     started, ended = (
         at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
     )
-    ours = {"length": params.get(LENGTH), "seed": params.get(SEED)}
+    ours = {"length": params.get(LENGTH), "seed": params.get(SEED), "objective": config.objective}
     attrs: Mapping[str, Any] = {"started": started, "ended": ended, **trial.user_attrs, **ours}
     return TrialRecord.from_attributes(trial.number, state, space.architecture(params), accuracy, attrs)
 

@@ -8,6 +8,7 @@ import numpy as np
 from nas.configuration import StudyConfig
 from nas.fidelity import StopRule, promotion
 from nas.front_sampler import FrontSampler, Seen
+from nas.latency_model import LatencyModel
 from nas.plan import SearchPlan
 from nas.records import COMPLETE, RUNNING, SHORT, TrialRecord
 from nas.samplers import FRONT, QUEUED, Queued, ValidSampler, front_sampler
@@ -18,10 +19,14 @@ __all__ = ["Strategy", "seen_of"]
 
 @dataclass
 class Strategy:
-    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick."""
+    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick.
+
+    `model` foretells the latency where that is what accuracy is weighed against.
+    """
 
     config: StudyConfig
     plan: SearchPlan
+    model: LatencyModel | None = None
     stop: StopRule | None = field(init=False)
     _front: FrontSampler | None = field(default=None, init=False)
 
@@ -40,7 +45,9 @@ class Strategy:
             begun[record.architecture.key] = max(tried or full, begun.get(record.architecture.key, 0))
         if plan.sampler == FRONT:
             if self._front is None:
-                self._front = front_sampler(space, seed=self.config.seed, lengths=plan.lengths, prior=plan.prior)
+                by_model = {"expense": self.model.predict} if self.model is not None else {}
+                seed, lengths = self.config.seed, plan.lengths
+                self._front = front_sampler(space, seed=seed, lengths=lengths, prior=plan.prior, **by_model)
             return ValidSampler(self._front, space, begun, lengths=plan.lengths)
         # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
         seed = int(np.random.SeedSequence([self.config.seed, len(begun_ones)]).generate_state(1)[0])

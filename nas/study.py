@@ -28,7 +28,7 @@ from nas.configuration import StudyConfig
 from nas.errors import InvalidValue, StudyError
 from nas.journal import cut_torn_line
 from nas.locks import one_asks, one_searches
-from nas.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of
+from nas.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of, with_latencies
 from nas.recovery import end, put_back, running, worker_of
 from nas.storage import NOT_PROPOSED, distributions, open_storage, record_of, storage_errors, write_whole
 from nas.studies import CONFIG_FILE, JOURNAL_FILE, list_studies
@@ -45,8 +45,7 @@ class Study:
 
     def __init__(self, folder: Path, optuna_study: optuna.Study, storage: str | None) -> None:
         self.folder, self.name = folder, folder.name
-        self.optuna_study = optuna_study
-        self.storage = storage
+        self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
         self._attendance = Attendance(optuna_study, folder / "workers" if storage is None else None)
         self._id = optuna_study.user_attrs.get("id")
@@ -89,7 +88,7 @@ class Study:
                 load_if_exists=True,
             )
             if "nas" not in optuna_study.user_attrs:
-                optuna_study.set_metric_names(["accuracy", "flops"])
+                optuna_study.set_metric_names(["accuracy", config.objective])
                 optuna_study.set_user_attr("nas", described)
                 optuna_study.set_user_attr("id", uuid.uuid4().hex)
         study = cls(folder, optuna_study, storage)
@@ -136,7 +135,8 @@ class Study:
         """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
-            records = [record for trial in trials if (record := self._record(trial)) is not None]
+            found = (record for trial in trials if (record := self._record(trial)) is not None)
+            records = with_latencies(found, self.attribute("latencies"))
             workers = {record.worker for record in records if record.state == RUNNING}
             if not workers:
                 return records
@@ -159,7 +159,8 @@ class Study:
                 replaced = self.optuna_study.user_attrs.get("id") != self._id
             if replaced:
                 raise StudyError(f"study '{self.name}': was replaced; open it anew")
-            return tuple(record for record in self.records() if not record.ended), len(self._ended), self.search_state()
+            state, measured = self.search_state(), len(self.attribute("latencies") or ())
+            return tuple(record for record in self.records() if not record.ended), len(self._ended), state, measured
         try:
             status = self._journal.stat()
         except OSError:
@@ -171,8 +172,7 @@ class Study:
 
     def search_state(self) -> SearchState | None:
         """How the last search stands; None before the first."""
-        written = self.attribute("search")
-        return SearchState(**written) if written else None
+        return SearchState(**written) if (written := self.attribute("search")) else None
 
     def set_search_state(self, trials: int, state: str) -> None:
         """Records that a search of this process, which is to reach so many trials, stands so."""
@@ -194,7 +194,7 @@ class Study:
             return self.optuna_study.user_attrs.get(name)
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Keeps a plain value of the whole study: `search`, `plan` (see above), `tested` (`nas.confirmed`)."""
+        """Keeps a plain value of the whole study: `search`, `plan`, `tested` (`confirmed`), those of `stopwatch`."""
         with storage_errors(self.name):
             self.optuna_study.set_user_attr(name, value)
 
@@ -211,7 +211,7 @@ class Study:
         raise StudyError(f"study '{self.name}' has no trial {trial}; {there}")
 
     def front(self) -> list[TrialRecord]:
-        """The accuracy–FLOPs front, from the fewest FLOPs to the most."""
+        """The front of accuracy and what the study weighs it against, from the least to the most costly."""
         return front_of(self.records())
 
     @contextmanager
@@ -282,7 +282,7 @@ class Study:
             elif outcome.accuracy is None or not whole:
                 self.optuna_study.tell(trial, state=TrialState.PRUNED)
             else:
-                self.optuna_study.tell(trial, [outcome.accuracy, record.flops])
+                self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
             if outcome.reason == INTERRUPTED:
                 self.optuna_study.enqueue_trial(trial.params)
         return self._record_at(trial.number)
@@ -340,7 +340,7 @@ class Study:
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
         if trial.number in self._ended:
             return self._ended[trial.number]
-        record = record_of(trial, self.config.space)
+        record = record_of(trial, self.config)
         return self._ended.setdefault(trial.number, record) if record and trial.state.is_finished() else record
 
     def _record_at(self, number: int) -> TrialRecord:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.architecture import Architecture
+from nas.axes import LATENCY, usual_axis
 from nas.chance import chance_difference
 from nas.confirmed import holds_repetitions
 from nas.cost import cost
@@ -18,6 +19,7 @@ from nas.preflight import Estimate, Preflight
 from nas.proxies import proxies
 from nas.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
 from nas.space import SearchSpace
+from nas.stopwatch import known_model
 from nas.study import Study
 from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
 
@@ -30,6 +32,7 @@ __all__ = [
     "add_columns",
     "front_table",
     "headline",
+    "latency_cells",
     "show_front",
     "show_machine",
     "show_preflight",
@@ -47,8 +50,10 @@ AVOIDED = {
     "fallbacks": "drawn at random, as the model could not be fitted",
 }
 BARS = "▁▂▃▄▅▆▇█"
+DISTURBED = 0.25
+"""On an idle device the error of a `LatencyModel` is a fraction of this."""
 FLOPS_NOTE = "FLOPs are multiply–adds per image."
-KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of FLOPs."
+KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of {}."
 
 
 def headline(study: Study) -> str:
@@ -64,10 +69,15 @@ def headline(study: Study) -> str:
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
-    """The front from the fewest FLOPs to the most; with `rows`, its most accurate end only."""
+    """The front from the least to the most costly; with `rows`, its most accurate end only.
+
+    A column has the latency where any member has one.
+    """
     numbers = front_numbers(records)
+    cells = latency_cells(numbers.front)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
+    latency = [LATENCY.key] if cells else []
+    add_columns(table, "trial", "architecture", "accuracy", *latency, "FLOPs", "parameters", "seconds")
     shown = numbers.front[-rows:] if rows else numbers.front
     for record in shown:
         is_knee = numbers.knee is not None and record.trial == numbers.knee.trial
@@ -75,12 +85,21 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
             str(record.trial),
             Text(record.name + (" ◆" if is_knee else "")),
             percent_text(record.accuracy or 0.0),
+            *([cells[record.trial]] if cells else []),
             count_text(record.flops),
             count_text(record.params),
             f"{record.seconds or 0:.1f}",
             style="bold" if is_knee else None,
         )
     return table
+
+
+def latency_cells(records: Sequence[TrialRecord]) -> dict[int, str]:
+    """By trial what a table says of its latency; nothing where none of them has one."""
+    found = {record.trial: LATENCY.value(record) for record in records}
+    if not any(found.values()):
+        return {}
+    return {trial: LATENCY.write(value) if value is not None else "–" for trial, value in found.items()}
 
 
 def trials_table(records: Sequence[TrialRecord]) -> Table:
@@ -133,9 +152,17 @@ def show_front(console: Console, study: Study) -> None:
     """The front, its knee, and what the numbers mean."""
     records = study.records()
     numbers = front_numbers(records)
-    console.print(front_table(records, title=f"The accuracy–FLOPs front of {study.name}"))
-    notes = ["Accuracy is on the validation images.", FLOPS_NOTE, *([KNEE_NOTE] if numbers.knee else [])]
+    axis = usual_axis(records)
+    console.print(front_table(records, title=f"The accuracy–{axis.name} front of {study.name}"))
+    notes = [
+        "Accuracy is on the validation images.",
+        FLOPS_NOTE,
+        *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
+    ]
     console.print(" ".join(notes), style="dim")
+    model = known_model(study)
+    if device := model.device if model else study.attribute("latency_device"):
+        console.print(f"Latency is that of one image on {device}.", style="dim")
     images = study.config.validation_images
     if images and numbers.front:
         points = 100 * chance_difference(numbers.front[-1].accuracy or 0.0, images)
@@ -162,7 +189,15 @@ def show_summary(console: Console, study: Study) -> None:
     if avoided:
         counted = ", ".join(f"{count} {name}" for name, count in avoided.items())
         console.print(f"Proposals that were replaced before training: {counted}.", style="dim")
-    if ahead := outlook(finished, study.config.space):
+    model = known_model(study)
+    if model is not None and model.error is not None:
+        disturbed = "; other programs may have disturbed the measurements" if model.error > DISTURBED else ""
+        console.print(
+            f"The search's model of the latency was within {100 * model.error:.0f} %, in the median, of what was held "
+            f"out from it{disturbed}.",
+            style="red" if disturbed else "dim",
+        )
+    if ahead := outlook(finished, study.config.space, bounds=model.bounds if model else None):
         console.print(
             f"Hypervolume {100 * ahead.hypervolume:.1f} %; another hour of training would bring about "
             f"{100 * ahead.growth:.1f} points more, if each doubling of the time goes on to bring the same.",
@@ -206,6 +241,7 @@ def show_trial(console: Console, record: TrialRecord) -> None:
         f"{count_text(record.flops)} FLOPs",
         f"{count_text(record.params)} parameters",
         f"{count_text(record.cost.activations)} activations",
+        *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
         *([duration_text(record.seconds)] if record.seconds is not None else []),
     ]
     console.print(Text(" · ".join(facts)), soft_wrap=True)

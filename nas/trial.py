@@ -5,14 +5,16 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optuna.trial import Trial
 
+from nas.architecture import Architecture
 from nas.confusion import save_confusion
 from nas.errors import StudyError, TrainingFailed
 from nas.fidelity import StopRule
-from nas.records import INTERRUPTED, RESERVED_NAMES, Outcome, TrialRecord
+from nas.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.space import SearchSpace
 from nas.study import Study
 from nas.validation import shown
@@ -68,9 +70,12 @@ def run_trial(
     lengths: Sequence[int],
     stop: StopRule | None = None,
     ended: Sequence[TrialRecord] = (),
+    clock: Callable[[Architecture], float] | None = None,
     listener: Listener | None = None,
 ) -> TrialRecord:
     """Trains what was asked for, tells, and returns the record. `stop` compares with the trials that have `ended`.
+
+    Where there is a `clock`, it measures the latency first, in milliseconds, while the device is idle.
 
     Raises:
         StudyError: the study cannot keep what was trained; the trial is put back.
@@ -100,12 +105,16 @@ def run_trial(
     measures: dict[str, float] = {}
     stopped = False
     try:
+        if clock:
+            measures = {LATENCY_KEY: clock(record.architecture)}
+            record = replace(record, measures=measures)
+            start = time.perf_counter()  # what measuring took is no part of the training
         told: dict[str, Any] = {"epochs": record.length or lengths[-1]} if len(lengths) > 1 else {}
         if record.seed is not None:
             told |= {"seed": record.seed, "checkpoint": study.checkpoint_file(record)}
         result = evaluate(record.architecture, report, **{key: told[key] for key in told if takes(evaluate, key)})
         reached = _checked(getattr(result, "accuracy", result))
-        measures = _measures(result, study.config.space)
+        measures = {**_measures(result, study.config.space), **measures}
         if record.length in (None, lengths[-1]):
             _keep_artifacts(result, study, record)
         accuracy, reason = reached, None

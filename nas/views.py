@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nas.axes import LATENCY
 from nas.confirmed import confirmations
 from nas.confirmed_tables import confirmed_table
 from nas.figures import front_numbers
@@ -111,6 +112,7 @@ class PlainView(_Progress):
             f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
             *([f"after {record.length} epochs"] if record.state == SHORT else []),
+            *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
             f"{count_text(record.flops)} FLOPs",
             record.name,
             duration_text(record.seconds or 0.0),

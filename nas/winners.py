@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from nas.axes import FLOPS, PARAMS, Axis
+from nas.axes import FLOPS, LATENCY, PARAMS, Axis, usual_axis
 from nas.chance import chance_difference
 from nas.confirmed import Confirmed, confirmed
 from nas.errors import ExportError, InvalidValue, NasError
@@ -17,17 +17,9 @@ from nas.trained import Trained
 from nas.units import parse_count
 from nas.validation import real
 
-__all__ = ["LATENCY", "Choice", "Wanted", "choose", "choose_from", "trained_weights", "with_latency"]
+__all__ = ["Choice", "Wanted", "choose", "choose_from", "trained_weights", "with_latency"]
 
 MOST_MEASURED = 100
-LATENCY = Axis(
-    "latency (ms)",
-    "latency",
-    "latency of one image (ms)",
-    "ms for one image",
-    lambda record: record.measures.get("latency (ms)"),
-    "{:.3g}".format,
-)
 
 
 class Wanted(NamedTuple):
@@ -88,6 +80,7 @@ def choose(study: Study, wanted: Wanted, *, device: str = AUTO) -> Choice:
         records,
         found,
         images=study.config.validation_images,
+        axis=usual_axis(records),
         limits=limits,
         min_accuracy=wanted.min_accuracy,
         at_knee=wanted.knee,

@@ -5,8 +5,9 @@ import pytest
 
 import nas
 from nas import NasError, SearchSpace
+from nas.axes import LATENCY
 from nas.confirming import confirm
-from nas.winners import LATENCY, Wanted, choose, trained_weights, with_latency
+from nas.winners import Wanted, choose, trained_weights, with_latency
 from tests.conftest import TINY, Ran
 
 
