@@ -133,7 +133,9 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
         page.get_by_role("button", name="Download live-trial").click()
     bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
     names = {Path(name).name: name for name in bundle.namelist()}
-    assert set(names) == {"architecture.yaml", "model.safetensors"}
+    assert {"model.py", "model.onnx", "model.pt2", "model.safetensors", "MODEL_CARD.md", "verification.json"} <= set(
+        names
+    )
     bundle.extractall(tmp_path / "taken")
     architecture = nas.Architecture.from_yaml(tmp_path / "taken" / names["architecture.yaml"])
     import safetensors
