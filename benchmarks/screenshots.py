@@ -22,8 +22,9 @@ PAGES = {"front": "", "trials": "trials", "architecture": "architecture", "compa
 
 
 def main(runs: Path) -> None:
-    """Searches where that was not done yet, then photographs every page in light and in dark."""
+    """Searches and confirms where that was not done yet, then photographs every page in light and in dark."""
     study = nas.search("digits", trials=TRIALS, runs=runs, name=STUDY)
+    nas.confirm(study, seeds=3)
     front = study.front()
     compared = ",".join(str(front[place].trial) for place in (0, len(front) // 2, -1))
     PICTURES.mkdir(exist_ok=True)

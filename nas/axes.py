@@ -30,6 +30,11 @@ class Axis:
         """An amount as people write it: `12.4 M FLOPs`, `3m 05s of training`."""
         return f"{self.write(amount)} {self.noun}"
 
+    @property
+    def tick_format(self) -> str:
+        """For plotly: counts with a prefix as in 200k; whatever has its own unit without, as 0.2 ms is not 200m ms."""
+        return "~s" if self.write is count_text else "~r"
+
 
 FLOPS = Axis("flops", "FLOPs", "FLOPs per image (multiply–adds)", "FLOPs", lambda record: record.flops)
 PARAMS = Axis("params", "parameters", "parameters", "parameters", lambda record: record.params)

@@ -142,7 +142,7 @@ def front_figure(
     points.add("selected", chosen, color=VERMILION, size=19, symbol="circle-open", line=3)
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title=html.escape(axis.title), type="log" if log else "linear", tickformat="~s")
+    figure.update_xaxes(title=html.escape(axis.title), type="log" if log else "linear", tickformat=axis.tick_format)
     if log:
         figure.update_xaxes(dtick="D2")
     figure.update_yaxes(title="validation accuracy", **SHARES)
