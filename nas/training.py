@@ -23,8 +23,9 @@ from nas.batches import DeviceImages
 from nas.checkpoint import Checkpoint, Progress
 from nas.cost import cost
 from nas.data import ImageData
-from nas.errors import InvalidValue, TrainingFailed, WeightsError
-from nas.machine import AUTO, DEVICES
+from nas.errors import TrainingFailed, WeightsError
+from nas.latency import device_of
+from nas.machine import AUTO
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 from nas.trainer import ALONE, Loader, Team, bare_trainer, in_half, quiet_lightning
@@ -81,10 +82,7 @@ def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: flo
     Raises:
         InvalidValue: `device` is not one of `DEVICES`, or there is no CUDA device.
     """
-    if device not in DEVICES:
-        raise InvalidValue(f"device={device!r}: must be one of {', '.join(DEVICES)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
+    device_of(device)  # refuses what is not there
     with quiet_lightning():
         chosen = bare_trainer(device, epochs=1).strategy.root_device
     streamed = not _fits(data, chosen, share)
