@@ -81,12 +81,18 @@ class _Progress:
         return trainings_spent(self.records.values(), self.epochs)
 
     def seconds_left(self) -> float | None:
-        """From the mean time of what was trained here; None before the first trial has ended."""
+        """From the mean time of what was trained here, or of its epochs; None before the first epoch has ended."""
         if not self.ended_here:
-            return None
+            begun = self.share()
+            so_far = time.monotonic() - self.started
+            return max(so_far * ((self.total - self.finished) / begun - 1), 0.0) if begun else None
         mean = (self.last_end - self.started) / self.ended_here
         since = time.monotonic() - self.last_end
         return max(mean * (self.total - self.finished) - since, 0.0)
+
+    def share(self) -> float:
+        """How many full trainings the epochs so far of the running trials count for."""
+        return sum(len(record.curve) for record in self.running.values()) / self.epochs
 
 
 class PlainView(_Progress):
@@ -158,7 +164,7 @@ class LiveView(_Progress):
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
             Text(f"{amount_text(self.finished)} of {self.total} trials"),
-            ProgressBar(total=self.total, completed=min(self.finished + self._share(), self.total), width=30),
+            ProgressBar(total=self.total, completed=min(self.finished + self.share(), self.total), width=30),
             Text(f"{duration_text(time.monotonic() - self.started)} so far"),
             Text(f"about {duration_text(left)} left" if left is not None else ""),
         )
@@ -180,11 +186,9 @@ class LiveView(_Progress):
     def _table(self, rows: int) -> RenderableType:
         records = list(self.records.values())
         if any(record.seed is not None for record in records):
-            return confirmed_table(confirmations([], records, {})[-rows:], title="Trained so far")
+            members = confirmations([], records, {})[-rows:]
+            return confirmed_table(members, title="Trained so far") if members else Text("")
         return front_table(records, rows=rows, title="The front so far")
-
-    def _share(self) -> float:
-        return sum(len(record.curve) for record in self.running.values()) / self.epochs
 
     def _running_lines(self, running: Sequence[TrialRecord]) -> RenderableType:
         if not running:

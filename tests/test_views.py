@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,25 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split("about ")[-1] for line in lines[1:4]] == ["30s left", "20s left", "10s left"]
     assert "left" not in lines[4]
+
+
+def test_before_a_training_has_ended_its_epochs_tell_how_long_is_left(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("nas.views.time.monotonic", lambda: now[0])
+    view = PlainView(Console(file=io.StringIO(), width=200))
+    left: list[float | None] = []
+
+    def evaluate(architecture: nas.Architecture, report: Callable[[int, float], None]) -> float:
+        for epoch in (1, 2):
+            now[0] += 5
+            report(epoch, 0.5)
+            left.append(view.seconds_left())
+        return 0.5
+
+    nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
+    assert left[:2] == [25.0, 20.0]  # of three trainings of two epochs of five seconds
 
 
 def test_sparkline_spans_lowest_to_highest() -> None:
