@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,10 @@ class Architecture:
     def to_yaml(self) -> str:
         """YAML text that begins with the name as a comment."""
         return f"# {self.name}\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    def alike(self, other: "Architecture") -> bool:
+        """Whether they differ in nothing but the number of classes, which is the images'."""
+        return replace(self, classes=other.classes) == other
 
     @cached_property
     def key(self) -> str:

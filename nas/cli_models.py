@@ -69,9 +69,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option("--seed", type=int, metavar="S", help="Of the splits of a file's images; by default 0.")
 @click.option(
     "--logger",
-    type=click.Choice(["tensorboard", "csv", "none"]),
     default="none",
     show_default=True,
+    metavar="tensorboard|csv|none",
     help="Also write the curves to the study's folder, as they grow.",
 )
 @device_option

@@ -10,7 +10,7 @@ from nas import pareto
 from nas.architecture import Architecture
 from nas.luck import front_probability
 from nas.records import COMPLETE, TrialRecord
-from nas.samplers import QUEUED
+from nas.storage import QUEUED
 from nas.studies import list_repetitions
 from nas.study import Study
 from nas.units import percent_text
@@ -24,6 +24,7 @@ __all__ = [
     "confirmed",
     "front_rows",
     "holds_repetitions",
+    "repetitions_of",
 ]
 
 TESTED = "tested"
@@ -154,12 +155,17 @@ class Confirmed:
 
     def of(self, architecture: Architecture) -> Confirmation | None:
         """What is known of an architecture; its number of classes is that of the images."""
-        return next((each for each in self.members if each.record.architecture.stages == architecture.stages), None)
+        return next((each for each in self.members if each.record.architecture.alike(architecture)), None)
 
 
 def holds_repetitions(study: Study) -> bool:
     """Whether the trials of a study are trainings of settled architectures on several seeds, and no search."""
     return (study.attribute("plan") or {}).get("sampler") == QUEUED
+
+
+def repetitions_of(study: Study) -> dict[int, str]:
+    """By their epochs, the names of the studies that hold a study's repeated trainings; they lie in its folder."""
+    return list_repetitions(study.name, study.folder, database=study.optuna_study._storage if study.storage else None)
 
 
 def confirmed(study: Study) -> Confirmed | None:
@@ -180,7 +186,7 @@ def _repetitions(study: Study) -> list[Study]:
     """The studies that hold repeated trainings, the longest trainings first."""
     if holds_repetitions(study):
         return [study]
-    found = list_repetitions(study.name, study.folder, storage=study.storage)
+    found = repetitions_of(study)
     names = [found[epochs] for epochs in sorted(found, reverse=True)]
     return [Study.open(name, study.folder, storage=study.storage) for name in names]
 

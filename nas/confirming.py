@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.configuration import StudyConfig
-from nas.confirmed import TESTED, Confirmed, confirmed
+from nas.confirmed import TESTED, Confirmed, confirmed, repetitions_of
 from nas.data import ImageData
 from nas.errors import DataError, StudyError
 from nas.joining import images_of
@@ -13,7 +13,7 @@ from nas.machine import AUTO
 from nas.records import TrialRecord
 from nas.repeating import repeat
 from nas.staffing import Staffing
-from nas.studies import list_repetitions, repetitions_name
+from nas.studies import repetitions_name
 from nas.study import Study
 from nas.trial import Evaluate, Listener
 from nas.validation import integer
@@ -61,7 +61,7 @@ def confirm(
     staffing = Staffing(**hands)
     if test and evaluate is not None:
         raise DataError("test: with one's own evaluate, the test images are one's own to measure on")
-    images = _images(study.config, data, evaluate)
+    images = images_of(study.config, data) if evaluate is None else None
     repeat_trials(
         study,
         chosen,
@@ -96,9 +96,8 @@ def repeat_trials(
     """Trains the architectures of these trials on each seed, in the study of repetitions of so many epochs."""
     config = study.config
     recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
-    known = list_repetitions(study.name, study.folder, storage=study.storage)
     return repeat(
-        known.get(recipe.epochs, repetitions_name(study.name, recipe.epochs)),
+        repetitions_of(study).get(recipe.epochs, repetitions_name(study.name, recipe.epochs)),
         study.folder,
         StudyConfig(config.space.with_changes(recipe=recipe), config.data, config.seed),
         points=[config.space.point(record.architecture) for record in chosen],
@@ -109,12 +108,6 @@ def repeat_trials(
         staffing=staffing,
         listener=listener,
     )
-
-
-def _images(config: StudyConfig, data: Any, evaluate: Evaluate | None) -> ImageData | None:
-    if evaluate is not None:
-        return None
-    return data if isinstance(data, ImageData) else images_of(config, data)
 
 
 def _test(found: Confirmed, images: ImageData, *, device: str = AUTO) -> None:

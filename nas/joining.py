@@ -16,12 +16,13 @@ from nas.loading import load_data
 from nas.loop import run
 from nas.machine import AUTO
 from nas.plan import SearchPlan
+from nas.recipe import Recipe
 from nas.space import SearchSpace
 from nas.study import Study
 from nas.trial import Evaluate, Listener, Report, is_out_of_memory
 from nas.turns import alone, beside_others
 
-__all__ = ["images_of", "join", "our_training"]
+__all__ = ["as_evaluate", "images_of", "join", "our_training"]
 
 
 def join(
@@ -63,7 +64,7 @@ def join(
             "a time: its search has one worker, and takes no others"
         )
     if evaluate is None:
-        images = data if isinstance(data, ImageData) else images_of(config, data)
+        images = images_of(config, data)
         evaluate = our_training(images, config.space, seed=config.seed, device=device, share=share)
     with study.attending():
         return run(study, evaluate, plan, deadline=deadline, listener=listener)
@@ -72,9 +73,13 @@ def join(
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
     """A study's images, split as they were when it was begun; `data` says where they are now, if elsewhere.
 
+    An `ImageData` is taken as it is: it was split already.
+
     Raises:
         DataError: they cannot be had, or are others now.
     """
+    if isinstance(data, ImageData):
+        return data
     source = data if data is not None else config.data["source"]
     if source in ("arrays", "evaluate"):
         raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
@@ -99,18 +104,22 @@ def our_training(
     from nas.training import on_device, train
 
     data = on_device(images, space.recipe, device, share=share)
-    place = str(data.device)
+    return as_evaluate(train, data, space.recipe, seed=seed, place=str(data.device))
+
+
+def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: int, place: str) -> Evaluate:
+    """A training of the shape of `nas.training.train`, on these data on the device of that name, as trials call it."""
 
     def training(
         architecture: Architecture,
         report: Report,
         *,
-        epochs: int = space.recipe.epochs,
+        epochs: int = recipe.epochs,
         seed: int = seed,
         checkpoint: Path | None = None,
     ) -> Any:
-        recipe = replace(space.recipe, epochs=epochs)
-        attempt = partial(train, architecture, data, recipe, seed=seed, report=report, checkpoint=checkpoint)
+        told = replace(recipe, epochs=epochs)
+        attempt = partial(train, architecture, data, told, seed=seed, report=report, checkpoint=checkpoint)
         return alone_if_needed(attempt, place)
 
     return training

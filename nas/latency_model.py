@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from nas.architecture import Architecture
 from nas.cost import LayerCost, cost
@@ -105,6 +104,8 @@ def _of_layer(layer: LayerCost, architecture: Architecture) -> Iterator[tuple[st
 
 def _terms(table: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
     """Non-negative terms with the least sum of squared relative errors."""
+    from scipy.optimize import nnls  # which takes longer to import than a front to be shown
+
     relative = table / taken[:, None]
     scale = np.maximum(relative.max(axis=0), 1e-300)
     return np.asarray(nnls(relative / scale, np.ones(len(taken)))[0] / scale)

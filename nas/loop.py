@@ -12,9 +12,10 @@ from nas.growth import is_settled
 from nas.machine import AUTO
 from nas.plan import SearchPlan
 from nas.records import RUNNING, TrialRecord, trainings_spent
-from nas.samplers import QUEUED, SpaceExhausted
+from nas.samplers import SpaceExhausted
 from nas.space import SearchSpace
 from nas.stopwatch import known_model, latency_on
+from nas.storage import QUEUED
 from nas.strategy import Strategy
 from nas.study import Study
 from nas.trial import Evaluate, Listener, run_trial

@@ -15,10 +15,10 @@ class SearchPlan:
     """What `nas.search` was asked for beyond the study's configuration, once it is settled.
 
     `trials`: the study is to spend the epochs of so many full trainings. `lengths` are those of the schedules,
-    ascending; `sampler` is one of `nas.samplers.SAMPLERS`, or `QUEUED`: only what was put into the study beforehand is
-    trained. `eta` is the share by which rank promotes, for samplers that choose no lengths themselves; `stopping` is
-    one of `nas.searching.STOPPING`. `patience`: end once the epochs of so many full trainings have hardly raised the
-    hypervolume. `prior` are trainings of an earlier study to learn from.
+    ascending; `sampler` is one of `nas.samplers.SAMPLERS`, or `nas.storage.QUEUED`: only what was put into the study
+    beforehand is trained. `eta` is the share by which rank promotes, for samplers that choose no lengths themselves;
+    `stopping` is one of `nas.searching.STOPPING`. `patience`: end once the epochs of so many full trainings have hardly
+    raised the hypervolume. `prior` are trainings of an earlier study to learn from.
     """
 
     trials: int

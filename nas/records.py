@@ -11,8 +11,6 @@ from nas import pareto
 from nas.architecture import Architecture
 from nas.configuration import BY_FLOPS
 from nas.cost import Cost, cost
-from nas.errors import StudyError
-from nas.units import count_text
 from nas.workers import is_alive
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "Outcome",
     "SearchState",
     "TrialRecord",
-    "best_of",
     "front_of",
     "knee_of",
     "trainings_spent",
@@ -254,21 +251,3 @@ def knee_of(
     """The member of a front beyond which more cost buys little, on accuracy against the logarithm of the cost."""
     at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))
     return front[at] if at is not None else None
-
-
-def best_of(records: Sequence[TrialRecord], *, max_flops: int | None = None) -> TrialRecord:
-    """The most accurate complete trial of at most `max_flops`; of equally accurate ones that which costs least.
-
-    Raises:
-        StudyError: there is none; the line says how few FLOPs the smallest one has.
-    """
-    members = front_of(records) if max_flops is None else front_of(records, by=attrgetter("flops"))
-    if not members:
-        raise StudyError("the study has no complete trial yet")
-    affordable = [record for record in members if max_flops is None or record.flops <= max_flops]
-    if not affordable:
-        least = members[0].flops
-        raise StudyError(
-            f"max_flops={max_flops}: no complete trial is that small; the smallest has {least} ({count_text(least)})"
-        )
-    return affordable[-1]

@@ -9,11 +9,10 @@ from nas.data import ImageData
 from nas.errors import InvalidValue
 from nas.plan import SearchPlan
 from nas.records import COMPLETE, RUNNING, WAITING
-from nas.samplers import QUEUED
 from nas.searching import carry_out
 from nas.space import Params, SearchSpace
 from nas.staffing import Staffing
-from nas.storage import LARGEST_SEED, SEED
+from nas.storage import LARGEST_SEED, QUEUED, SEED
 from nas.study import Study
 from nas.together import equal_shares, shared_training
 from nas.trial import Evaluate, Listener, takes

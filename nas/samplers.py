@@ -16,9 +16,9 @@ from nas.front_sampler import FrontSampler, Seen
 from nas.space import Params, SearchSpace
 from nas.storage import LENGTH, distributions
 
-__all__ = ["FRONT", "QUEUED", "SAMPLERS", "Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
+__all__ = ["FRONT", "SAMPLERS", "Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
 
-FRONT, QUEUED = "front", "queued"
+FRONT = "front"
 _OPTUNAS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),

@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST_SEED",
     "LENGTH",
     "NOT_PROPOSED",
+    "QUEUED",
     "SEED",
     "distributions",
     "open_storage",
@@ -35,6 +36,8 @@ SEED = "seed"
 """The parameter of a trial whose architecture is trained on several seeds; a search has none."""
 NOT_PROPOSED = "not_proposed"
 """The reason of a trial that ended before its architecture was known; it is none of ours."""
+QUEUED = "queued"
+"""The sampler, by name, of a plan by which only what was put into the study beforehand is trained."""
 LARGEST_SEED = 2**32 - 1
 STATES = {
     TrialState.COMPLETE: COMPLETE,

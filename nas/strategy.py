@@ -11,7 +11,8 @@ from nas.front_sampler import FrontSampler, Seen
 from nas.latency_model import LatencyModel
 from nas.plan import SearchPlan
 from nas.records import COMPLETE, RUNNING, SHORT, TrialRecord
-from nas.samplers import FRONT, QUEUED, Queued, ValidSampler, front_sampler
+from nas.samplers import FRONT, Queued, ValidSampler, front_sampler
+from nas.storage import QUEUED
 from nas.study import Study
 
 __all__ = ["Strategy", "seen_of"]

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 
 from nas.storage import open_storage, storage_errors
 
@@ -29,15 +30,15 @@ def repetitions_name(study: str, epochs: int) -> str:
     return f"{study}.confirmed-{epochs}"
 
 
-def list_repetitions(study: str, folder: Path, *, storage: str | None) -> dict[int, str]:
+def list_repetitions(study: str, folder: Path, *, database: BaseStorage | None) -> dict[int, str]:
     """By their epochs, the names of the studies of repetitions in a study's folder, or of its in a database."""
-    if storage is None:  # the folder may have been copied, and so have another name than when they were begun
+    if database is None:  # the folder may have been copied, and so have another name than when they were begun
         names = [file.parent.name for file in folder.glob(f"*/{CONFIG_FILE}")]
     else:
         with storage_errors(study):
-            names = optuna.get_all_study_names(open_storage(Path(), storage))
+            names = optuna.get_all_study_names(database)
     matches = [match for name in names if (match := REPETITIONS.fullmatch(name))]
-    return {int(match[2]): match[0] for match in matches if storage is None or match[1] == study}
+    return {int(match[2]): match[0] for match in matches if database is None or match[1] == study}
 
 
 def _last_touched(config: Path) -> float:

@@ -38,7 +38,7 @@ def read_study(text: str | None, *, runs: str | Path = "runs", storage: str | No
     if storage is None and not Study.exists(name, runs):
         raise StudyError(f"{text}: no study '{name}' in {runs} has trainings of it; nas train {text} makes one")
     study = Study.open(name, runs, storage=storage)
-    if not any(record.architecture.stages == architecture.stages for record in study.records()):
+    if not any(record.architecture.alike(architecture) for record in study.records()):
         raise StudyError(f"{text}: the study '{name}' in {runs} is of another architecture")
     return study
 

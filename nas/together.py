@@ -13,7 +13,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.errors import TrainingFailed
-from nas.joining import alone_if_needed
+from nas.joining import as_evaluate
 from nas.loading import open_shared, save_shared
 from nas.machine import AUTO, cores
 from nas.processes import METHOD, prepare, visible_gpus
@@ -89,29 +89,9 @@ def shared_training(
     images: ImageData, space: SearchSpace, *, processes: int, seed: int, device: str = AUTO
 ) -> Evaluate:
     """As `nas.joining.our_training`, but each training is that of `train_together`."""
-
-    def training(
-        architecture: Architecture,
-        report: Report,
-        *,
-        epochs: int = space.recipe.epochs,
-        seed: int = seed,
-        checkpoint: Path | None = None,
-    ) -> Any:
-        attempt = partial(
-            train_together,
-            architecture,
-            images,
-            replace(space.recipe, epochs=epochs),
-            processes=processes,
-            device=device,
-            seed=seed,
-            report=report,
-            checkpoint=checkpoint,
-        )
-        return alone_if_needed(attempt, "cuda:0")  # as every worker, which sees one GPU alone, names its own
-
-    return training
+    train = partial(train_together, processes=processes, device=device)
+    # As every worker, which sees one GPU alone, names its own.
+    return as_evaluate(train, images, space.recipe, seed=seed, place="cuda:0")
 
 
 def train_together(

@@ -34,6 +34,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self.study: Study | None = None
+        self.headline = ""
         self.records: dict[int, TrialRecord] = {}
         self.total = 0
         self.running: dict[int, TrialRecord] = {}
@@ -43,6 +44,7 @@ class _Progress:
     def search_started(self, study: Study, trials: int) -> None:
         """Takes over what the study holds already."""
         self.study, self.total, self.started = study, trials, time.monotonic()
+        self.headline = headline(study)  # once: it reads the storage, and a screen is drawn several times a second
         self.records = {record.trial: record for record in study.records()}
 
     def trial_started(self, record: TrialRecord) -> None:
@@ -105,7 +107,7 @@ class PlainView(_Progress):
     def search_started(self, study: Study, trials: int) -> None:
         """Says what is searched."""
         super().search_started(study, trials)
-        self._say(headline(study))
+        self._say(self.headline)
         if self.finished:
             self._say(f"{amount_text(self.finished)} trials are there already; the study is to have {trials}")
 
@@ -173,7 +175,7 @@ class LiveView(_Progress):
         hidden = len(self.running) - len(shown)
         rows = max(3, self._console.height - 12 - max(1, len(shown)) - (hidden > 0))
         return Group(
-            Text(headline(self.study), style="bold"),
+            Text(self.headline, style="bold"),
             bar,
             *([Text(f"{failed} failed; nas trials says why", style="red")] if failed else []),
             self._running_lines(shown),

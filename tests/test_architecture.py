@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas import Architecture, NasError, fit_groups
+from nas import Architecture, Input, NasError, Stage, StemConv, fit_groups
 from tests.conftest import changed
 
 VALID: dict[str, Any] = {
@@ -123,3 +124,11 @@ def test_fit_groups_is_the_largest_divisor_not_above(mid: int, groups: int) -> N
     fitted = fit_groups(mid, groups)
     allowed = [divisor for divisor in range(1, mid + 1) if mid % divisor == 0 and divisor <= max(groups, 1)]
     assert fitted == max(allowed)
+
+
+def test_architectures_are_alike_whatever_their_number_of_classes() -> None:
+    one = Architecture(Input(3, 32), 10, (StemConv(8),), (Stage(1, 8, 2, 16),))
+    assert one.alike(replace(one, classes=100))
+    assert not one.alike(replace(one, stem=(StemConv(16),)))
+    assert not one.alike(replace(one, input=Input(1, 32)))
+    assert not one.alike(replace(one, stages=(Stage(1, 8, 4, 16),)))

@@ -22,7 +22,8 @@ from nas.growth import history
 from nas.joining import join
 from nas.latency import Latency
 from nas.luck import contenders
-from nas.records import LATENCY_KEY, TrialRecord, best_of, front_of
+from nas.picking import Limit, pick
+from nas.records import LATENCY_KEY, TrialRecord, front_of
 from nas.stopwatch import SAMPLE, known_model, latency_on, measure_front, sampled
 from nas.winners import Wanted, choose
 from tests.conftest import Ran, formula
@@ -191,7 +192,9 @@ def test_all_that_compares_costs_compares_latencies(tiny: SearchSpace) -> None:
     few, many = record(0, tiny, 0.8, 9.0), record(439, tiny, 0.9, 3.0)
     assert few.flops < many.flops
     assert front_of([few, many]) == front_numbers([few, many]).front == [many]
-    assert best_of([few, many], max_flops=few.flops) == few
+    small = pick([few, many], LATENCY, [Limit("max_flops", FLOPS, few.flops)])
+    assert small is not None
+    assert small.record == few
     assert usual_axis([few]) is axes_of([few])[LATENCY_KEY] is LATENCY
     assert usual_axis([replace(few, objective="flops")]) is usual_axis([]) is FLOPS
     assert contenders([few, many], 10_000) == [many]
