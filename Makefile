@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test check dashboard bench bench-search screenshots clean
+.PHONY: demo test test-faults check dashboard bench bench-search screenshots clean
 
 demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two cores
 	$(BIN)/nas search digits --study demo --trials 24
 
 test: $(INSTALLED)   ## all tests, without the network
 	$(BIN)/python -m pytest
+
+test-faults: $(INSTALLED)   ## the tests of kills, torn files, full disks and bad input, with the long ones
+	$(BIN)/python -m pytest tests/faults -m "long or not long"
 
 check: $(INSTALLED)   ## format, lint and strict types
 	$(BIN)/ruff format --check .

@@ -27,7 +27,7 @@ def show(seen: live.Snapshot) -> None:
     left, right = st.columns([1, 1.15], gap="large")
     with left:
         panel.facts(seen, record)
-        panel.drawing(record, "drawing")
+        panel.drawing(seen, record, "drawing")
         _downloads(seen, record)
         st.markdown("**How it learned**")
         panel.curve(seen, [record], "curve")
@@ -35,7 +35,7 @@ def show(seen: live.Snapshot) -> None:
     with right:
         st.markdown("**What each part costs**")
         words = f"FLOPs and parameters of trial {record.trial} for each part, by kind of layer"
-        chart.chart(cost_figure(record.architecture), "cost", alt=words, bare=True)
+        chart.chart(seen.shared(_cost, record.trial), "cost", alt=words, bare=True)
         _confusion(seen, record)
 
 
@@ -70,17 +70,27 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
 
 def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
     """The same network without groups, where it was trained: what groups bought."""
-    dense = [
+    twin = seen.shared(_find_twin, record.trial)
+    if twin is not None:
+        st.markdown("**Without groups**")
+        st.caption(verdict(record, twin, seen.images))
+
+
+def _find_twin(seen: live.Snapshot, trial: int) -> TrialRecord | None:
+    record = seen.of(trial)
+    dense = (
         other
         for other in seen.records
         if other.state == record.state == COMPLETE
         and other.trial != record.trial
         and all(stage.groups == 1 for stage in other.architecture.stages)
         and all(change.split(":")[0].endswith("groups") for change in difference(record, other))
-    ]
-    if dense:
-        st.markdown("**Without groups**")
-        st.caption(verdict(record, dense[0], seen.images))
+    )
+    return next(dense, None)
+
+
+def _cost(seen: live.Snapshot, trial: int) -> chart.Ready:
+    return chart.ready(cost_figure(seen.of(trial).architecture))
 
 
 def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
@@ -95,7 +105,7 @@ def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
         st.caption("No confusion matrix was recorded for this trial.")
         return
     figure = confusion_figure(matrix, classes)
-    chart.chart(figure, "confusion", alt=f"confusion matrix over {len(classes)} classes", bare=True)
+    chart.chart(chart.ready(figure), "confusion", alt=f"confusion matrix over {len(classes)} classes", bare=True)
     shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
     st.dataframe(
         {"class": list(classes), "images": matrix.sum(axis=1), "accuracy": shares},

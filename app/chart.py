@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -15,8 +15,21 @@ _component = st.components.v2.component(
 )
 
 
+class Ready(NamedTuple):
+    """A figure as a browser takes it, to be made once and shown to many; `empty` is one without data."""
+
+    json: str
+    height: int
+    empty: bool
+
+
+def ready(figure: Any) -> Ready:
+    """Writes a plotly figure out."""
+    return Ready(figure.to_json(), figure.layout.height, not figure.data)
+
+
 def chart(
-    figure: Any, key: str, *, alt: str, on_pick: Callable[[list[int]], None] | None = None, bare: bool = False
+    figure: Ready, key: str, *, alt: str, on_pick: Callable[[list[int]], None] | None = None, bare: bool = False
 ) -> None:
     """Shows a figure; `alt` says in words what is to be seen.
 
@@ -30,8 +43,8 @@ def chart(
             on_pick([int(trial) for trial in trials])
 
     _component(
-        data={"figure": figure.to_json(), "alt": alt, "picks": on_pick is not None, "bare": bare},
+        data={"figure": figure.json, "alt": alt, "picks": on_pick is not None, "bare": bare},
         key=key,
-        height=figure.layout.height,
+        height=figure.height,
         on_picked_change=picked,
     )

@@ -47,12 +47,17 @@ def show(seen: live.Snapshot) -> None:
         panel.curve(seen, records, "compared-curves")
     with right:
         st.markdown(f"**As multiples of trial {records[0].trial}**")
-        chart.chart(ratio_figure(records), "ratios", alt="costs and error as multiples of the first trial's", bare=True)
+        chart.chart(
+            chart.ready(ratio_figure(records)),
+            "ratios",
+            alt="costs and error as multiples of the first trial's",
+            bare=True,
+        )
     st.markdown("**Drawn**")
     for place, record in zip(st.columns(len(records)), records, strict=True):
         with place:
             st.caption(f"Trial {record.trial}")
-            panel.drawing(record, f"drawn-{record.trial}")
+            panel.drawing(seen, record, f"drawn-{record.trial}")
 
 
 def _table(seen: live.Snapshot, records: list[TrialRecord]) -> None:

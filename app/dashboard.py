@@ -1,6 +1,7 @@
 """The dashboard's frame: which study, which page, how the search stands. It reads; numbers are computed in `nas`."""
 
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,7 @@ import selection
 import streamlit as st
 import trials_page
 
-from nas.axes import axes_of
 from nas.errors import NasError
-from nas.progress import seconds_left
-from nas.records import trainings_spent
 from nas.units import amount_text, duration_text
 
 PAGES = {
@@ -33,7 +31,7 @@ PAGES = {
     "export": ("Export", ":material/deployed_code_update:", export_page.show),
 }
 STYLE = """<style>
-.stMainBlockContainer { padding: 3.4rem 2.5rem 2rem; }
+.stMainBlockContainer { padding: 3.9rem 2.5rem 2rem; }
 [data-testid="stMetricValue"] { font-size: 1.45rem; }
 [data-testid="stMetricLabel"] p { font-size: 0.82rem; }
 </style>"""
@@ -41,6 +39,7 @@ STYLE = """<style>
 
 def main() -> None:
     """Reads what is chosen and the study, then runs the page."""
+    began = time.monotonic()
     st.set_page_config(page_title="nas", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
     st.html(STYLE)
     place = live.place_from(sys.argv)
@@ -54,7 +53,7 @@ def main() -> None:
         problem = partial(messages.no_study, place, names, asked)
         if asked in names:
             seen = live.snapshot(str(asked), place)
-            if selection.current().axis not in (None, *axes_of(seen.records)):
+            if selection.current().axis not in (None, *seen.axes):
                 selection.choose(axis=None)
     except NasError as error:
         problem = partial(messages.calm, "The study cannot be read", str(error))
@@ -68,7 +67,7 @@ def main() -> None:
         sidebar(names, seen, pages)
     selection.write_url()
     page.run()
-    live.watch(seen, selection.current().study, place)
+    live.watch(seen, selection.current().study, place, began=began)
 
 
 def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any]) -> None:
@@ -91,10 +90,9 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     if seen is None:
         return
     config = seen.study.config
-    finished = trainings_spent(seen.records, config.space.recipe.epochs)
     if seen.search is not None:
-        total = max(seen.search.trials, int(finished))  # the last training may cost more than was left
-        st.progress(min(1.0, finished / total), text=f"{amount_text(finished)} of {amount_text(total)} trials")
+        total = max(seen.search.trials, int(seen.spent))  # the last training may cost more than was left
+        st.progress(min(1.0, seen.spent / total), text=f"{amount_text(seen.spent)} of {amount_text(total)} trials")
     for line in standing(seen):
         st.caption(line)
     source = str(config.data.get("source", ""))
@@ -121,7 +119,7 @@ def standing(seen: live.Snapshot) -> list[str]:
         return [
             f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."
         ]
-    left = seconds_left(seen.records, seen.search, seen.study.config.space.recipe.epochs)
+    left = seen.seconds_left
     now = ", ".join(f"trial {record.trial} (epoch {len(record.curve)})" for record in seen.running)
     return [f":green[●] training {now}" if now else ":green[●] searching"] + (
         [f"about {duration_text(left)} left"] if left is not None else []

@@ -5,7 +5,9 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
+from ipaddress import ip_address
 from pathlib import Path
 
 import live
@@ -15,18 +17,19 @@ import selection
 import streamlit as st
 
 from nas.formats import FILES, FORMATS
-from nas.picking import Limit
 from nas.records import COMPLETE
-from nas.winners import choose_from, trained_weights
+from nas.winners import trained_weights
+
+_exporting = threading.Lock()
+"""One export at a time: each is a process with torch, and many people may press the button."""
 
 
 def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    axis, budget = selection.axis_for(seen.records), selection.current().budget
-    limits = [Limit("budget", axis, budget)] if budget is not None else []
-    choice = choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
+    axis = selection.axis_for(seen.records, seen.axes)
+    choice = seen.shared(panel.picked, axis.key, selection.current().budget)
     opened = seen.find(selection.current().trial)
     picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
     fitting = opened.trial if opened is not None and opened.state == COMPLETE else picked
@@ -44,12 +47,7 @@ def show(seen: live.Snapshot) -> None:
     record = seen.find(trial)
     assert record is not None  # it was offered
     panel.facts(seen, record)
-    source = st.text_input(
-        "Where the images are now",
-        key=f"source of {seen.study.name}",
-        placeholder=str(seen.study.config.data.get("source", "")),
-        help="Only if they were moved since the search. They are needed to check that the files give the accuracy.",
-    )
+    source = _moved_images(seen)
     data = ["--data", source] if source else []
     formats = st.pills(
         "Formats",
@@ -68,7 +66,8 @@ def show(seen: live.Snapshot) -> None:
     kept = trained_weights(seen.study, trial).weights_file.is_file()
     if not kept:
         messages.calm(
-            "Nothing to export", "Its weights are not in the study's folder: deleted, or trained by one's own."
+            "Nothing to export",
+            "Its weights are not in the study's folder: deleted as others beat it, or trained by one's own.",
         )
     if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept or not formats):
         with st.spinner("Writing the files, loading each back in another process and comparing them …"):
@@ -81,17 +80,33 @@ def show(seen: live.Snapshot) -> None:
         else:
             st.success("Written, loaded back, compared.", icon=":material/check:")
             st.text(said)
+            # The study's name is not in the label, which is Markdown.
             name = f"{seen.study.name}-trial-{trial}.zip"
-            st.download_button(f"Download {name}", bundle, name, "application/zip", on_click="ignore")
+            st.download_button("Download the files", bundle, name, "application/zip", on_click="ignore")
     st.markdown("**The same in a terminal**")
     st.code(
         shlex.join(["nas", *command, "--out", f"{seen.study.name}-trial-{trial}"]), language="bash", wrap_lines=True
     )
 
 
+def _moved_images(seen: live.Snapshot) -> str:
+    """Where the study's images are now, if a person says so. Visitors from elsewhere name no folder of this machine."""
+    if not ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback:
+        return ""
+    return st.text_input(
+        "Where the images are now",
+        key=f"source of {seen.study.name}",
+        placeholder=str(seen.study.config.data.get("source", "")),
+        help="Only if they were moved since the search. They are needed to check that the files give the accuracy.",
+    )
+
+
 def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
-    """What `nas export` said, and its folder as a zip where it succeeded. In another process: it needs torch."""
-    with tempfile.TemporaryDirectory() as folder:
+    """What `nas export` said, and its folder as a zip where it succeeded. In another process: it needs torch.
+
+    It is written into a temporary folder, which is deleted again; `name` is the last part of a path alone.
+    """
+    with _exporting, tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(
             [sys.executable, "-m", "nas.cli", *command, "--out", str(out)], capture_output=True, text=True, check=False

@@ -7,13 +7,12 @@ import panel
 import selection
 import streamlit as st
 
-from nas.axes import Axis, axes_of, round_steps
+from nas.axes import Axis, round_steps
 from nas.confirmed_figures import add_confirmed
 from nas.figures import front_figure
-from nas.picking import Limit
-from nas.records import TrialRecord, front_of, knee_of, trainings_spent
+from nas.records import TrialRecord, front_of, knee_of
 from nas.units import amount_text, percent_text
-from nas.winners import Choice, choose_from
+from nas.winners import Choice
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
@@ -31,23 +30,15 @@ def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    axis = selection.axis_for(seen.records)
+    axis = selection.axis_for(seen.records, seen.axes)
     _headline(seen, axis)
     left, right = st.columns([1.6, 1], gap="medium")
     with left:
         logarithmic = _controls(seen, axis)
-        picked = _picked(seen, axis)
+        budget = selection.current().budget
+        picked = seen.shared(panel.picked, axis.key, budget)
         open_trial = seen.find(selection.current().trial)
-        figure = front_figure(
-            seen.records,
-            axis=axis,
-            images=seen.images,
-            log=logarithmic,
-            selected=_selected(open_trial),
-            budget=selection.current().budget,
-        )
-        if seen.confirmed is not None:
-            add_confirmed(figure, seen.confirmed.members, axis=axis)
+        figure = seen.shared(_figure, axis.key, budget, logarithmic, _selected(open_trial))
         words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
         chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
         st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
@@ -57,15 +48,35 @@ def show(seen: live.Snapshot) -> None:
         _beside(seen, picked, open_trial)
 
 
+def _figure(
+    seen: live.Snapshot, axis_key: str, budget: float | None, logarithmic: bool, selected: tuple[int, ...]
+) -> chart.Ready:
+    axis = seen.axes[axis_key]
+    figure = front_figure(
+        seen.records, axis=axis, images=seen.images, log=logarithmic, selected=selected, budget=budget
+    )
+    if seen.confirmed is not None:
+        add_confirmed(figure, seen.confirmed.members, axis=axis)
+    return chart.ready(figure)
+
+
+def _front(seen: live.Snapshot, axis_key: str) -> list[TrialRecord]:
+    return front_of(seen.records, by=seen.axes[axis_key].value)
+
+
+def _range(seen: live.Snapshot, axis_key: str) -> tuple[float, float]:
+    values = [value for record in seen.records if (value := seen.axes[axis_key].value(record)) is not None]
+    return min(values), max(values)
+
+
 def _headline(seen: live.Snapshot, axis: Axis) -> None:
-    front = front_of(seen.records, by=axis.value)
-    finished = trainings_spent(seen.records, seen.study.config.space.recipe.epochs)
-    total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > finished else ""
+    front = seen.shared(_front, axis.key)
+    total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > seen.spent else ""
     knee = knee_of(front, by=axis.value)
     at = f"{percent_text(knee.accuracy or 0.0)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
     panel.metrics(
         {
-            "trials finished": f"{amount_text(finished)}{total}",
+            "trials finished": f"{amount_text(seen.spent)}{total}",
             "on the front": str(len(front)),
             **_best(seen, front[-1]),
             "knee of the front": at,
@@ -82,7 +93,7 @@ def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
 
 def _controls(seen: live.Snapshot, axis: Axis) -> bool:
     """Axis, its scale, and the budget on it; whether the scale is logarithmic."""
-    axes, columns = axes_of(seen.records), st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
+    axes, columns = seen.axes, st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
     selection.show_in("axis", axis.key)
     columns[0].selectbox(
         "Cost",
@@ -92,27 +103,22 @@ def _controls(seen: live.Snapshot, axis: Axis) -> bool:
         on_change=lambda: selection.choose(axis=st.session_state["axis"], budget=None),
     )
     scale = columns[1].segmented_control("Scale", ["log", "linear"], default="log", required=True, key="scale")
-    values = [value for record in seen.records if (value := axis.value(record)) is not None]
-    if min(values) <= 0:
+    least, most = seen.shared(_range, axis.key)
+    if least <= 0:
         columns[2].caption("Some values are not positive: no log scale, and no budget.")
         return False
     budget = selection.current().budget
-    steps = {*round_steps(min(values), max(values)), *([budget] if budget is not None else [])}
+    steps = {*round_steps(least, most), *([budget] if budget is not None else [])}
     selection.show_in("budget", budget)
+    noun = messages.literal(axis.noun)  # it may be the name of what somebody's own training has measured
     columns[2].select_slider(
         "Budget",
         [*sorted(steps), None],
         key="budget",
-        format_func=lambda step: axis.text(step) if step is not None else "no limit",
+        format_func=lambda step: f"{axis.write(step)} {noun}" if step is not None else "no limit",
         on_change=lambda: selection.choose(budget=st.session_state["budget"], trial=None),
     )
     return scale != "linear"
-
-
-def _picked(seen: live.Snapshot, axis: Axis) -> Choice | None:
-    budget = selection.current().budget
-    limits = [Limit("budget", axis, budget)] if budget is not None else []
-    return choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
 
 
 def _beside(seen: live.Snapshot, picked: Choice | None, open_trial: TrialRecord | None) -> None:
@@ -150,9 +156,9 @@ def _beside(seen: live.Snapshot, picked: Choice | None, open_trial: TrialRecord 
     buttons[2].download_button(
         "YAML", record.architecture.to_yaml(), f"trial-{record.trial}.yaml", on_click="ignore", width="stretch"
     )
-    panel.drawing(record, "beside")
+    panel.drawing(seen, record, "beside")
     panel.curve(seen, [record], "beside-curve")
 
 
-def _selected(record: TrialRecord | None) -> list[int]:
-    return [record.trial] if record is not None else list(selection.current().compared)
+def _selected(record: TrialRecord | None) -> tuple[int, ...]:
+    return (record.trial,) if record is not None else selection.current().compared

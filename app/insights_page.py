@@ -17,8 +17,7 @@ def show(seen: live.Snapshot) -> None:
     """The page."""
     if messages.too_early(seen):
         return
-    space = seen.study.config.space
-    sample = insights.sample_of(seen.records, space)
+    sample = seen.shared(_sample)
     count = len(sample.accuracy)
     if not sample.choices:
         messages.calm("Nothing was chosen", "The space has one value for every field.")
@@ -31,7 +30,7 @@ def show(seen: live.Snapshot) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Which choice matters**")
-        chart.chart(insights.importance_figure(sample), "importance", alt="share of variance that each choice explains")
+        chart.chart(seen.shared(_importance), "importance", alt="share of variance that each choice explains")
         st.caption(
             "How much of the differences in accuracy each choice explains by itself (ω²): orange among all trials, "
             "where bigger is mostly better; blue among trials of equal FLOPs. Lines: the middle 80 % over random "
@@ -45,7 +44,7 @@ def show(seen: live.Snapshot) -> None:
         field = st.segmented_control(
             "field", fields, default=fields[0], required=True, key="field", label_visibility="collapsed"
         )
-        figure = insights.effects_figure(sample, field or fields[0])
+        figure = seen.shared(_effects, field or fields[0])
         chart.chart(figure, "effects", alt=f"points of accuracy at equal FLOPs by {field}")
         st.caption(
             "By how many points trials with this value are more accurate than trials of their FLOPs usually are, with "
@@ -53,8 +52,8 @@ def show(seen: live.Snapshot) -> None:
         )
     st.markdown("**Groups and width**")
     equal = st.toggle("at equal FLOPs", value=True, key="equal")
-    figure = insights.heat_map_figure(sample, space, equal_flops=equal)
-    if figure.data:
+    figure = seen.shared(_heat, equal)
+    if not figure.empty:
         chart.chart(figure, "heat", alt="mean accuracy by groups and width, a map for each stage")
         st.caption(
             "Mean of the trials in each cell; an empty cell was not tried, or groups do not divide the width. "
@@ -65,16 +64,41 @@ def show(seen: live.Snapshot) -> None:
             )
         )
     st.markdown("**How errors are distributed**")
-    _distribution(sample)
+    _distribution(seen, sample)
     st.markdown("**All choices at once**")
-    chart.chart(insights.parallel_figure(sample), "parallel", alt="each trial as a line through its choices")
+    chart.chart(seen.shared(_parallel), "parallel", alt="each trial as a line through its choices")
     st.caption(
         "A line is a trial; the warmer, the more accurate. Drag along an axis to keep only the lines through that part."
     )
     st.caption(CAVEAT)
 
 
-def _distribution(sample: insights.Sample) -> None:
+def _sample(seen: live.Snapshot) -> insights.Sample:
+    return insights.sample_of(seen.records, seen.study.config.space)
+
+
+def _importance(seen: live.Snapshot) -> chart.Ready:
+    return chart.ready(insights.importance_figure(seen.shared(_sample)))
+
+
+def _effects(seen: live.Snapshot, field: str) -> chart.Ready:
+    return chart.ready(insights.effects_figure(seen.shared(_sample), field))
+
+
+def _heat(seen: live.Snapshot, equal: bool) -> chart.Ready:
+    space = seen.study.config.space
+    return chart.ready(insights.heat_map_figure(seen.shared(_sample), space, equal_flops=equal))
+
+
+def _errors(seen: live.Snapshot, choice: str) -> chart.Ready:
+    return chart.ready(insights.error_distribution_figure(seen.shared(_sample), choice))
+
+
+def _parallel(seen: live.Snapshot) -> chart.Ready:
+    return chart.ready(insights.parallel_figure(seen.shared(_sample)))
+
+
+def _distribution(seen: live.Snapshot, sample: insights.Sample) -> None:
     choices = [choice for choice in sample.choices if choice.endswith(".groups")] or list(sample.choices)
     choice = st.segmented_control(
         "by",
@@ -85,8 +109,8 @@ def _distribution(sample: insights.Sample) -> None:
         label_visibility="collapsed",
         format_func=lambda name: name.replace("stage", "stage ").replace(".", " "),
     )
-    figure = insights.error_distribution_figure(sample, choice or choices[-1])
-    if not figure.data:
+    figure = seen.shared(_errors, choice or choices[-1])
+    if figure.empty:
         st.caption("Too few trials: no value has five yet.")
         return
     chart.chart(figure, "errors", alt=f"cumulative distribution of error by {choice}")

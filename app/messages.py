@@ -1,8 +1,10 @@
 """What a page says where there is nothing to show: what is the matter, and what to do. Never a traceback.
 
-Whatever comes from a study, a file or an error is shown by `st.text` and `st.code`, which know no Markdown and no HTML.
+Whatever comes from a study, a file or an error is shown by `st.text` and `st.code`, which know no Markdown and no HTML,
+or goes through `literal`; in figures through `nas.figures.plain`.
 """
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +24,14 @@ def calm(title: str, text: str, *, command: str | None = None) -> None:
         st.text(text)
         if command:
             st.code(command, language="bash")
+
+
+def literal(text: str) -> str:
+    """Text from data for where Streamlit reads Markdown, as in the steps of a slider: shown as it is.
+
+    What follows a mark is an invisible WORD JOINER, as dashes, emoji and icons are looked for after escapes were read.
+    """
+    return re.sub(r"([!-/:-@\[-`{-~])", "\\\\\\1\u2060", " ".join(text.split()))
 
 
 def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None:
@@ -53,7 +63,8 @@ def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
             f"This page needs {needed}; it fills by itself.",
         )
         if first.curve:
-            chart.chart(curves_figure([first]), "first", alt="accuracy of the first trial after each epoch", bare=True)
+            figure = chart.ready(curves_figure([first]))
+            chart.chart(figure, "first", alt="accuracy of the first trial after each epoch", bare=True)
     elif failed:
         reasons = ", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in failed).items())
         calm(

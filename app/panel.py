@@ -11,8 +11,10 @@ from nas.chance import wilson_interval
 from nas.confirmed import Confirmation
 from nas.drawing import drawing_figure
 from nas.figures import curves_figure
+from nas.picking import Limit
 from nas.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
+from nas.winners import Choice, choose_from
 
 MOST_OFFERED = 300
 
@@ -63,10 +65,21 @@ def _confirmed(member: Confirmation, *, epochs: int) -> None:
     st.caption("; ".join(sentences) + ".")
 
 
-def drawing(record: TrialRecord, key: str) -> None:
+def picked(seen: live.Snapshot, axis_key: str, budget: float | None) -> Choice | None:
+    """The trial to take under a budget, if any, on an axis; for `Snapshot.shared`."""
+    axis = seen.axes[axis_key]
+    limits = [Limit("budget", axis, budget)] if budget is not None else []
+    return choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
+
+
+def drawing(seen: live.Snapshot, record: TrialRecord, key: str) -> None:
     """The network from stem to classifier."""
     words = f"the network of trial {record.trial}, {record.name}: its layers from stem to classifier, groups as groups"
-    chart.chart(drawing_figure(record.architecture), key, alt=words, bare=True)
+    chart.chart(seen.shared(_drawn, record.trial), key, alt=words, bare=True)
+
+
+def _drawn(seen: live.Snapshot, trial: int) -> chart.Ready:
+    return chart.ready(drawing_figure(seen.of(trial).architecture))
 
 
 def curve(seen: live.Snapshot, records: list[TrialRecord], key: str) -> None:
@@ -76,7 +89,7 @@ def curve(seen: live.Snapshot, records: list[TrialRecord], key: str) -> None:
         st.caption("No accuracy was reported after any epoch.")
         return
     words = "validation accuracy after each epoch of trials " + ", ".join(str(record.trial) for record in learned)
-    chart.chart(curves_figure(learned, images=seen.images), key, alt=words, bare=True)
+    chart.chart(chart.ready(curves_figure(learned, images=seen.images)), key, alt=words, bare=True)
 
 
 def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord], bool]) -> list[int]:
@@ -90,8 +103,7 @@ def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord
 
 def label(seen: live.Snapshot, trial: int) -> str:
     """A trial in a list: number, name, accuracy, FLOPs."""
-    record = seen.find(trial)
-    if record is None:
+    if (record := seen.find(trial)) is None:
         return f"{trial}"
     result = percent_text(record.accuracy) if record.accuracy is not None else record.state
     return f"{trial} · {record.name} · {result} · {count_text(record.flops)}"

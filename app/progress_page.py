@@ -10,9 +10,9 @@ import panel
 import streamlit as st
 
 from nas.configuration import BY_FLOPS, BY_LATENCY
-from nas.growth import history
-from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure, seconds_left
-from nas.records import FAILED, trainings_spent
+from nas.growth import History, history
+from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
+from nas.records import FAILED
 from nas.stopwatch import known_model
 from nas.units import amount_text, duration_text
 
@@ -28,8 +28,7 @@ WITHIN = {
 
 def show(seen: live.Snapshot) -> None:
     """The page."""
-    model = known_model(seen.study)
-    past = history(seen.records, seen.study.config.space, bounds=model.bounds if model else None)
+    past = seen.shared(_past)
     _headline(seen)
     _workers(seen)
     _failures(seen)
@@ -48,33 +47,53 @@ def show(seen: live.Snapshot) -> None:
             label_visibility="collapsed",
         )
         words = f"hypervolume against {against}: {past.hypervolume[-1]:.1%} at the end"
-        chart.chart(hypervolume_figure(past, against or "epochs"), "hypervolume", alt=words)
+        chart.chart(seen.shared(_hypervolume, against or "epochs"), "hypervolume", alt=words)
         st.caption(HYPERVOLUME.format(*WITHIN[seen.study.config.objective]))
     with right:
         st.markdown("**Best accuracy for each range of FLOPs**")
-        chart.chart(bands_figure(past), "bands", alt="best accuracy so far in four ranges of FLOPs")
+        chart.chart(seen.shared(_bands), "bands", alt="best accuracy so far in four ranges of FLOPs")
     left, _ = st.columns(2, gap="large")
     with left:
         st.markdown("**Time of each trial**")
-        chart.chart(seconds_figure(past), "seconds", alt="training time of each trial against its FLOPs")
+        chart.chart(seen.shared(_seconds), "seconds", alt="training time of each trial against its FLOPs")
+
+
+def _past(seen: live.Snapshot) -> History:
+    model = known_model(seen.study)
+    return history(seen.records, seen.study.config.space, bounds=model.bounds if model else None)
+
+
+def _hypervolume(seen: live.Snapshot, against: str) -> chart.Ready:
+    return chart.ready(hypervolume_figure(seen.shared(_past), against))
+
+
+def _bands(seen: live.Snapshot) -> chart.Ready:
+    return chart.ready(bands_figure(seen.shared(_past)))
+
+
+def _seconds(seen: live.Snapshot) -> chart.Ready:
+    return chart.ready(seconds_figure(seen.shared(_past)))
+
+
+def _counts(seen: live.Snapshot) -> tuple[Counter[str], float | None, int]:
+    """The trials by state, the median time of one, and the epochs of all."""
+    states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
+    times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
+    return states, median(times) if times else None, sum(len(record.curve) for record in seen.records)
 
 
 def _headline(seen: live.Snapshot) -> None:
-    states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
-    epochs = seen.study.config.space.recipe.epochs
-    finished = trainings_spent(seen.records, epochs)
-    times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
-    left = seconds_left(seen.records, seen.search, epochs)
-    total = seen.search.trials if seen.search else finished
+    states, usual, epochs = seen.shared(_counts)
+    total, left = seen.search.trials if seen.search else seen.spent, seen.seconds_left
     panel.metrics(
         {
-            "trials finished": f"{amount_text(finished)} of {amount_text(max(total, int(finished)))}",
-            "median time of a trial": duration_text(median(times)) if times else "–",
-            "epochs trained": f"{sum(len(record.curve) for record in seen.records):,}",
+            "trials finished": f"{amount_text(seen.spent)} of {amount_text(max(total, int(seen.spent)))}",
+            "median time of a trial": duration_text(usual) if usual is not None else "–",
+            "epochs trained": f"{epochs:,}",
             "time left": f"about {duration_text(left)}" if left is not None else "–",
         }
     )
-    st.progress(min(1.0, finished / total) if total else 0.0)
+    st.progress(min(1.0, seen.spent / total) if total else 0.0)
     st.caption(" · ".join(f"{count:,} {state}" for state, count in states.items()))
 
 

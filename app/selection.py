@@ -1,12 +1,12 @@
 """What a person has chosen: study, trial, trials to compare, budget, axis. Kept in the session and in the URL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
 import streamlit as st
 
-from nas.axes import Axis, axes_of, usual_axis
+from nas.axes import Axis, usual_axis
 from nas.records import TrialRecord
 
 MOST_COMPARED = 5
@@ -55,9 +55,9 @@ def current() -> Selection:
     return chosen
 
 
-def axis_for(records: Sequence[TrialRecord]) -> Axis:
-    """The axis that is chosen for a study of these trials."""
-    return axes_of(records).get(current().axis or "") or usual_axis(records)
+def axis_for(records: Sequence[TrialRecord], axes: Mapping[str, Axis]) -> Axis:
+    """The axis that is chosen for a study of these trials, one of `axes`."""
+    return axes.get(current().axis or "") or usual_axis(records)
 
 
 def choose(**changes: object) -> None:

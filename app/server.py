@@ -1,31 +1,104 @@
 """The server behind `nas dashboard`: the app, plotly.js for its charts, and a study read in advance.
 
-python server.py PORT browser|no-browser RUNS [STORAGE]
+python server.py ADDRESS PORT browser|no-browser RUNS [STORAGE]
 """
 
 import gzip
+import os
+import socket
 import sys
+import threading
+import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import click
 import live
 import plotly
+import streamlit as st
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.starlette import App
 
 PLOTLY_JS = "/plotly/plotly.min.js"
+NICENESS = 10
+"""Where a search runs in the same session as the dashboard, the processor is the search's first."""
+OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+
+
+class OwnPagesOnly:
+    """Refuses what another site's page asks for in the same browser, which says whose page asks (`Origin`).
+
+    Streamlit by itself lets in the pages of all programs of this machine, and asks a service elsewhere about others.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers instead of the app, or has it answer."""
+        headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else Headers()
+        origin = headers.get("origin")
+        if origin is None or urlsplit(origin).netloc == headers.get("host"):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await PlainTextResponse("This is for the dashboard's own pages.", status_code=403)(scope, receive, send)
+
+
+def serve(address: str, port: int, *, browser: bool) -> None:
+    """Serves the dashboard at a numeric address until it is ended."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    alone = ip_address(address).is_loopback
+    app = App(
+        Path(__file__).with_name("dashboard.py"),
+        lifespan=ready,
+        routes=[Route(PLOTLY_JS, serve_plotly)],
+        middleware=[
+            # Of a site whose name suddenly means this machine, the browser takes our pages for the site's own.
+            Middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES if alone else ["*"], www_redirect=False),
+            Middleware(OwnPagesOnly),
+        ],
+    )
+    # What is said here, no file and no variable of Streamlit's can change.
+    settings = {
+        "server.address": address,
+        "server.port": port,
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "logger.hideWelcomeMessage": True,  # for it Streamlit asks a service elsewhere what this machine's address is
+    }
+    app.run(config=settings if browser else {**settings, "server.headless": True})
 
 
 @asynccontextmanager
-async def lifespan(app: App) -> AsyncIterator[None]:
+async def ready(app: App) -> AsyncIterator[None]:
     """Does before anybody is answered what the first page would wait for: a large study takes seconds to read."""
     compressed_plotly()
     live.read_ahead(live.place_from(sys.argv))
+    url = f"http://{shown(st.get_option('server.address'))}:{st.get_option('server.port')}"
+    click.echo(f"The dashboard is at {url}; Ctrl-C ends it.")
+    if not st.get_option("server.headless"):
+        threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
     yield
+
+
+def shown(address: str) -> str:
+    """An address as it stands in a URL; for all of this machine's addresses its name."""
+    if ip_address(address).is_unspecified:
+        return socket.gethostname()
+    return f"[{address}]" if ":" in address else address
 
 
 async def serve_plotly(request: Request) -> Response:
@@ -40,12 +113,6 @@ def compressed_plotly() -> bytes:
     return gzip.compress((Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes(), 6)
 
 
-app = App(
-    Path(__file__).with_name("dashboard.py"),
-    lifespan=lifespan,
-    routes=[Route(PLOTLY_JS, serve_plotly)],
-)
-
 if __name__ == "__main__":
-    port, browser, *sys.argv[1:] = sys.argv[1:]  # the rest is for the dashboard
-    app.run(config={"server.port": int(port), "server.headless": browser == "no-browser"})
+    address, port, browser, *sys.argv[1:] = sys.argv[1:]  # the rest is for the dashboard
+    serve(address, int(port), browser=browser == "browser")

@@ -1,6 +1,7 @@
 """Trials: all of them in a table to sort, filter and search; rows that are marked can be opened and compared."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import live
 import numpy as np
@@ -25,14 +26,29 @@ COLUMNS = {
 }
 
 
+class _Table(NamedTuple):
+    """All trials; which numbers of groups there are, and how many blocks each trial has."""
+
+    frame: pd.DataFrame
+    groups: list[int]
+    blocks: "pd.Series[int]"
+
+
+def _table(seen: live.Snapshot) -> _Table:
+    frame = pd.DataFrame(trial_rows(seen.records, seen.study.config.space))
+    groups = {stage.groups for record in seen.records for stage in record.architecture.stages}
+    blocks = [sum(stage.depth for stage in record.architecture.stages) for record in seen.records]
+    return _Table(frame, sorted(groups), pd.Series(blocks, index=frame.index))
+
+
 def show(seen: live.Snapshot) -> None:
     """The page."""
-    rows = trial_rows(seen.records, seen.study.config.space)
-    if not rows:
+    if not seen.records:
         st.info("There is no trial yet; the first one appears here by itself.")
         return
-    frame = pd.DataFrame(rows)
-    kept = frame[_filter(frame, seen)]
+    table = seen.shared(_table)
+    frame = table.frame
+    kept = frame[_filter(table, seen)]
     key = _key(seen.study.name, kept)
     marked = _marked(kept, key)
     columns = st.columns([2.2, 1, 1, 1], vertical_alignment="center")
@@ -48,7 +64,7 @@ def show(seen: live.Snapshot) -> None:
         selection.go_to("compare")
     columns[3].download_button(
         "CSV",
-        lambda: csv_text([row for row in rows if row["trial"] in set(kept["trial"])]),
+        partial(_csv, seen, frozenset(kept["trial"])),
         f"{seen.study.name}.csv",
         "text/csv",
         on_click="ignore",
@@ -66,6 +82,12 @@ def show(seen: live.Snapshot) -> None:
     )
 
 
+def _csv(seen: live.Snapshot, kept: frozenset[int]) -> str:
+    """The rows of those trials."""
+    records = seen.records
+    return csv_text([row for row in trial_rows(records, seen.study.config.space) if row["trial"] in kept])
+
+
 def _marked(kept: pd.DataFrame, key: str) -> list[int]:
     """The trials whose rows are marked; the table, which is drawn further down, tells their places."""
     numbers = kept["trial"].tolist()
@@ -74,9 +96,9 @@ def _marked(kept: pd.DataFrame, key: str) -> list[int]:
     return [int(numbers[row]) for row in rows if row < len(numbers)]
 
 
-def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
+def _filter(table: _Table, seen: live.Snapshot) -> "pd.Series[bool]":
     """Which rows the widgets above the table leave."""
-    study = seen.study.name  # another study has its own filters
+    study, frame = seen.study.name, table.frame  # another study has its own filters
     first, second = st.columns([1.4, 1, 1]), st.columns(3)
     words = (
         first[0]
@@ -84,8 +106,7 @@ def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
         .lower()
     )
     states = first[1].multiselect("State", ["front", *sorted(frame["state"].unique())], key=f"states of {study}")
-    groups = sorted({stage.groups for record in seen.records for stage in record.architecture.stages})
-    wanted = first[2].multiselect("Groups in any stage", groups, key=f"groups of {study}")
+    wanted = first[2].multiselect("Groups in any stage", table.groups, key=f"groups of {study}")
     keep = pd.Series(True, index=frame.index)
     if words:
         texts = (
@@ -99,10 +120,7 @@ def _filter(frame: pd.DataFrame, seen: live.Snapshot) -> "pd.Series[bool]":
         keep &= pd.Series(having, index=frame.index)
     keep &= _between(second[0], "Accuracy", frame["accuracy"], lambda value: f"{value:.1%}", f"accuracy of {study}")
     keep &= _between(second[1], "FLOPs", frame["flops"], count_text, f"flops of {study}")
-    depths = pd.Series(
-        [sum(stage.depth for stage in record.architecture.stages) for record in seen.records], index=frame.index
-    )
-    return keep & _between(second[2], "Blocks", depths, lambda value: f"{value:.0f}", f"blocks of {study}")
+    return keep & _between(second[2], "Blocks", table.blocks, lambda value: f"{value:.0f}", f"blocks of {study}")
 
 
 def _between(place: Any, name: str, values: "pd.Series[float]", write: Any, key: str) -> "pd.Series[bool]":

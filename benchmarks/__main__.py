@@ -10,6 +10,7 @@ from benchmarks import (
     bookkeeping,
     choices,
     costing,
+    crowd,
     dashboards,
     exports,
     groups,
@@ -26,7 +27,19 @@ from benchmarks import (
     training,
 )
 
-SPEED = (costing, training, threads, groups, throughput, orchestration, scaling, bookkeeping, startup, dashboards)
+SPEED = (
+    costing,
+    training,
+    threads,
+    groups,
+    throughput,
+    orchestration,
+    scaling,
+    bookkeeping,
+    startup,
+    dashboards,
+    crowd,
+)
 SEARCH = (proposals, lengths, choices, promotions, live)
 OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""

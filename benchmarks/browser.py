@@ -9,7 +9,8 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from subprocess import DEVNULL
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -20,9 +21,9 @@ SECONDS_TO_ANSWER = 60
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], port: int, *, health: str) -> Iterator[str]:
-    """Runs a server for as long as it is needed; gives its address once `health` answers there."""
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def serving(command: Sequence[str], port: int, *, health: str, said: int | IO[str] = DEVNULL) -> Iterator[str]:
+    """Runs a server for as long as it is needed; gives its address once `health` answers there. It speaks to `said`."""
+    server = subprocess.Popen(command, stdout=said, stderr=said)
     address = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + SECONDS_TO_ANSWER
@@ -47,11 +48,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def dashboard(runs: Path, *options: str) -> contextlib.AbstractContextManager[str]:
+def dashboard(runs: Path, *options: str, said: int | IO[str] = DEVNULL) -> contextlib.AbstractContextManager[str]:
     """`nas dashboard` on a free port."""
     port = free_port()
     command = [sys.executable, "-m", "nas.cli", "dashboard", "--runs", str(runs), "--port", str(port), "--no-browser"]
-    return serving([*command, *options], port, health="/_stcore/health")
+    return serving([*command, *options], port, health="/_stcore/health", said=said)
 
 
 @contextlib.contextmanager

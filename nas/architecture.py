@@ -63,6 +63,8 @@ class Stage:
 
 
 _STAGE_KEYS = ("depth", "mid", "groups", "out")
+MOST_PARTS = 64
+"""So many convolutions a stem may have, and so many stages a network; depth is the stages' own."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Architecture:
             raise InvalidValue(f"input={shown(self.input)}: must be an Input")
         for name, kind in (("stem", StemConv), ("stages", Stage)):
             members = tuple(sequence(getattr(self, name), name))
+            if len(members) > MOST_PARTS:
+                raise InvalidValue(f"{name}: has {len(members)} members; at most {MOST_PARTS} are allowed")
             if not all(isinstance(member, kind) for member in members):
                 raise InvalidValue(f"{name}={shown(members)}: must be made of {kind.__name__}s")
             object.__setattr__(self, name, members)  # a list is as good, but has no hash

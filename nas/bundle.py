@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from nas.architecture import Architecture
 from nas.card import card_text
 from nas.data import ImageData
-from nas.errors import ExportError, InvalidValue, WeightsError
+from nas.errors import ExportError, InvalidValue
+from nas.files import publish, why
 from nas.findings import MOST_WAITED
 from nas.formats import FILES, FORMATS, checked_formats, write_formats
 from nas.joining import images_of
@@ -103,7 +104,7 @@ def write_bundle(
             card = card_text(trained, formats=sizes, command=command, latency=latency)
             (bundle / CARD_FILE).write_text(card, encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"out={out}: cannot be written: {error.strerror or error}") from None
+        raise ExportError(f"out={out}: cannot be written: {why(error)}") from None
     return Exported(
         Path(out), trained, accuracy, {name: found.largest_difference for name, found in agreements.items()}
     )
@@ -159,23 +160,19 @@ def _check_weights(trained: Trained) -> None:
     file = trained.weights_file
     if not file.is_file():
         raise ExportError(
-            f"{trained.origin} has no weights in {file.parent}: deleted, or trained by one's own evaluate"
+            f"{trained.origin} has no weights in {file.parent}: deleted as others beat it (nas search --keep), or "
+            "trained by one's own evaluate; nas train STUDY:TRIAL trains it anew"
         )
 
 
 def _network(trained: Trained) -> "GroupConvNet":
     """The network with its trained weights, in evaluation mode on the CPU."""
     from nas.network import build_network
-    from nas.weights import load_weights
+    from nas.weights import load_weights, put_into
 
     _check_weights(trained)
     network = build_network(trained.architecture)
-    try:
-        network.load_state_dict(load_weights(trained.weights_file))
-    except RuntimeError:
-        raise WeightsError(
-            f"{trained.weights_file}: the weights are not those of {trained.architecture.name}: other names or shapes"
-        ) from None
+    put_into(network, load_weights(trained.weights_file), of=str(trained.weights_file))
     return network.eval()
 
 
@@ -209,7 +206,7 @@ def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for entry in target.parent.iterdir():
-        match = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d+)\.partial", entry.name)
+        match = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.partial", entry.name)
         if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
             shutil.rmtree(entry, ignore_errors=True)
     work = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -220,7 +217,7 @@ def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
         yield bundle, handover
         if target.exists():
             target.rmdir()
-        bundle.rename(target)
+        publish(bundle, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.chance import wilson_interval
 from nas.cost import cost
+from nas.errors import visible
 from nas.formats import FILES
 from nas.recipe import Recipe
 from nas.trained import Trained
@@ -161,9 +162,9 @@ def _trainings(accuracies: Sequence[float]) -> str:
 def _source(source: str) -> str:
     """The last part of a path, safe between backticks."""
     last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
-    return " ".join(last.replace("`", "'").split()) or "unknown"
+    return visible(" ".join(last.replace("`", "'").split())) or "unknown"
 
 
 def _escaped(text: str) -> str:
     """Text from data as text: on one line, and without a meaning for Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~:@$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~:@$])", r"\\\1", visible(" ".join(text.split())))

@@ -1,6 +1,7 @@
 """StageChoices: the values that the fields of one stage may take, and which of them go together."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,17 +75,26 @@ class StageChoices:
     def leanest(self) -> Iterator[Stage]:
         """The stages among which the one of fewest FLOPs and parameters is, whatever its input.
 
-        Cost grows with depth and falls with groups, so only widths are left to compare.
+        Cost grows with depth and falls with groups, so only widths are left to compare. Where `out` does not follow
+        `mid`, a wider one is leaner only by the weights of its grouped convolution.
         """
         most_groups = dict(self.pairs)  # pairs ascend, so the last of each width stays
+        fewest = math.inf
         for mid, groups in most_groups.items():
+            if self.out is not None and mid * (mid // groups) >= fewest:
+                continue
+            fewest = mid * (mid // groups)
             for out in self.out or (mid,):
                 yield Stage(self.depth[0], mid, groups, out, self.stride)
 
     def richest(self) -> Iterator[Stage]:
         """The stages among which the one of most FLOPs is, whatever its input."""
         fewest_groups = dict(reversed(self.pairs))  # pairs ascend, so the first of each width stays
-        for mid, groups in fewest_groups.items():
+        most = 0
+        for mid, groups in fewest_groups.items():  # from the widest on
+            if self.out is not None and mid * (mid // groups) <= most:
+                continue
+            most = mid * (mid // groups)
             for out in self.out or (mid,):
                 yield Stage(self.depth[-1], mid, groups, out, self.stride)
 

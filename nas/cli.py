@@ -7,11 +7,10 @@ import click
 
 from nas import cli_models, cli_search, cli_studies, cli_winners
 from nas.errors import NasError
-from nas.terminal import fail
+from nas.signals import INTERRUPTED_CODE
+from nas.terminal import fail, show_warnings
 
 __all__ = ["main"]
-
-INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,6 +26,7 @@ for module in (cli_search, cli_studies, cli_winners, cli_models):
 
 def main() -> NoReturn:
     """Runs a command; a user's mistake is one line on standard error and exit code 2, Ctrl-C is 130."""
+    show_warnings()
     try:
         cli.main(prog_name="nas", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -36,7 +36,13 @@ def main() -> NoReturn:
     except NasError as error:
         fail(str(error))
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(INTERRUPTED)
+        sys.exit(INTERRUPTED_CODE)
+    except (MemoryError, RuntimeError) as error:
+        from nas.failures import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        fail("there is not enough memory for a network or images of that size")
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
     except (OSError, UnicodeError) as error:  # a disk that is full, a path that no system allows

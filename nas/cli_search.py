@@ -61,6 +61,12 @@ __all__ = ["doctor", "search", "space", "worker"]
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
+@click.option("--trial-timeout", metavar="T", help="End a training as failed after that long: 30m.")
+@click.option(
+    "--keep",
+    metavar="front|all|none",
+    help="Whose weights stay on the disk; by default those that nothing beats.",
+)
 @click.option(
     "--objectives",
     metavar="A,B",
@@ -98,13 +104,12 @@ def worker(study: str, timeout: str | None, **options: Any) -> None:
     import time
 
     from nas.joining import join
-    from nas.processes import interrupt_on_sigterm
+    from nas.signals import interruptible
     from nas.units import parse_duration
     from nas.views import PlainView
 
-    interrupt_on_sigterm()
     deadline = time.time() + parse_duration(timeout, "timeout") if timeout is not None else float("inf")
-    with PlainView(make_console()) as view:
+    with interruptible(), PlainView(make_console()) as view:
         join(study, deadline=deadline, listener=view, **options)
 
 

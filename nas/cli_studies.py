@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.errors import NasError
-from nas.terminal import json_option, make_console, print_json, reads_study, runs_option, storage_option
+from nas.terminal import json_option, make_console, note, print_json, reads_study, runs_option, storage_option
 
 if TYPE_CHECKING:
     from nas.study import Study
@@ -95,11 +95,17 @@ def show(study: "Study", trial: int, as_json: bool) -> None:
     metavar="P",
     help="Where the browser finds it.",
 )
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where it listens: here, only this machine can reach it.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def dashboard(runs: str, storage: str | None, port: int, no_browser: bool) -> None:
+def dashboard(runs: str, storage: str | None, port: int, host: str, no_browser: bool) -> None:
     """Open the dashboard on the studies of a folder or a database; it only reads them."""
     import os
-    import socket
     from importlib.util import find_spec
 
     from nas.errors import MissingExtra
@@ -107,15 +113,40 @@ def dashboard(runs: str, storage: str | None, port: int, no_browser: bool) -> No
 
     if find_spec("streamlit") is None:
         raise MissingExtra("the dashboard", "dashboard")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise NasError(f"port={port}: cannot be used ({error.strerror}); name another with --port") from None
-    settings = [str(port), "no-browser" if no_browser else "browser", runs, *([storage] if storage else [])]
+    address = _free_address(host, port)
+    settings = [address, str(port), "no-browser" if no_browser else "browser", runs, *([storage] if storage else [])]
     command = [sys.executable, str(dashboard_server()), *settings]
     os.execv(sys.executable, command)  # in this process's place, so that what ends it ends the server
+
+
+def _free_address(host: str, port: int) -> str:
+    """The numeric address of a host of this machine, where that port can be used; says so if others can reach it."""
+    import errno
+    import socket
+    from ipaddress import ip_address
+
+    from nas.validation import shown
+
+    try:
+        family, *_, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError):
+        raise NasError(f"host={shown(host)}: there is no such address; it is one of this machine's own") from None
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise NasError(f"host={shown(host)}: is not one of this machine's addresses") from None
+            raise NasError(f"port={port}: cannot be used ({error.strerror}); name another with --port") from None
+    if not ip_address(address).is_loopback:
+        note(
+            f"Whoever can reach port {port} of {address} can read these studies and export their networks: there is no "
+            "password, and nothing is encrypted."
+        )
+        tunnel = f"ssh -N -L {port}:127.0.0.1:{port} USER@{socket.gethostname()}"
+        note(f"Safer: leave out --host, and type where your browser is: {tunnel}")
+    return str(address)
 
 
 def _has_trials(study: "Study") -> None:

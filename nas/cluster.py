@@ -94,7 +94,7 @@ class _Worker:
     """What runs on the cluster."""
 
     def name(self) -> str:
-        """`HOST:PID`."""
+        """As its trials name it."""
         return this_worker()
 
     def work(self, task: Task, images: ImageData | None) -> End:
@@ -117,6 +117,10 @@ class _Actor:
             with contextlib.suppress(ray.exceptions.RayError):
                 self._worker = ray.get(self._name)
         return self._worker or ""
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ray.kill(self.actor)
 
     def end(self) -> End | None:
         """How it ended; None while it works, or waits for room."""

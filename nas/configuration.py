@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from nas.errors import InvalidValue, visible
 from nas.space import SearchSpace
+from nas.validation import integer, mapping, one_of, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 
 BY_FLOPS, BY_LATENCY = "flops", "latency"
 """What a study weighs accuracy against: its objective."""
 
+COUNTS = ("train_images", "validation_images", "skipped_images", "max_images")
 NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
 
 
@@ -41,10 +44,19 @@ class StudyConfig:
         return {**ours, "objective": self.objective, "versions": versions}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "StudyConfig":
-        """The inverse of `to_dict`; what was written before there was a choice of objectives is read as by FLOPs."""
-        space = SearchSpace.from_dict(data["space"])
-        return cls(space, data["data"], data["seed"], data.get("objective", BY_FLOPS))
+    def from_dict(cls, data: object) -> "StudyConfig":
+        """The inverse of `to_dict`; what was written before there was a choice of objectives is read as by FLOPs.
+
+        Raises:
+            InvalidValue: nothing that `to_dict` gives, naming the field.
+        """
+        top = mapping(data, "study", required=("space", "data", "seed"), optional=("objective", "versions"))
+        return cls(
+            SearchSpace.from_dict(top["space"]),
+            _images(top["data"]),
+            integer(top["seed"], "seed", minimum=0, maximum=2**32 - 1),
+            one_of(top.get("objective", BY_FLOPS), "objective", (BY_FLOPS, BY_LATENCY)),
+        )
 
     def differences(self, other: "StudyConfig") -> list[str]:
         """What keeps the trials of the other one from being compared with these, a line for each field."""
@@ -54,6 +66,25 @@ class StudyConfig:
             for key in {**mine, **theirs}
             if mine.get(key) != theirs.get(key) and not key.startswith(NOT_COMPARED)
         ]
+
+
+def _images(data: object) -> dict[str, Any]:
+    """What is known of the images, checked; the names of classes are such that can be shown."""
+    known = dict(mapping(data, "data", required=("source",), optional=("classes", "fingerprint", *COUNTS)))
+    source = known["source"]
+    if not isinstance(source, str) or "\0" in source:
+        raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")
+    if "fingerprint" in known:
+        text(known["fingerprint"], "data.fingerprint")
+    if "classes" in known:
+        classes = sequence(known["classes"], "data.classes")
+        if strange := [name for name in classes if not isinstance(name, str)]:
+            raise InvalidValue(f"data.classes: {shown(strange[0])} must be a text")
+        known["classes"] = [visible(name) for name in classes]
+    for count in COUNTS:
+        if known.get(count) is not None:
+            integer(known[count], f"data.{count}", minimum=0, maximum=10**12)
+    return known
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

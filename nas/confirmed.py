@@ -1,6 +1,7 @@
 """Confirmation: an architecture trained from scratch on several seeds, and what that says of the search's score."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 from statistics import fmean, stdev, variance
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from nas import pareto
 from nas.architecture import Architecture
 from nas.luck import front_probability
+from nas.opening import NotBegun
 from nas.records import COMPLETE, TrialRecord
 from nas.storage import QUEUED
 from nas.studies import list_repetitions
@@ -187,8 +189,11 @@ def _repetitions(study: Study) -> list[Study]:
     if holds_repetitions(study):
         return [study]
     found = repetitions_of(study)
-    names = [found[epochs] for epochs in sorted(found, reverse=True)]
-    return [Study.open(name, study.folder, storage=study.storage) for name in names]
+    opened = []
+    for epochs in sorted(found, reverse=True):
+        with suppress(NotBegun):
+            opened.append(Study.open(found[epochs], study.folder, storage=study.storage))
+    return opened
 
 
 def front_rows(study: Study, found: Confirmed | None) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import StudyError
-from nas.storage import write_whole
+from nas.files import write_whole
 
 __all__ = ["load_confusion", "save_confusion"]
 
@@ -27,9 +28,9 @@ def load_confusion(path: Path) -> NDArray[np.int64] | None:
     """
     if not path.is_file():
         return None
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    try:  # as a map: a header that lies about the shape is no reason to ask for so much memory
+        matrix: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError):
         matrix = np.zeros(0)
     square = matrix.ndim == 2 and len(set(matrix.shape)) == 1
     if not square or matrix.dtype.kind not in "iu" or (matrix < 0).any():

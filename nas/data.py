@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas.architecture import Input
 from nas.errors import DataError
-from nas.validation import integer
+from nas.validation import LARGEST, integer
 
 __all__ = [
     "HELD_OUT",
@@ -186,8 +186,11 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
     Raises:
         DataError: shapes or types are others.
     """
-    images = images if isinstance(images, np.memmap) else np.asarray(images)  # forgets that it is mapped
-    labels = np.asarray(labels)
+    try:
+        images = images if isinstance(images, np.memmap) else np.asarray(images)  # forgets that it is mapped
+        labels = np.asarray(labels)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"data: must be a pair of arrays: {error}") from None
     square = images.ndim == 4 and images.shape[1] == images.shape[2]
     if not square or images.dtype != np.uint8:
         raise DataError(
@@ -199,6 +202,8 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
         )
     if len(labels) and labels.min() < 0:
         raise DataError(f"labels: must count from 0; the smallest is {labels.min()}")
+    if len(labels) and labels.max() >= LARGEST:
+        raise DataError(f"labels: must be below {LARGEST}; the largest is {labels.max()}")
     classes = tuple(str(label) for label in range(int(labels.max()) + 1 if len(labels) else 0))
     return RawImages("arrays", classes, Split(images, labels.astype(np.int64)))
 

@@ -8,7 +8,11 @@ NasError
 ├── WeightsError      a file of weights is missing or damaged
 ├── ExportError       an export could not be written or did not verify
 └── MissingExtra      an optional dependency is not installed
+
+NasWarning is told, and not raised.
 """
+
+import re
 
 __all__ = [
     "DataError",
@@ -16,14 +20,38 @@ __all__ = [
     "InvalidValue",
     "MissingExtra",
     "NasError",
+    "NasWarning",
     "StudyError",
     "TrainingFailed",
     "WeightsError",
+    "visible",
 ]
+
+LONGEST_MESSAGE = 1000
+ACTED_ON = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What is acted on rather than shown: controls, and marks that turn the direction of writing; half characters."""
+
+
+def visible(text: str) -> str:
+    """Text from anywhere, fit for a terminal, a card or a page: what is not to be seen is escaped as Python does it."""
+    return ACTED_ON.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class NasError(Exception):
-    """Base of every error that is the user's to mend; the terminal prints it as one line and exits 2."""
+    """Base of every error that is the user's to mend; the terminal prints it as one line and exits 2.
+
+    A message may quote what came from elsewhere: it is made one line that can be seen, the middle of a long one left
+    out.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = visible(" ".join(message.split()))
+        half = LONGEST_MESSAGE // 2 - 2
+        super().__init__(line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} … {line[-half:]}")
+
+
+class NasWarning(UserWarning):
+    """What was found damaged and set aside; the terminal prints it as one line and goes on."""
 
 
 class InvalidValue(NasError, ValueError):

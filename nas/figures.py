@@ -5,6 +5,7 @@ The numbers are plain values, to be tested and reused without plotly.
 
 import html
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,25 +28,19 @@ __all__ = [
     "front_figure",
     "front_numbers",
     "new_figure",
+    "plain",
     "thinned",
 ]
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
-BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#8C8C8C",
-)
+BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY = "#8C8C8C"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
 BAND = "rgba(86, 180, 233, 0.18)"
 DRAWN_WHOLE = 1000
 CELLS = (160, 100)
 """Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
-MOST_CLASSES_NAMED = 20
+MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS, MOST_LETTERS = 20, 24, 80
 SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
 """An axis of shares: no more of it is shown than there is."""
 TICK_GAP = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
@@ -142,7 +137,9 @@ def front_figure(
     points.add("selected", chosen, color=VERMILION, size=19, symbol="circle-open", line=3)
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title=html.escape(axis.title), type="log" if log else "linear", tickformat=axis.tick_format)
+    figure.update_xaxes(
+        title=plain(axis.title, at_most=MOST_LETTERS), type="log" if log else "linear", tickformat=axis.tick_format
+    )
     if log:
         figure.update_xaxes(dtick="D2")
     figure.update_yaxes(title="validation accuracy", **SHARES)
@@ -171,7 +168,7 @@ def thinned(records: Sequence[TrialRecord], axis: Axis = FLOPS, *, log: bool = T
 def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) -> "go.Figure":
     """Validation accuracy after each epoch, a line for each trial; the last point with its 95 % interval."""
     figure = new_figure(height=300, name="curves")
-    for record, colour in zip(records, _cycled(len(records)), strict=True):
+    for record, colour in zip(records, cycle(COLOURS), strict=False):
         low, high = wilson_interval(record.curve[-1], images) if images and record.curve else (0.0, 0.0)
         last = len(record.curve) - 1
         errors = {
@@ -203,7 +200,7 @@ def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) 
 def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.Figure":
     """The share of each class (row) that is taken for each class (column); few classes are written out."""
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    names = [html.escape(name) for name in classes]  # plotly reads some HTML in texts
+    names = [plain(name) for name in classes]
     few = len(names) <= MOST_CLASSES_NAMED
     figure = new_figure(height=440, name="confusion")
     figure.add_heatmap(
@@ -220,7 +217,8 @@ def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.F
         zmax=1,
         showscale=not few,
     )
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names} if few else {}
+    short = [plain(name, at_most=MOST_LETTERS_OF_A_CLASS) for name in classes]
+    ticks = {"tickvals": list(range(len(names))), "ticktext": short} if few else {}
     figure.update_xaxes(title="taken for", **ticks)
     figure.update_yaxes(title="class", autorange="reversed", **ticks)
     return figure
@@ -244,6 +242,12 @@ def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figur
             **layout,
         }
     )
+
+
+def plain(text: str, *, at_most: int | None = None) -> str:
+    """Text from data, for plotly to show as it is, or its beginning: plotly reads some HTML, but not its `&quot;`."""
+    shown = text if at_most is None or len(text) <= at_most else text[: at_most - 1] + "…"
+    return html.escape(shown, quote=False)
 
 
 class _Points:
@@ -282,7 +286,7 @@ class _Points:
             y=heights,
             customdata=[record.trial for record in records],
             text=[
-                html.escape(f"{record.name} · {_result(record)} · {axis.text(axis.value(record) or 0.0)}")
+                plain(f"{record.name} · {_result(record)} · {axis.text(axis.value(record) or 0.0)}")
                 for record in records
             ],
             hovertemplate=f"trial %{{customdata}} ({name})<br>%{{text}}<extra></extra>",
@@ -344,7 +348,3 @@ def _lowest(records: Sequence[TrialRecord]) -> float:
     if not accuracies:
         return 0.0
     return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)
-
-
-def _cycled(count: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]

@@ -1,6 +1,5 @@
 """join(): one more worker for a search that was begun, on this machine or on another."""
 
-import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +11,16 @@ from nas.architecture import Architecture
 from nas.configuration import BY_LATENCY, StudyConfig
 from nas.data import ImageData
 from nas.errors import DataError, StudyError
+from nas.failures import is_out_of_memory
 from nas.loading import load_data
 from nas.loop import run
 from nas.machine import AUTO
+from nas.memory import give_all_back
 from nas.plan import SearchPlan
 from nas.recipe import Recipe
 from nas.space import SearchSpace
 from nas.study import Study
-from nas.trial import Evaluate, Listener, Report, is_out_of_memory
+from nas.trial import Evaluate, Listener, Report
 from nas.turns import alone, beside_others
 
 __all__ = ["as_evaluate", "images_of", "join", "our_training"]
@@ -133,15 +134,6 @@ def alone_if_needed(attempt: Callable[[], Any], device: str) -> Any:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    _give_memory_back()
+    give_all_back()
     with alone(device):
         return attempt()
-
-
-def _give_memory_back() -> None:
-    """Frees what a training has left, on the GPU too."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -7,15 +7,18 @@ data set that processes share (`save_shared`). It can be deleted whenever no sea
 import hashlib
 import io
 import json
+import math
 import mmap
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock
@@ -35,17 +38,26 @@ from nas.data import (
     digest,
     split_images,
 )
-from nas.errors import DataError
+from nas.errors import DataError, visible
+from nas.files import publish, why
 from nas.listing import Encoded, Listing, list_source
 from nas.validation import shown
 
-__all__ = ["DIGITS", "load_data", "open_shared", "save_shared"]
+__all__ = ["DIGITS", "load_data", "open_shared", "save_images", "save_shared"]
 
 DIGITS = Input(channels=1, size=8)
 """The shape of the embedded digits."""
 
 CACHE_VERSION = 1
 DECODED_AT_ONCE = 1024
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for, whatever its name: some of its others are read by starting other programs."""
+MOST_PIXELS = 2**26
+"""What unpacks to more is no photo that is to be made small, but a few bytes that fill the memory."""
+LARGE_PIXELS = 2**24
+"""Images of more are decoded one at a time."""
+LATER: Images = np.zeros(0, dtype=np.uint8)
+"""In place of an image that is to be decoded by itself."""
 NAMED_AT_MOST = 5
 SHARED_SPLITS = ("train", "validation", "test")
 
@@ -104,7 +116,7 @@ def save_shared(data: ImageData) -> Path:
                 for name, split in splits.items():
                     np.save(partial / f"{name}.labels.npy", split.labels)
                     if name not in maps:
-                        _save_images(partial / f"{name}.images.npy", split.images)
+                        save_images(partial / f"{name}.images.npy", split.images)
                     elif isinstance(split.images, MappedImages):
                         np.save(partial / f"{name}.rows.npy", split.images.rows)
                 (partial / "about.json").write_text(json.dumps(about))
@@ -125,7 +137,7 @@ def open_shared(folder: Path) -> ImageData:
         classes, skipped = tuple(about["classes"]), tuple(about["skipped"])
         data = ImageData(about["source"], classes, train, validation, test, skipped=skipped)
         normalization = Normalization(*(tuple(values) for values in about["normalization"]))
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"shared images: {_unusable(folder, error)}") from None
     vars(data).update(fingerprint=about["fingerprint"], normalization=normalization)  # as if asked for before
     return data
@@ -148,13 +160,20 @@ def _cached_map(images: Images | MappedImages) -> Path | None:
     return file if file.parent.parent == _cache_folder().resolve() else None
 
 
-def _save_images(file: Path, images: Images | MappedImages) -> None:
-    """As `np.save` writes an array, with little of it in memory."""
+def save_images(file: Path, images: Images | MappedImages) -> None:
+    """As `np.save` writes an array, with little of it in memory.
+
+    Not through a map of the file: on a full disk that is no error, but the end of the process.
+    """
     with file.open("wb") as opened:
-        header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
-        np.lib.format.write_array_header_1_0(opened, header)
+        _write_header(opened, images.shape)
         for part in chunks(images):
             opened.write(part.data)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Of an array of bytes; it takes as much room for any number of rows."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _digits() -> RawImages:
@@ -198,7 +217,8 @@ def _cache_folder() -> Path:
 
 
 def _unusable(folder: Path, error: Exception) -> str:
-    return f"the cache folder {folder} cannot be used ({error}); set XDG_CACHE_HOME"
+    reason = why(error) if isinstance(error, OSError) else error
+    return f"the cache folder {folder} cannot be used ({reason}); set XDG_CACHE_HOME"
 
 
 @contextmanager
@@ -210,7 +230,7 @@ def _written_whole(folder: Path) -> Iterator[Path]:
         partial.mkdir()
         yield partial
         try:
-            partial.rename(folder)
+            publish(partial, folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster, with the same content
                 raise
@@ -221,22 +241,19 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
     with _written_whole(folder) as partial:
         skipped: list[str] = []
         for split, encoded in listing.splits.items():
-            decoded = np.lib.format.open_memmap(
-                partial / f"{split}.images.npy",
-                mode="w+",
-                dtype=np.uint8,
-                shape=(len(encoded.labels), wanted.size, wanted.size, wanted.channels),
-            )
+            shape = wanted.size, wanted.size, wanted.channels
             good = np.ones(len(encoded.labels), dtype=bool)
-            for row, (image_name, image) in enumerate(_decode_all(encoded, source, wanted)):
-                if image is None:
-                    good[row] = False
-                    skipped.append(image_name)
-                else:
-                    decoded[row] = image
-            decoded.flush()
-            if not good.all():
-                np.save(partial / f"{split}.images.npy", np.array(decoded[good]))
+            with (partial / f"{split}.images.npy").open("wb") as file, warnings.catch_warnings():
+                _write_header(file, (len(good), *shape))
+                warnings.simplefilter("ignore")  # of Pillow: an image is read or not, there is nothing between
+                for row, (image_name, image) in enumerate(_decode_all(encoded, source, wanted)):
+                    if image is None:
+                        good[row] = False
+                        skipped.append(visible(image_name))
+                    else:
+                        file.write(image.tobytes())
+                file.seek(0)
+                _write_header(file, (int(good.sum()), *shape))
             np.save(partial / f"{split}.labels.npy", encoded.labels[good])
         if skipped and not skip_bad_images:
             raise DataError(
@@ -258,29 +275,50 @@ def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(images, DECODED_AT_ONCE)):
             decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted), batch)
-            yield from zip((name for name, _ in batch), decoded, strict=True)
+            for (name, content), image in zip(batch, decoded, strict=True):
+                # By this thread, as memory that another one has freed may stay with it.
+                yield name, _decode(content, f"{source}: {name}", wanted, alone=True) if image is LATER else image
 
 
-def _decode(content: bytes | Path, name: str, wanted: Input) -> Images | None:
-    """One image as (size, size, channels) uint8, None if it is damaged or no image."""
+def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = False) -> Images | None:
+    """One image as (size, size, channels) uint8, None if it is damaged or no image; `LATER` if it must be `alone`."""
     side = wanted.size
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
+            pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is unpacked whole all the same
             opened.draft(None, (2 * side, 2 * side))  # JPEG decoders shrink large photos for nothing
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):
-                image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
-            if image.mode == "F":
-                return None  # no known range
-            if image.has_transparency_data:  # what shows through is white, as on a page
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            colours = image.convert("RGB")
+            pixels = max(pixels, math.prod(opened.size))
+            if pixels > MOST_PIXELS:
+                return None
+            return _fitted(opened, name, wanted) if alone or pixels <= LARGE_PIXELS else LATER
+    except DataError:
+        raise
     except Exception:  # on damaged files decoders raise more than their own errors
         return None
-    image = colours
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow can read."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
+    """Upright, on white, square, and of the wanted size and channels; None where its values have no known range."""
+    side = wanted.size
+    image = opened
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
+    if image.mode == "F":
+        return None
+    if image.has_transparency_data:  # what shows through is white, as on a page
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
     if wanted.channels == 1:
-        red, green, blue = colours.split()
+        red, green, blue = image.split()
         if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
         image = red

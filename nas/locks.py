@@ -1,4 +1,4 @@
-"""What only one may do at a time: search a study, and ask it for a trial."""
+"""What only one may do at a time: begin a study's files, search it, and ask it for a trial."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from nas.errors import StudyError
 
-__all__ = ["one_asks", "one_searches"]
+__all__ = ["one_asks", "one_makes", "one_searches"]
 
 POLL_SECONDS = 0.005
 ADVISORY = {
@@ -34,6 +34,20 @@ def one_searches(folder: Path) -> Iterator[None]:
             f"study '{folder.name}': another search is running on it; wait for it or end it, "
             f"or lend it a hand: nas worker {folder.name}"
         ) from None
+    except OSError as error:
+        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def one_makes(folder: Path) -> Iterator[None]:
+    """Holds a study's folder while its files are begun or mended; others wait. The lock goes with the process."""
+    lock = FileLock(folder / "making.lock", poll_interval=POLL_SECONDS)
+    try:
+        lock.acquire()
     except OSError as error:
         raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None
     try:

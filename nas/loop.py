@@ -8,8 +8,10 @@ from optuna.trial import Trial
 
 from nas.configuration import BY_LATENCY
 from nas.errors import InvalidValue
+from nas.failures import refuse_failing
 from nas.growth import is_settled
 from nas.machine import AUTO
+from nas.memory import not_growing
 from nas.plan import SearchPlan
 from nas.records import RUNNING, TrialRecord, trainings_spent
 from nas.samplers import SpaceExhausted
@@ -39,35 +41,43 @@ def run(
 
     No training is begun after the `deadline`, in seconds since 1970. `device` is where latencies are measured, if the
     study weighs accuracy against them. Returns why it ended: complete, timeout, settled (`patience`) or exhausted.
+
+    Raises:
+        StudyError: the storage cannot be used, or the search's first trainings all failed alike.
     """
     model = known_model(study)
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     bounds = model.bounds if model else None
+    before = state.before if (state := study.search_state()) else 0
     if listener:
         listener.search_started(study, plan.trials)
-    while True:
-        with study.asking():
-            records = study.records()
-            ended = ending(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
-            begun = ended or _begin(study, strategy, records)
-        if isinstance(begun, str):
-            break
-        if begun is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            continue
-        trial, record = begun
-        run_trial(
-            study,
-            trial,
-            evaluate,
-            record=record,
-            lengths=plan.lengths,
-            stop=strategy.stop,
-            ended=[other for other in records if other.finished],
-            clock=clock,
-            listener=listener,
-        )
+    with not_growing() as give_memory_back:
+        while True:
+            with study.asking():
+                records = study.records()
+                refuse_failing(study.name, records, before=before)
+                ended = ending(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
+                begun = ended or _begin(study, strategy, records)
+            if isinstance(begun, str):
+                break
+            if begun is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                continue
+            trial, record = begun
+            run_trial(
+                study,
+                trial,
+                evaluate,
+                record=record,
+                lengths=plan.lengths,
+                stop=strategy.stop,
+                ended=[other for other in records if other.finished],
+                keep=plan.keep,
+                clock=clock,
+                listener=listener,
+            )
+            give_memory_back()
     if listener:
         listener.search_ended(begun)
     return begun

@@ -1,13 +1,18 @@
 """SearchPlan: by what a search chooses, kept with the study, so that every worker chooses alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nas.errors import InvalidValue
 from nas.front_sampler import Seen
-from nas.samplers import FRONT
+from nas.samplers import FRONT, SAMPLERS
+from nas.storage import QUEUED
+from nas.validation import integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["SearchPlan"]
+
+PLAIN = ("trials", "sampler", "eta", "stopping", "patience", "keep", "trial_timeout")
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class SearchPlan:
     ascending; `sampler` is one of `nas.samplers.SAMPLERS`, or `nas.storage.QUEUED`: only what was put into the study
     beforehand is trained. `eta` is the share by which rank promotes, for samplers that choose no lengths themselves;
     `stopping` is one of `nas.searching.STOPPING`. `patience`: end once the epochs of so many full trainings have hardly
-    raised the hypervolume. `prior` are trainings of an earlier study to learn from.
+    raised the hypervolume. `prior` are trainings of an earlier study to learn from. `keep` is one of
+    `nas.keeping.KEEP`. `trial_timeout`, in seconds: a training that takes longer is ended.
     """
 
     trials: int
@@ -28,10 +34,12 @@ class SearchPlan:
     stopping: str = "front"
     patience: int | None = None
     prior: tuple[Seen, ...] = ()
+    keep: str = "all"
+    trial_timeout: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
-        plain = {name: getattr(self, name) for name in ("trials", "sampler", "eta", "stopping", "patience")}
+        plain = {name: getattr(self, name) for name in PLAIN}
         return {
             **plain,
             "lengths": list(self.lengths),
@@ -40,5 +48,37 @@ class SearchPlan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchPlan":
-        """The inverse of `to_dict`."""
-        return cls(**{**data, "lengths": tuple(data["lengths"]), "prior": tuple(Seen(*seen) for seen in data["prior"])})
+        """The inverse of `to_dict`.
+
+        Raises:
+            InvalidValue: nothing that `to_dict` gives, naming the field.
+        """
+        top = mapping(data, "plan", required=("trials", "lengths", "prior"), optional=PLAIN)
+        lengths = [
+            integer(length, "plan.lengths", maximum=100_000) for length in sequence(top["lengths"], "plan.lengths")
+        ]
+        plain = {name: check(top[name], f"plan.{name}") for name, check in CHECKS.items() if top.get(name) is not None}
+        if not isinstance(top["prior"], list):
+            raise InvalidValue(f"plan.prior={shown(top['prior'])}: must be a list")
+        return cls(**plain, lengths=tuple(lengths), prior=tuple(_seen(each) for each in top["prior"]))
+
+
+CHECKS: Mapping[str, Callable[[object, str], Any]] = {
+    "trials": lambda value, field: integer(value, field, maximum=10**9),
+    "sampler": lambda value, field: one_of(value, field, (*SAMPLERS, QUEUED)),
+    "eta": lambda value, field: integer(value, field, minimum=2),
+    "stopping": text,
+    "patience": lambda value, field: integer(value, field, maximum=10**6),
+    "keep": text,
+    "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
+}
+
+
+def _seen(data: object) -> Seen:
+    """A training of an earlier study: its point, its length and its accuracy."""
+    point, length, value = sequence(data, "plan.prior") if isinstance(data, list) and len(data) == 3 else ({}, 0, 0)
+    if not isinstance(point, Mapping) or not all(isinstance(name, str) for name in point):
+        raise InvalidValue(f"plan.prior={shown(point)}: must be the parameters of a trial")
+    params = {name: integer(number, f"plan.prior.{name}") for name, number in point.items()}
+    length = None if length is None else integer(length, "plan.prior", maximum=100_000)
+    return Seen(params, length, real(value, "plan.prior", minimum=0, maximum=1))

@@ -18,14 +18,17 @@ from nas.errors import InvalidValue, NasError
 from nas.joining import join
 from nas.loading import open_shared
 from nas.machine import AUTO
+from nas.signals import interrupt_on_sigterm
 from nas.supervisor import End, Member
 from nas.trial import Evaluate
-from nas.workers import this_worker
+from nas.workers import worker_named
 
-__all__ = ["Processes", "Task", "interrupt_on_sigterm", "prepare", "visible_gpus", "work"]
+__all__ = ["Processes", "Task", "prepare", "visible_gpus", "work"]
 
 NEEDED = ["nas.joining", "nas.training"]
-SECONDS_TO_END = 4.0
+SECONDS_TO_END = 3.0
+"""For workers to put back what they train; then there is time left to end within five (`nas.signals`)."""
+FIRST_TO_GO = "500"
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -109,8 +112,11 @@ class Processes:
 class _Process:
     def __init__(self, process: Any, receiver: Connection) -> None:
         self.process = process
-        self.worker = this_worker().rpartition(":")[0] + f":{process.pid}"
+        self.worker = worker_named(process.pid)
         self._receiver = receiver
+
+    def kill(self) -> None:
+        self.process.kill()
 
     def end(self) -> End | None:
         if self.process.is_alive():
@@ -147,6 +153,8 @@ def _live(task: Task, gpu: str | None, sender: Connection) -> None:
     """The life of a process: it ends with its work, with SIGTERM, or with the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the supervisor says what it means
     interrupt_on_sigterm()
+    with contextlib.suppress(OSError):  # where memory runs out Linux is to end a worker, which is replaced, no other
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used here
@@ -158,16 +166,6 @@ def _live(task: Task, gpu: str | None, sender: Connection) -> None:
         end = End(error=str(error))
     with contextlib.suppress(OSError):  # nobody listens any more
         sender.send(end)
-
-
-def interrupt_on_sigterm() -> None:
-    """From now on SIGTERM, which systems end programs with, ends this one as Ctrl-C would: it puts its trial back."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _end_with_parent() -> None:

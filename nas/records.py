@@ -77,12 +77,14 @@ class Outcome:
 class SearchState(NamedTuple):
     """The last search on a study: the total of trials it was to reach, how it stands, which process it is.
 
-    `state` is running, complete, timeout, exhausted, settled or interrupted.
+    `state` is running, complete, timeout, exhausted, settled or interrupted; `before` is how many trials had finished
+    when it began.
     """
 
     trials: int
     state: str
     worker: str
+    before: int = 0
 
     @property
     def live(self) -> bool:
@@ -97,10 +99,11 @@ class TrialRecord:
     `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A short trial ran a shorter
     schedule to its end, of `length` epochs (None: the recipe's); its accuracy is not one of a complete trial. A failed
     or stopped trial has a `reason`; one that was interrupted is trained again as another trial. `started` and `ended`
-    are in seconds since 1970; `worker` is the process that trains it, as `HOST:PID`; `measures` is what an `Outcome`
-    has. `avoided` counts the proposals in its place that could not be had: `duplicates`, `over_budget`, and
-    `fallbacks` of a model that could not be fitted. `seed` is that of the training, where architectures are trained on
-    several seeds; a search has none. `objective` is its study's: what accuracy is weighed against.
+    are in seconds since 1970; `worker` names the process that trains it (`nas.workers.worker_named`); `measures` is
+    what an `Outcome` has. `avoided` counts the proposals in its place that could not be had: `duplicates`,
+    `over_budget`, and `fallbacks` of a model that could not be fitted. `seed` is that of the training, where
+    architectures are trained on several seeds; a search has none. `objective` is its study's: what accuracy is weighed
+    against.
     """
 
     trial: int
@@ -193,7 +196,10 @@ class TrialRecord:
     def from_attributes(
         cls, trial: int, state: str, architecture: Architecture, accuracy: float | None, attrs: Mapping[str, Any]
     ) -> "TrialRecord":
-        """Rebuilds a record from what `Study.tell` wrote; a trial that has not ended has none of it."""
+        """Rebuilds a record from what `Study.tell` wrote, once it is checked (`nas.attributes`).
+
+        A trial that has not ended has none of it.
+        """
         return cls(
             trial,
             state,

@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 from nas.configuration import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.data import ImageData
-from nas.errors import DataError, InvalidValue
+from nas.errors import DataError, InvalidValue, StudyError
 from nas.fidelity import schedule_lengths
+from nas.keeping import KEEP, KEEP_FRONT, kept_by, tidy
 from nas.loading import DIGITS, load_data
 from nas.machine import AUTO
+from nas.opening import NotBegun
 from nas.plan import SearchPlan
 from nas.records import INTERRUPTED, RUNNING
 from nas.samplers import FRONT, SAMPLERS
@@ -22,6 +25,7 @@ from nas.space import SearchSpace, load_space
 from nas.staffing import Staffing, sole_worker
 from nas.stopwatch import measure_front, settle_model
 from nas.strategy import seen_of
+from nas.studies import study_name
 from nas.study import Study
 from nas.trial import Evaluate, Listener, takes
 from nas.units import parse_count, parse_duration
@@ -61,6 +65,8 @@ def search(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
     storage: str | None = None,
+    keep: str | None = None,
+    trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,
     measure_latency: bool = False,
     evaluate: Evaluate | None = None,
@@ -97,6 +103,10 @@ def search(
         cpus_per_worker: what a worker takes of a cluster.
         gpus_per_worker: the same, a fraction for several on one GPU.
         storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
+        keep: whose trained weights stay on the disk: `front`, of those trials that no other beats on accuracy, cost and
+            parameters at once; `all`; or `none`. None: as the study was searched before, or `front`.
+        trial_timeout: seconds, or a duration such as `30m`, after which a training is ended as failed. Trainings are
+            then in processes of their own, with one worker too.
         objectives: `accuracy,flops`, or `accuracy,latency`: the milliseconds of one image on `device`, measured before
             each training. Such a search has one worker, as the device must be idle, and a model of the latency, fitted
             before its first trial to about 40 architectures that are measured for it. None: the study's own, or
@@ -115,9 +125,18 @@ def search(
     one_of(sampler, "sampler", SAMPLERS)
     one_of(stopping, "stopping", STOPPING)
     integer(patience if patience is not None else 1, "patience", maximum=10**6)
-    known = Study.open(name, runs, storage=storage).config if name and Study.exists(name, runs) else None
+    one_of(keep if keep is not None else KEEP_FRONT, "keep", KEEP)
+    longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
+    earlier = _existing(study_name(name), runs, storage) if name else None
+    known = earlier.config if earlier else None
     objective = _objective(objectives) if objectives is not None else known.objective if known else BY_FLOPS
-    workers = sole_worker(workers, ray) if objective == BY_LATENCY else workers
+    if objective == BY_LATENCY:
+        workers = sole_worker(workers, ray)
+        if longest is not None:
+            raise InvalidValue(
+                f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
+                "process that measures"
+            )
     staffing = Staffing(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
@@ -128,14 +147,15 @@ def search(
     images: ImageData | None = None
     if data is None and evaluate is None:
         data, max_images = _usual_data(space, known, max_images)
-        skip_bad_images = skip_bad_images or bool(known and known.data["skipped_images"])
+        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
     if data is not None:
         images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
         space = space.with_changes(classes=len(images.classes))
         description = described(images, data, max_images)
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
-    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior))
+    keep = keep or kept_by(earlier or _existing(name, runs, storage))
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest)
     deadline = time.time() + seconds
     work = staffing.work(
         name,
@@ -159,15 +179,25 @@ def search(
 
 
 def carry_out(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
-    """Has the work done on a study that is locked for it, by a plan that all of its workers can read."""
-    study.set_attribute("plan", plan.to_dict())
-    study.set_search_state(plan.trials, RUNNING)
-    ended = INTERRUPTED  # unless it comes to an end by itself
-    try:
-        with study.attending():
+    """Has the work done on a study that is locked for it, by a plan that all of its workers can read.
+
+    Raises:
+        StudyError: another search, on another machine or from another folder, is at work on it.
+    """
+    with study.attending():
+        with study.asking():
+            study.refuse_second_search()
+            before = sum(record.finished for record in study.records())
+            study.set_attribute("plan", plan.to_dict())
+            study.set_search_state(plan.trials, RUNNING, before=before)
+        tidy(study)
+        try:
             ended = work(study)
-    finally:
-        study.set_search_state(plan.trials, ended)
+        except BaseException:
+            with suppress(StudyError):  # which may be what it has ended of
+                study.set_search_state(plan.trials, INTERRUPTED, before=before)
+            raise
+        study.set_search_state(plan.trials, ended, before=before)
 
 
 def described(images: ImageData, data: Any, max_images: int | None = None) -> dict[str, Any]:
@@ -176,6 +206,12 @@ def described(images: ImageData, data: Any, max_images: int | None = None) -> di
     if isinstance(data, str | Path) and Path(data).expanduser().exists():
         description["source"] = str(Path(data).expanduser().absolute())
     return description
+
+
+def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
+    with suppress(NotBegun):  # which is begun again
+        return Study.open(name, runs, storage=storage) if Study.exists(name, runs) else None
+    return None
 
 
 def _objective(asked: str | Sequence[str]) -> str:
@@ -238,7 +274,7 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
         source = known.data["source"]
         if source in ("arrays", "evaluate"):
             raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
-        return source, max_images if max_images is not None else known.data["max_images"]
+        return source, max_images if max_images is not None else known.data.get("max_images")
     if space.input == DIGITS:
         return "digits", max_images
     raise DataError(

@@ -21,11 +21,16 @@ from nas.errors import InvalidValue
 from nas.recipe import Recipe
 from nas.resources import ready_spaces
 from nas.units import parse_count
-from nas.validation import integer, mapping, nearest_name, read_yaml, sequence, shown
+from nas.validation import integer, mapping, nearest_name, read_yaml, sequence, shown, text
 
 __all__ = ["Params", "SearchSpace", "load_space"]
 
 Params = dict[str, int]
+
+MOST_FORMS = 1_000_000
+"""So many stages fit into memory."""
+MOST_WIDTHS = 250_000
+"""So many combinations of the widths of stages can be compared in a second or two."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class SearchSpace:
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        self._architecture([next(choices.stages()) for choices in self.stages])  # checks the numbers and strides
+        _ = self._first  # checks the numbers and strides
+        self._refuse_too_many()
         if self.recipe.crop_padding >= self.input.size:
             raise InvalidValue(
                 f"recipe.crop_padding={self.recipe.crop_padding}: must be below input.size={self.input.size}; "
@@ -72,8 +78,7 @@ class SearchSpace:
             optional=("purpose", "stem", "classes", "max_flops", "max_params", "recipe"),
         )
         for key in ("name", "purpose"):
-            if not isinstance(top.get(key, ""), str):
-                raise InvalidValue(f"{key}={shown(top[key])}: must be a text")
+            text(top.get(key, ""), key)
         stages = [
             StageChoices.from_dict(stage, f"stage{number}")
             for number, stage in enumerate(sequence(top["stages"], "stages"), start=1)
@@ -135,8 +140,11 @@ class SearchSpace:
         """The architecture of a point.
 
         Raises:
-            InvalidValue: groups does not divide mid somewhere.
+            InvalidValue: groups does not divide mid somewhere, or a value is none of its field's choices.
         """
+        for name, values in self.parameters.items():
+            if name in params and params[name] not in values:
+                raise InvalidValue(f"{name}={shown(params[name])}: must be one of {shown(values)}")
         stages = []
         for number, choices in enumerate(self.stages, start=1):
             depth, mid, groups = (
@@ -206,7 +214,7 @@ class SearchSpace:
         Whatever cannot be completed within the budgets is left early, so that a few points are found quickly in any
         space and under any budget.
         """
-        start = self.architecture(near or next(self.points())).stages
+        start = (self.architecture(near) if near else self._first).stages
         options = [choices.nearest_first(stage) for choices, stage in zip(self.stages, start, strict=True)]
         budgets = (self.max_flops or math.inf, self.max_params or math.inf)
 
@@ -226,8 +234,33 @@ class SearchSpace:
     @cached_property
     def stem_cost(self) -> tuple[int, int]:
         """FLOPs and parameters of the stem, which all architectures share."""
-        layers = [layer for layer in cost(self.architecture(next(self.points()))).layers if layer.kind == "stem"]
-        return sum(layer.flops for layer in layers), sum(layer.params for layer in layers)
+        whole, cin = cost(self._first), self.stem[-1].width
+        flops, params = whole.flops, whole.params
+        for stage, size in zip(self._first.stages, self.sizes, strict=True):
+            amounts = stage_cost(stage, cin, size)
+            flops, params, cin = flops - amounts.flops, params - amounts.params, stage.out
+        return flops - cin * self.classes, params - (cin + 1) * self.classes
+
+    @cached_property
+    def _first(self) -> Architecture:
+        """One with the first value of each field."""
+        return self._architecture([next(choices.stages()) for choices in self.stages])
+
+    def _refuse_too_many(self) -> None:
+        """What could not be gone through: a few lines of YAML may ask for more than fits into any memory."""
+        forms = sum(choices.count for choices in self.stages)
+        if forms > MOST_FORMS:
+            raise InvalidValue(
+                f"stages: have {forms} valid forms in all; at most {MOST_FORMS} are allowed (fewer values?)"
+            )
+        widths = 0
+        for number, (choices, inputs) in enumerate(zip(self.stages, self._inputs, strict=True), start=1):
+            widths += len(inputs) * max(sum(1 for _ in choices.leanest()), sum(1 for _ in choices.richest()))
+            if widths > MOST_WIDTHS:
+                raise InvalidValue(
+                    f"stage{number}: with those before it has {widths} combinations of the widths of input, mid and "
+                    f"out; at most {MOST_WIDTHS} are allowed (a larger step?)"
+                )
 
     @property
     def _inputs(self) -> list[tuple[int, ...]]:
@@ -280,7 +313,11 @@ def load_space(source: str | Path) -> SearchSpace:
     """
     ready = ready_spaces()
     path = ready.get(str(source), Path(str(source)))
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # no name that a file can have
+        there = False
+    if not there:
         raise InvalidValue(
             f"space {str(source)!r}: no such file, and no ready space of that name"
             f"{nearest_name(str(source), ready)}; ready: {', '.join(ready)}"

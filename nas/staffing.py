@@ -109,7 +109,7 @@ class Staffing:
 
         That returns why it ended, as `nas.loop.run`.
         """
-        if self.alone:
+        if self.alone and plan.trial_timeout is None:  # a training that hangs can only be ended from outside
             if evaluate is None:
                 assert images is not None  # there is one or the other
                 evaluate = our_training(images, space, seed=seed, device=self.device)

@@ -1,5 +1,6 @@
 """Optuna's storages: opening one, its failures as one line, and what is ours in Optuna's terms."""
 
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,13 +9,16 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.attributes import checked_trial
 from nas.configuration import StudyConfig
-from nas.errors import NasError, StudyError
+from nas.errors import InvalidValue, NasError, StudyError
 from nas.journal import Journal
 from nas.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, WAITING, TrialRecord
+from nas.recovery import params_of
 from nas.space import SearchSpace
 
 __all__ = [
@@ -27,7 +31,6 @@ __all__ = [
     "open_storage",
     "record_of",
     "storage_errors",
-    "write_whole",
 ]
 
 LENGTH = "epochs"
@@ -39,6 +42,7 @@ NOT_PROPOSED = "not_proposed"
 QUEUED = "queued"
 """The sampler, by name, of a plan by which only what was put into the study beforehand is trained."""
 LARGEST_SEED = 2**32 - 1
+ATTEMPTS_TO_MAKE, SECONDS_BETWEEN_ATTEMPTS = 10, 0.2
 STATES = {
     TrialState.COMPLETE: COMPLETE,
     TrialState.FAIL: FAILED,
@@ -48,12 +52,21 @@ STATES = {
 }
 
 
-def open_storage(journal: Path, url: str | None) -> BaseStorage:
-    """The database of that URL, or the journal file."""
+def open_storage(journal: Path, url: str | None, *, there: bool = False) -> BaseStorage:
+    """The database of that URL, or the journal file.
+
+    `there`: it is to hold studies already; so nothing is made, where a database is missing or is another program's.
+    """
     if url is None:
-        return JournalStorage(Journal(journal.absolute()))
+        backend = Journal(journal.absolute())
+        try:
+            return JournalStorage(backend)
+        except (AssertionError, LookupError, TypeError, ValueError) as error:
+            raise backend.damaged(detail=_reason(error)) from None
     try:
-        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be lost between two trials
+        if there:
+            _refuse_missing_file(url)
+        storage = _database(url, there=there)
     except ImportError as error:
         driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "its driver"
         raise StudyError(
@@ -64,6 +77,30 @@ def open_storage(journal: Path, url: str | None) -> BaseStorage:
     return storage
 
 
+def _database(url: str, *, there: bool) -> RDBStorage:
+    """Optuna's storage in a database. Where two programs make the tables of a new one at once, the slower tries again."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    attempts = 1 if there else ATTEMPTS_TO_MAKE
+    while True:
+        try:  # a connection may be lost between two trials
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=there)
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            attempts -= 1
+            if not attempts or (isinstance(error, OperationalError) and "already exists" not in str(error)):
+                raise
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+
+def _refuse_missing_file(url: str) -> None:
+    """SQLite would make the file."""
+    from sqlalchemy import make_url
+
+    parts = make_url(url)
+    if parts.get_backend_name() == "sqlite" and parts.database and not Path(parts.database).is_file():
+        raise StudyError(f"storage={url}: there is no such file")
+
+
 @contextmanager
 def storage_errors(name: str) -> Iterator[None]:
     """Turns whatever a storage raises, from a lost connection to a damaged file, into one line."""
@@ -71,11 +108,12 @@ def storage_errors(name: str) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
+    except InvalidValue as error:
+        raise StudyError(f"study '{name}': its storage holds what nas did not write: {error}") from None
     except NasError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise StudyError(f"study '{name}': its storage cannot be used: {reason}") from error
+        raise StudyError(f"study '{name}': its storage cannot be used: {_reason(error)}") from error
     finally:
         optuna.logging.set_verbosity(level)
 
@@ -95,7 +133,7 @@ def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = Fa
 def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
     """A trial of Optuna's in our terms; None while its parameters are not complete."""
     space = config.space
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    params = params_of(trial)
     if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
         return None
     accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
@@ -103,16 +141,24 @@ def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
     started, ended = (
         at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
     )
-    ours = {"length": params.get(LENGTH), "seed": params.get(SEED), "objective": config.objective}
-    attrs: Mapping[str, Any] = {"started": started, "ended": ended, **trial.user_attrs, **ours}
-    return TrialRecord.from_attributes(trial.number, state, space.architecture(params), accuracy, attrs)
+    ours = {"started": started, "ended": ended, "accuracy": accuracy}
+    ours |= {"length": params.get(LENGTH), "seed": params.get(SEED)}
+    try:
+        attrs: Mapping[str, Any] = {**checked_trial({**trial.user_attrs, **ours}), "objective": config.objective}
+        return TrialRecord.from_attributes(
+            trial.number, state, space.architecture(params), attrs.get("accuracy"), attrs
+        )
+    except InvalidValue as error:
+        raise InvalidValue(f"trial {trial.number}: {error}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+def _reason(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    if isinstance(error, StorageInternalError) and error.__cause__:
+        error = error.__cause__  # Optuna's says nothing of why
+    text = next(iter(str(error).strip().splitlines()), "")
+    alone = text and not isinstance(error, LookupError | TypeError)  # which say a key, or less
+    return text if alone else f"{type(error).__name__} {text}".strip()
 
 
 def _distribution(values: tuple[int, ...]) -> BaseDistribution:

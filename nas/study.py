@@ -2,6 +2,7 @@
 
     runs/NAME/study.yaml      space with recipe, data, seed, versions: for people, and to find the storage by
     runs/NAME/journal.log     Optuna's journal, unless the study was given another storage
+    runs/NAME/*.dropped       what was not whole of the journal; *.damaged: a study.yaml that could not be read
     runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: of each complete trial, its trained
                               weights, and how often an image of class i (row) was taken for class j (column)
     runs/NAME/workers/        a file for each worker, touched while it is there, so that other machines can tell
@@ -10,34 +11,29 @@
 The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
 """
 
-import re
-import uuid
-import warnings
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
-import yaml
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.attributes import checked_study
 from nas.configuration import StudyConfig
-from nas.errors import InvalidValue, StudyError
-from nas.journal import cut_torn_line
+from nas.errors import StudyError
 from nas.locks import one_asks, one_searches
+from nas.opening import ARTIFACTS, config_of, create_study, open_study
 from nas.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of, with_latencies
-from nas.recovery import end, put_back, running, worker_of
-from nas.storage import NOT_PROPOSED, distributions, open_storage, record_of, storage_errors, write_whole
-from nas.studies import CONFIG_FILE, JOURNAL_FILE, list_studies
-from nas.validation import nearest_name, read_yaml, shown
-from nas.workers import Attendance, Heartbeat, this_worker
+from nas.recovery import UNSEEN, end, put_back, queue_again, running, worker_of
+from nas.storage import NOT_PROPOSED, distributions, record_of, storage_errors
+from nas.studies import JOURNAL_FILE, is_study, study_name
+from nas.workers import Attendance, Heartbeat, is_alive, this_worker
 
 __all__ = ["Study"]
-
-ARTIFACTS = "artifacts"
 
 
 class Study:
@@ -48,54 +44,20 @@ class Study:
         self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
         self._attendance = Attendance(optuna_study, folder / "workers" if storage is None else None)
-        self._id = optuna_study.user_attrs.get("id")
         self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
-        try:
-            self.config = StudyConfig.from_dict(optuna_study.user_attrs["nas"])
-        except (KeyError, TypeError, InvalidValue) as error:
-            raise StudyError(
-                f"study '{self.name}': its storage holds a study that nas did not write ({error})"
-            ) from None
+        with storage_errors(self.name):
+            self.config, self._id = config_of(optuna_study, self.name), optuna_study.user_attrs.get("id")
 
     @classmethod
     def create(cls, name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> "Study":
         """A new study, or the one of that name if its configuration is the same.
 
         Raises:
-            StudyError: there is one with another configuration (the line says what differs), or the folder cannot
-                be written.
+            StudyError: there is one with another configuration (the line says what differs), or that nas did not write;
+                or the folder cannot be written.
         """
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", name):
-            allowed = "at most 100 letters, digits and . + - _, and begin with a letter or digit"
-            raise StudyError(f"study={shown(name)}: must be {allowed}")
-        folder = Path(runs) / name
-        if cls.exists(name, runs):
-            study = cls.open(name, runs, storage=storage)
-            study._refuse_other(config)
-            return study
-        try:
-            (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StudyError(f"study '{name}': the folder {folder} cannot be written: {error.strerror}") from None
-        described = config.to_dict()
-        with storage_errors(name), warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names are still one
-            optuna_study = optuna.create_study(
-                storage=open_storage(folder / JOURNAL_FILE, storage),
-                study_name=name,
-                directions=["maximize", "minimize"],
-                load_if_exists=True,
-            )
-            if "nas" not in optuna_study.user_attrs:
-                optuna_study.set_metric_names(["accuracy", config.objective])
-                optuna_study.set_user_attr("nas", described)
-                optuna_study.set_user_attr("id", uuid.uuid4().hex)
-        study = cls(folder, optuna_study, storage)
-        study._refuse_other(config)
-        text = yaml.safe_dump({**described, "storage": storage}, sort_keys=False, allow_unicode=True)
-        write_whole(folder / CONFIG_FILE, text.encode())
-        return study
+        return cls(*create_study(name, runs, config, storage=storage))
 
     @classmethod
     def open(cls, name: str, runs: str | Path = "runs", *, storage: str | None = None) -> "Study":
@@ -104,27 +66,13 @@ class Study:
         Raises:
             StudyError: there is none of that name, or its storage cannot be read.
         """
-        folder = Path(runs) / name
-        if storage is None:
-            if not cls.exists(name, runs):
-                known = list_studies(runs)
-                what = f"; studies there: {', '.join(known)}" if known else "; there are none yet: nas search makes one"
-                raise StudyError(f"no study '{name}' in {runs}{nearest_name(name, known)}{what}")
-            written = read_yaml(folder / CONFIG_FILE)
-            storage = written.get("storage") if isinstance(written, Mapping) else None
-            if storage is None and not (folder / JOURNAL_FILE).is_file():
-                raise StudyError(f"study '{name}': its journal {folder / JOURNAL_FILE} is missing")
-        with storage_errors(name):
-            opened = open_storage(folder / JOURNAL_FILE, storage)
-            only = optuna.get_all_study_names(opened) if storage is None else []  # a copied folder has another name
-            optuna_study = optuna.load_study(study_name=only[0] if only else name, storage=opened)
-            return cls(folder, optuna_study, storage)
+        return cls(*open_study(name, runs, storage=storage))
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
-        """Whether the runs folder has a study of that name."""
-        with suppress(OSError, ValueError):  # no name that a file can have
-            return (Path(runs) / name / CONFIG_FILE).is_file()
+        """Whether the runs folder has a study of that name, however damaged."""
+        with suppress(StudyError):
+            return is_study(Path(runs) / study_name(name))
         return False
 
     def records(self) -> list[TrialRecord]:
@@ -174,9 +122,9 @@ class Study:
         """How the last search stands; None before the first."""
         return SearchState(**written) if (written := self.attribute("search")) else None
 
-    def set_search_state(self, trials: int, state: str) -> None:
+    def set_search_state(self, trials: int, state: str, *, before: int = 0) -> None:
         """Records that a search of this process, which is to reach so many trials, stands so."""
-        self.set_attribute("search", SearchState(trials, state, this_worker())._asdict())
+        self.set_attribute("search", SearchState(trials, state, this_worker(), before)._asdict())
 
     def plan(self) -> dict[str, Any]:
         """By what the last search chooses what is trained: a `nas.plan.SearchPlan` as plain values.
@@ -191,7 +139,7 @@ class Study:
     def attribute(self, name: str) -> Any:
         """What `set_attribute` wrote; None where nothing was."""
         with storage_errors(self.name):
-            return self.optuna_study.user_attrs.get(name)
+            return checked_study(name, self.optuna_study.user_attrs.get(name))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Keeps a plain value of the whole study: `search`, `plan`, `tested` (`confirmed`), those of `stopwatch`."""
@@ -215,15 +163,15 @@ class Study:
         return front_of(self.records())
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self, *, died: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
         """Held while a worker looks at the trials and asks for one: one worker at a time, on whatever machines.
 
-        So no two are given the same architecture. What dead workers left running is put back first.
+        So no two are given the same architecture. What dead workers left running is put back first (`put_back`).
         """
         with ExitStack() as held:
             with storage_errors(self.name):
                 held.enter_context(one_asks(self.optuna_study._storage, self.folder, self.name))
-            self.put_back()
+            self.put_back(died=died)
             yield
 
     def ask(self, sampler: optuna.samplers.BaseSampler, **also: bool) -> tuple[Trial, TrialRecord]:
@@ -277,20 +225,21 @@ class Study:
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, value)
+            if outcome.reason == INTERRUPTED:
+                queue_again(self.optuna_study, self.optuna_study.get_trials(deepcopy=False)[trial.number])
             if outcome.accuracy is None and not outcome.stopped:
                 self.optuna_study.tell(trial, state=TrialState.FAIL)
             elif outcome.accuracy is None or not whole:
                 self.optuna_study.tell(trial, state=TrialState.PRUNED)
             else:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
-            if outcome.reason == INTERRUPTED:
-                self.optuna_study.enqueue_trial(trial.params)
         return self._record_at(trial.number)
 
-    def put_back(self, *, ended: Collection[str] = (), died: Collection[str] = ()) -> None:
+    def put_back(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
         """Ends the trials whose workers are no more as interrupted, and queues them to be trained again.
 
-        `ended` and `died` name some that are. What has killed several in a running search is given up (`nas.recovery`).
+        `ended` names some that are, and `died` how others ended. What has killed several in a running search is given
+        up (`nas.recovery`).
         """
         with storage_errors(self.name):
             if not (left := running(self.optuna_study)):
@@ -300,7 +249,17 @@ class Study:
             for trial in left:
                 if (worker := worker_of(trial)) in gone:
                     by_itself = search is not None and search.live and worker not in {None, *ended}
-                    put_back(self.optuna_study, trial, needed=self.config.space.parameters, died=by_itself)
+                    how = died.get(worker or "", UNSEEN) if by_itself else None
+                    put_back(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
+
+    def give_up(self, trial: int, reason: str, detail: str) -> bool:
+        """Ends a running trial of any worker as failed; False if it had ended by then."""
+        with storage_errors(self.name), suppress(UpdateFinishedTrialError):
+            found = next((left for left in running(self.optuna_study) if left.number == trial), None)
+            if found is not None:
+                end(self.optuna_study, found, reason, detail=detail)
+                return True
+        return False
 
     def attending(self) -> Heartbeat:
         """While it is entered, other machines can tell that this worker is there."""
@@ -314,9 +273,27 @@ class Study:
             StudyError: another search holds it.
         """
         with one_searches(self.folder):
-            if self._journal is not None:
-                cut_torn_line(self._journal)
             yield
+
+    def refuse_second_search(self) -> None:
+        """What a lock on the folder cannot: keeps searches apart that share a database, or a folder across machines.
+
+        Raises:
+            StudyError: another one is at work, as far as can be told.
+        """
+        state = self.search_state()
+        if state is None or state.state != RUNNING or state.worker == this_worker():
+            return
+        if self.storage is None and is_alive(state.worker) is not None:
+            return  # the lock on the folder has told already
+        with storage_errors(self.name):
+            if self._attendance.gone([state.worker]):
+                return
+        where = f" --storage {self.storage}" if self.storage else ""
+        raise StudyError(
+            f"study '{self.name}': another search is running on it, by {state.worker.partition('@')[0]}; wait for it "
+            f"or end it, or lend it a hand: nas worker {self.name}{where}"
+        )
 
     def weights_file(self, trial: int) -> Path:
         """Where the trained weights of a complete trial are."""
@@ -327,15 +304,9 @@ class Study:
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
     def checkpoint_file(self, record: TrialRecord) -> Path:
-        """What a training on one of several seeds goes on from, as another trial if it must."""
-        return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}-{record.seed}.safetensors"
-
-    def _refuse_other(self, config: StudyConfig) -> None:
-        if differing := self.config.differences(config):
-            raise StudyError(
-                f"study '{self.name}' exists with another configuration: {'; '.join(differing)}; "
-                "use its settings, or another --study name"
-            )
+        """What a training goes on from after an interruption, as another trial."""
+        seed = f"-{record.seed}" if record.seed is not None else ""
+        return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}{seed}.safetensors"
 
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
         if trial.number in self._ended:

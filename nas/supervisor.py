@@ -8,15 +8,15 @@ from nas.errors import StudyError
 from nas.loop import ending
 from nas.plan import SearchPlan
 from nas.records import RUNNING
+from nas.recovery import MOST_DEATHS
 from nas.study import Study
 from nas.trial import Listener
-from nas.watching import Watcher
+from nas.watching import Overdue, Watcher
 
 __all__ = ["Crew", "End", "Member", "supervise"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
-DEATHS_IN_VAIN = 3
-"""So many workers may die, one after the other, before any training has ended."""
+TIMEOUT = "timeout"
 
 
 class End(NamedTuple):
@@ -32,10 +32,13 @@ class Member(Protocol):
 
     @property
     def worker(self) -> str:
-        """Who it is, as its trials name it: `HOST:PID`."""
+        """Who it is, as its trials name it."""
 
     def end(self) -> End | None:
         """How it ended; None while it works."""
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does."""
 
 
 class Crew(Protocol):
@@ -56,7 +59,8 @@ def supervise(
 ) -> str:
     """Starts so many workers, replaces one that dies, and tells the listener what all of the study's workers do.
 
-    With no workers of its own it waits for what those of others do. Returns why the search ended, as `nas.loop.run`.
+    A training that takes longer than the plan allows is ended as failed, and with it the worker that hangs in it. With
+    no workers of its own it waits for what those of others do. Returns why the search ended, as `nas.loop.run`.
 
     Raises:
         StudyError: a worker cannot work, or one after the other died before any training had ended.
@@ -65,12 +69,16 @@ def supervise(
     if listener:
         listener.search_started(study, plan.trials)
     watcher = Watcher(study, listener)
+    overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
+    ended_here: set[str] = set()
     reasons: list[str] = []
     with _crew_of(study, crew, workers) as members:
         deaths, ended_before = 0, 0
         while members or (not workers and not reasons):
             crew.wait(list(members.values()), SECONDS_BETWEEN_LOOKS)
             watcher.look()
+            if overdue:
+                ended_here |= _end_hanging(study, overdue, list(members.values()))
             if not workers and (reason := _ended_by_others(study, plan, deadline)):
                 reasons.append(reason)
             for place, member in list(members.items()):
@@ -82,12 +90,14 @@ def supervise(
                 if end.reason:
                     reasons.append(end.reason)
                     continue
-                with study.asking():
-                    study.put_back(died=[member.worker])
+                if member.worker in ended_here:
+                    members[place] = crew.start(place)
+                    continue
+                with study.asking(died={member.worker: end.died or ""}):
                     ended_by_now = sum(record.ended is not None and record.finished for record in study.records())
                 deaths = deaths + 1 if ended_by_now == ended_before else 1
                 ended_before = ended_by_now
-                if deaths >= DEATHS_IN_VAIN:
+                if deaths > MOST_DEATHS * workers:  # by then what kills the workers would have been given up
                     raise StudyError(
                         f"study '{study.name}': {deaths} workers died one after the other with no training ended "
                         f"between, the last of {end.died}"
@@ -114,6 +124,19 @@ def _crew_of(study: Study, crew: Crew, workers: int) -> Iterator[dict[int, Membe
         if left:
             with study.asking():
                 study.put_back(ended=[member.worker for member in left])
+
+
+def _end_hanging(study: Study, overdue: Overdue, members: Sequence[Member]) -> set[str]:
+    """Records trainings that take too long as failed, and ends their workers, whatever these hang in: which ones."""
+    ended: set[str] = set()
+    for record in overdue.among(study.records()):
+        detail = f"it had not ended after {overdue.seconds:g} s, and was ended together with its worker"
+        if study.give_up(record.trial, TIMEOUT, detail):
+            for member in members:
+                if member.worker == record.worker:
+                    member.kill()
+                    ended.add(member.worker)
+    return ended
 
 
 def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> str | None:

@@ -4,12 +4,14 @@ import functools
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from nas.errors import NasWarning
 from nas.units import amount_text
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ __all__ = [
     "print_json",
     "reads_study",
     "runs_option",
+    "show_warnings",
     "storage_option",
     "watched",
     "workers_options",
@@ -94,6 +97,19 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def show_warnings() -> None:
+    """From now on what nas warns of is a line on standard error, like a mistake."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, NasWarning):
+            note(f"nas: {' '.join(str(message).split())}")
+        else:
+            usual(message, category, *where, **more)
+
+    warnings.showwarning = show
+
+
 def make_console() -> "Console":
     """As wide as the terminal; wide enough for any table where the output is none."""
     from rich.console import Console
@@ -105,13 +121,12 @@ def make_console() -> "Console":
 @contextmanager
 def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
     """The view of what is trained, to be told of it; when it is stopped, a line says how to go on."""
-    from nas.processes import interrupt_on_sigterm
+    from nas.signals import interruptible
     from nas.views import LiveView, PlainView
 
-    interrupt_on_sigterm()
     view = LiveView(console) if console.is_terminal else PlainView(console)
     try:
-        with view:
+        with interruptible(), view:
             yield view
     except KeyboardInterrupt:
         kept = (

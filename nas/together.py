@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.errors import TrainingFailed
+from nas.failures import is_out_of_memory
 from nas.joining import as_evaluate
 from nas.loading import open_shared, save_shared
 from nas.machine import AUTO, cores
 from nas.processes import METHOD, prepare, visible_gpus
 from nas.recipe import Recipe
 from nas.space import SearchSpace
-from nas.trial import Evaluate, Report, is_out_of_memory
+from nas.trial import Evaluate, Report
 
 if TYPE_CHECKING:
     from nas.training import TrainingResult

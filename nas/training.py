@@ -23,12 +23,13 @@ from nas.batches import DeviceImages
 from nas.checkpoint import Checkpoint, Progress
 from nas.cost import cost
 from nas.data import ImageData
-from nas.errors import TrainingFailed, WeightsError
+from nas.errors import TrainingFailed
 from nas.latency import device_of
 from nas.machine import AUTO
 from nas.network import GroupConvNet, build_network
 from nas.recipe import Recipe
 from nas.trainer import ALONE, Loader, Team, bare_trainer, in_half, quiet_lightning
+from nas.weights import put_into
 
 __all__ = [
     "DeviceData",
@@ -116,7 +117,7 @@ def train(
     """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
 
     With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
-    what it had reported, and ends as if it had never been interrupted. It is removed in the end.
+    what it had reported, and ends as if it had never been interrupted. Whoever has the result safe deletes it.
 
     A `team` trains together (`nas.together`): all of it calls this alike, and its first process writes the checkpoint.
 
@@ -137,8 +138,6 @@ def train(
             module.go_on_from(Checkpoint(checkpoint, identity))
         trainer = bare_trainer(data.accelerator, epochs=recipe.epochs - len(module.curve))
         trainer.fit(module)
-    if module.checkpoint is not None and team.rank == 0:
-        module.checkpoint.remove()
     return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
 
 
@@ -149,10 +148,7 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
         WeightsError: the weights are not those of the architecture.
     """
     network = build_network(architecture)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError:
-        raise WeightsError(f"the weights are not those of {architecture.name}: other names or shapes") from None
+    put_into(network, weights, of=architecture.name)
     module = _Trial(network, data, recipe, seed=0, report=None)
     with quiet_lightning(), threads_for(architecture, recipe):
         bare_trainer(data.accelerator, epochs=1).validate(module, verbose=False)
@@ -238,13 +234,21 @@ class _Trial(lightning.LightningModule):
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Takes over how far the training had come; its state follows once there is an optimiser."""
         self.checkpoint = checkpoint
-        if (progress := checkpoint.progress()) is None:
+        progress = checkpoint.progress()
+        if progress is None or not self._may_follow(progress):
+            return
+        if not checkpoint.holds(self.network, self.configure_optimizers(), self._generator):
             return
         self._step = progress.step
         for accuracy in progress.curve:
             self.curve.append(accuracy)
             if self._report:
                 self._report(len(self.curve), accuracy)
+
+    def _may_follow(self, progress: Progress) -> bool:
+        """Whether some epochs are done and some are left, by that many steps each."""
+        epochs, steps = len(progress.curve), self._steps // self._recipe.epochs
+        return 0 < epochs < self._recipe.epochs and progress.step == epochs * steps
 
     def on_train_start(self) -> None:
         """Puts back the state of a training that was interrupted."""

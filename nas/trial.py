@@ -3,7 +3,6 @@
 import inspect
 import math
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +12,9 @@ from optuna.trial import Trial
 from nas.architecture import Architecture
 from nas.confusion import save_confusion
 from nas.errors import StudyError, TrainingFailed
+from nas.failures import failure
 from nas.fidelity import StopRule
+from nas.keeping import KEEP_ALL, KEEP_NONE, drop_leftovers
 from nas.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.space import SearchSpace
 from nas.study import Study
@@ -22,7 +23,7 @@ from nas.validation import shown
 if TYPE_CHECKING:
     from nas.training import TrainingResult
 
-__all__ = ["Evaluate", "Listener", "Report", "is_out_of_memory", "run_trial", "takes"]
+__all__ = ["Evaluate", "Listener", "Report", "run_trial", "takes"]
 
 Report = Callable[[int, float], None]
 Evaluate = Callable[..., "float | TrainingResult"]
@@ -33,7 +34,6 @@ that takes `seed` is told on which seed where an architecture is trained on seve
 which file it may keep what it needs to go on after an interruption.
 """
 
-DETAIL_CHARACTERS = 2000
 SECONDS_BETWEEN_REPORTS = 2.0
 """A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
 
@@ -70,11 +70,13 @@ def run_trial(
     lengths: Sequence[int],
     stop: StopRule | None = None,
     ended: Sequence[TrialRecord] = (),
+    keep: str = KEEP_ALL,
     clock: Callable[[Architecture], float] | None = None,
     listener: Listener | None = None,
 ) -> TrialRecord:
     """Trains what was asked for, tells, and returns the record. `stop` compares with the trials that have `ended`.
 
+    `keep` says whose weights stay on the disk (`nas.keeping`). What an interrupted training may go on from is kept too.
     Where there is a `clock`, it measures the latency first, in milliseconds, while the device is idle.
 
     Raises:
@@ -109,14 +111,11 @@ def run_trial(
             measures = {LATENCY_KEY: clock(record.architecture)}
             record = replace(record, measures=measures)
             start = time.perf_counter()  # what measuring took is no part of the training
-        told: dict[str, Any] = {"epochs": record.length or lengths[-1]} if len(lengths) > 1 else {}
-        if record.seed is not None:
-            told |= {"seed": record.seed, "checkpoint": study.checkpoint_file(record)}
-        result = evaluate(record.architecture, report, **{key: told[key] for key in told if takes(evaluate, key)})
+        result = evaluate(record.architecture, report, **_told(evaluate, study, record, lengths))
         reached = _checked(getattr(result, "accuracy", result))
         measures = {**_measures(result, study.config.space), **measures}
         if record.length in (None, lengths[-1]):
-            _keep_artifacts(result, study, record)
+            _keep_artifacts(result, study, record, weights_too=keep != KEEP_NONE)
         accuracy, reason = reached, None
     except _Hopeless as why:
         reason, stopped = str(why), True
@@ -125,25 +124,32 @@ def run_trial(
     except SystemExit:  # how Lightning, in one's own training, answers Ctrl-C
         raise KeyboardInterrupt from None
     except Exception as error:  # a trial may fail in any way; the search goes on
-        reason, detail = _failure(error)
+        reason, detail = failure(error)
     finally:
         record = study.tell(
             trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail, measures, stopped)
         )
+        if reason != INTERRUPTED:
+            drop_leftovers(study, record, keep)
         if listener:
             listener.trial_ended(record)
     return record
+
+
+def _told(evaluate: Evaluate, study: Study, record: TrialRecord, lengths: Sequence[int]) -> dict[str, Any]:
+    """The keywords that a training takes, of those that there are for it."""
+    told: dict[str, Any] = {"checkpoint": study.checkpoint_file(record)}
+    if len(lengths) > 1:
+        told["epochs"] = record.length or lengths[-1]
+    if record.seed is not None:
+        told["seed"] = record.seed
+    return {key: value for key, value in told.items() if takes(evaluate, key)}
 
 
 def takes(evaluate: Evaluate, keyword: str) -> bool:
     """Whether a training takes an argument of that name."""
     parameters = inspect.signature(evaluate).parameters.values()
     return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a training found no memory, on the CPU or on the GPU."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, without torch
 
 
 def _checked(value: Any) -> float:
@@ -168,12 +174,12 @@ def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
     return {name: value for name, value in measured.items() if math.isfinite(value)}
 
 
-def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord) -> None:
+def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord, *, weights_too: bool) -> None:
     """The weights and the confusion matrix of a trial, where the training gave them."""
     weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
     file = study.weights_file(record.trial)
     try:
-        if weights is not None:
+        if weights is not None and weights_too:
             from nas.weights import save_weights
 
             save_weights(file, weights, record.architecture)
@@ -182,11 +188,3 @@ def _keep_artifacts(result: "float | TrainingResult", study: Study, record: Tria
             save_confusion(file, confusion)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
-
-
-def _failure(error: Exception) -> tuple[str, str]:
-    """A reason code, and what a person needs to mend it."""
-    if isinstance(error, TrainingFailed):
-        return error.reason, str(error)
-    detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
-    return "out_of_memory" if is_out_of_memory(error) else "error", detail.encode("utf-8", "replace").decode()

@@ -11,6 +11,8 @@ __all__ = ["amount_text", "count_text", "duration_text", "memory_text", "parse_c
 _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECONDS_PER_MINUTE, _SECONDS_PER_HOUR = 60, 3600
+_LONGEST = 100
+"""No number that people write has more characters."""
 
 
 def count_text(value: float) -> str:
@@ -67,25 +69,27 @@ def parse_count(value: object, field: str) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    match = (
-        re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kKmMgGbBtT]?)\s*", value) if isinstance(value, str) else None
-    )
+    text = value if isinstance(value, str) and len(value) <= _LONGEST else ""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d{1,2})?)\s*([kKmMgGbBtT]?)\s*", text)
     count = float(match[1]) * _PREFIXES[match[2].lower()] if match else 0.0
     if count < 1 or not math.isfinite(count):
         raise InvalidValue(f"{field}={_bare(value)}: must be a positive number such as 50M, 1.5G or 200000")
     return round(count)
 
 
-def parse_duration(value: float | str, field: str) -> float:
+def parse_duration(value: object, field: str) -> float:
     """Reads a duration in seconds: 90, `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
 
     Raises:
         InvalidValue: it is not a positive duration.
     """
-    text = str(value).strip().lower()
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
-    whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", text)
-    seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) if whole else 0.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value) if abs(value) < 1e300 else math.inf  # a float has an end, an int has none
+    else:
+        text = value.strip().lower() if isinstance(value, str) and len(value) <= _LONGEST else ""
+        parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
+        whole = re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?\s*[smhd]\s*)+", text)
+        seconds = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts) if whole else 0.0
     if seconds <= 0 or not math.isfinite(seconds):
         raise InvalidValue(f"{field}={_bare(value)}: must be a positive duration such as 90s, 30m, 2h or 1h30m")
     return seconds

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architecture import Architecture
-from nas.data import Images, Split, chunks
+from nas.data import Images, Split
 from nas.errors import ExportError
 from nas.formats import FILES, INPUT, OUTPUT
+from nas.loading import save_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,17 +84,10 @@ def verify(
 
 
 def hand_over(images: Split, reference: Logits, *, handover: Path) -> None:
-    """Writes what `agreement` reads beside a bundle; images that are mapped are copied a part at a time."""
+    """Writes what `agreement` reads beside a bundle."""
     np.save(handover / "reference.npy", reference)
     np.save(handover / "labels.npy", images.labels)
-    copied = np.lib.format.open_memmap(
-        handover / "images.npy", mode="w+", dtype=np.uint8, shape=tuple(images.images.shape)
-    )
-    start = 0
-    for part in chunks(images.images):
-        copied[start : start + len(part)] = part
-        start += len(part)
-    copied.flush()
+    save_images(handover / "images.npy", images.images)
 
 
 def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:

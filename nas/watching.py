@@ -1,10 +1,28 @@
-"""Watcher: tells a listener what other processes do on a study, from what they write there."""
+"""What is seen of other processes on a study, from what they write there: news for a listener, trials that hang."""
+
+import time
+from collections.abc import Sequence
 
 from nas.records import RUNNING, TrialRecord
 from nas.study import Study
 from nas.trial import Listener
 
-__all__ = ["Watcher"]
+__all__ = ["Overdue", "Watcher"]
+
+
+class Overdue:
+    """Finds the trials that run for more than so many seconds, by this machine's clock, since they were first seen."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._seen: dict[int, float] = {}
+
+    def among(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those of the running ones that have taken too long."""
+        now = time.monotonic()
+        running = [record for record in records if record.state == RUNNING]
+        self._seen = {record.trial: self._seen.get(record.trial, now) for record in running}
+        return [record for record in running if now - self._seen[record.trial] > self.seconds]
 
 
 class Watcher:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from nas.architecture import Architecture
 from nas.errors import WeightsError
-from nas.storage import write_whole
+from nas.files import write_whole
+from nas.validation import shown
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["load_weights", "put_into", "save_weights"]
 
 
 def save_weights(
@@ -32,6 +34,26 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         WeightsError: the file is missing or damaged.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise WeightsError(f"{path}: the weights cannot be read: is no file")
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: the weights cannot be read: {error}") from None
+
+
+def put_into(network: nn.Module, weights: Mapping[str, Tensor], *, of: str) -> None:
+    """Gives a network its trained weights; `of` says in messages what they are.
+
+    Raises:
+        WeightsError: they are another network's.
+    """
+    expected, found = (_shapes(tensors) for tensors in (network.state_dict(), weights))
+    if other := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        raise WeightsError(
+            f"{of}: the weights are not those of its network: {shown(other[0])} has another name, shape or type"
+        )
+    network.load_state_dict(dict(weights))
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

@@ -9,34 +9,60 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from nas.errors import StudyError
+from nas.files import why
+
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Attendance", "Heartbeat", "is_alive", "this_worker"]
+__all__ = ["Attendance", "Heartbeat", "is_alive", "this_worker", "worker_named"]
 
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 120.0
 """A worker on another machine that was not heard of for so long is taken for dead."""
+STARTTIME = 19
+"""Where `/proc/PID/stat` has it after the process's name (proc_pid_stat(5))."""
 
 
 def this_worker() -> str:
-    """This process, as `HOST:PID`."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """This process, as `worker_named` names it."""
+    return worker_named(os.getpid())
+
+
+def worker_named(pid: int) -> str:
+    """A process of this machine, as `HOST:PID@BEGAN`: numbers are used again, after a reboot or in a container soon."""
+    return f"{socket.gethostname()}:{pid}@{_began(pid)}"
 
 
 def is_alive(worker: str) -> bool | None:
     """Whether that process still runs; None where it is on another machine."""
-    host, _, pid = worker.rpartition(":")
+    host, _, process = worker.rpartition(":")
+    pid, _, began = process.partition("@")
     if host != socket.gethostname() or not pid.isdigit():
         return None
     import psutil
 
     try:
-        return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)  # dead, if nobody has asked how it ended
+        zombie = psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE  # dead, if nobody has asked how it ended
+        return not zombie and (not began or began == _began(int(pid)))
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:  # there, but another person's
         return True
+
+
+def _began(pid: int) -> str:
+    """When a process began, by a clock that nobody sets: Linux counts from the boot, which has a name of its own."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        return f"{boot}{after_name.split()[STARTTIME]}"
+    except (OSError, IndexError):
+        import psutil
+
+        with suppress(psutil.Error):
+            return f"{psutil.Process(pid).create_time():.2f}"
+        return ""  # it is gone
 
 
 class Heartbeat:
@@ -80,12 +106,19 @@ class Attendance:
         self._study, self._folder = study, folder
 
     def beat(self) -> None:
-        """Says that this worker is there."""
+        """Says that this worker is there.
+
+        Raises:
+            StudyError: the folder cannot be written; a database raises its own errors.
+        """
         if self._folder is None:
             self._study.set_user_attr(_label(this_worker()), time.time())
-        else:
+            return
+        try:
             self._folder.mkdir(exist_ok=True)
             (self._folder / _label(this_worker())).touch()
+        except OSError as error:
+            raise StudyError(f"the folder {self._folder} cannot be written: {why(error)}") from None
 
     def leave(self) -> None:
         """Says that this worker is no longer there."""

@@ -130,7 +130,7 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
     page.locator("[data-testid=stSidebar] a", has_text="Export").click()
     page.get_by_role("button", name="Export", exact=True).click()
     with page.expect_download(timeout=90_000) as download:
-        page.get_by_role("button", name="Download live-trial").click()
+        page.get_by_role("button", name="Download the files").click(timeout=90_000)
     bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
     names = {Path(name).name: name for name in bundle.namelist()}
     assert {"model.py", "model.onnx", "model.pt2", "model.safetensors", "MODEL_CARD.md", "verification.json"} <= set(
@@ -249,39 +249,3 @@ def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
     journal.write_text("no journal at all\n" * 100)
     page.get_by_text("The study cannot be read").wait_for()
     assert not page.get_by_text("Traceback").count()
-
-
-def test_names_are_text_and_nothing_is_asked_of_other_machines(
-    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
-) -> None:
-    """Class names from data that look like Markdown and HTML, on every page; and no request leaves the machine."""
-    import numpy as np
-
-    from nas.loading import load_data
-
-    images = load_data("digits", tiny.input)
-    names = ["<img src=x onerror=document.title='hit'>", "**bold** :smile: $x$", *map(str, range(2, 10))]
-    for name, split in (("train", images.train), ("val", images.validation)):
-        for label in range(10):
-            folder = tmp_path / "photos" / name / names[label].replace("/", "")
-            folder.mkdir(parents=True)
-            for number, image in enumerate(split.images[split.labels == label][:6]):
-                from PIL import Image
-
-                Image.fromarray(np.asarray(image[..., 0])).save(folder / f"{number}.png")
-    nas.search(tiny, tmp_path / "photos", trials=2, runs=tmp_path / "runs", name="s", device="cpu", epochs=1)
-    elsewhere: list[str] = []
-    address = serve(tmp_path / "runs")
-    page.on("request", lambda request: None if address[5:] in request.url else elsewhere.append(request.url))
-    for path in ("", "trials", "architecture", "compare?compared=0,1", "progress", "insights", "export"):
-        page.goto(f"{address}/{path}")
-        page.locator("[data-testid=stSidebar]").get_by_text("2 of 2 trials").wait_for()
-        page.wait_for_timeout(1500)
-        assert page.title() == "nas"
-        assert not page.get_by_text("Traceback").count()
-        if path == "architecture":
-            assert (
-                page.get_by_text("**bold** :smile: $x$").count()
-                or page.locator(".nas-chart text", has_text="**bold**").count()
-            )
-    assert not [url for url in elsewhere if not url.startswith(("data:", "blob:"))]

@@ -25,6 +25,7 @@ def network(tiny: SearchSpace) -> Any:
 @pytest.fixture(autouse=True)
 def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.checkpoint.SHARE_OF_TIME", 1e9)
+    monkeypatch.setattr("nas.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
 
 
 @pytest.mark.parametrize(("optimizer", "killed_in"), [("adamw", 2), ("adamw", EPOCHS), ("sgd", 2)])
@@ -53,7 +54,6 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     assert resumed.curve == undisturbed.curve
     assert all(torch.equal(value, resumed.weights[name]) for name, value in undisturbed.weights.items())
     assert (resumed.confusion == undisturbed.confusion).all()
-    assert not file.exists()
 
 
 def test_what_was_trained_is_not_trained_again(
@@ -94,6 +94,14 @@ def test_a_damaged_checkpoint_counts_for_nothing(tmp_path: Path, change: Any) ->
     assert Checkpoint(tmp_path / "file", {"seed": 2}).progress() is None
     change(tmp_path / "file")
     assert kept.progress() is None
+
+
+def test_a_training_of_a_moment_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.checkpoint.SECONDS_BEFORE_FIRST", 3600.0)
+    network = torch.nn.Linear(2, 2)
+    kept = Checkpoint(tmp_path / "file", {})
+    kept.save(network, torch.optim.SGD(network.parameters()), torch.Generator(), progress=Progress((0.5,), 7))
+    assert not (tmp_path / "file").exists()
 
 
 def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

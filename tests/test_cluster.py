@@ -23,7 +23,7 @@ def kill_one():
         except nas.NasError:
             continue
         if len(running) == 2:
-            os.kill(int(running[0].worker.rpartition(":")[2]), signal.SIGKILL)
+            os.kill(int(running[0].worker.rpartition(":")[2].partition("@")[0]), signal.SIGKILL)
             return
 
 threading.Thread(target=kill_one, daemon=True).start()

@@ -1,17 +1,22 @@
 """Every page on an empty, a small and a running study, and on studies where little went well; without a browser."""
 
+import http.client
 import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 
 import nas
+from benchmarks.browser import dashboard, free_port, serving
+from benchmarks.crowd import serving_process
 from nas import SearchSpace, Study
 from nas.configuration import StudyConfig
 from nas.confusion import load_confusion
@@ -19,7 +24,7 @@ from nas.cost import cost
 from nas.resources import dashboard_server
 from nas.samplers import ValidSampler
 from nas.workers import this_worker
-from tests.conftest import formula
+from tests.conftest import Ran, formula
 from tests.test_strategy import timed
 
 pytest.importorskip("streamlit")
@@ -401,3 +406,138 @@ def test_what_is_confirmed_is_shown_beside_the_scores(open_page: Open, small: St
     assert f"--trial {best.record.trial} " in export.code[0].value
     for page in PAGES:
         open_page(page)
+
+
+def test_what_was_made_of_a_study_is_shared_until_there_is_news(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=formula)
+    monkeypatch.syspath_prepend(str(DASHBOARD.parent))
+    import live
+
+    made: list[int] = []
+
+    def count(seen: live.Snapshot, factor: int) -> int:
+        made.append(factor)
+        return factor * len(seen.records)
+
+    place = live.Place(str(tmp_path))
+    seen = live.snapshot("s", place)
+    assert (seen.shared(count, 1), seen.shared(count, 2), seen.shared(count, 1)) == (3, 6, 3)
+    assert made == [1, 2]
+    monkeypatch.setattr("live.SECONDS_BETWEEN_LOOKS", 0)  # as if it was long ago
+    assert live.snapshot("s", place) is seen
+    nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=formula)
+    assert live.snapshot("s", place).shared(count, 1) == 4
+    latest = live.snapshot("s", place)
+    for factor in range(2 * live.MOST_SHARED):
+        latest.shared(count, factor)
+    assert len(latest.made.values) == live.MOST_SHARED
+    for trials in range(5, 6 + live.MOST_KEPT):
+        nas.search(tiny, trials=trials, runs=tmp_path, name="s", evaluate=formula)
+        live.snapshot("s", place)
+    assert latest.shared(count, 3) == 12
+    assert not latest.made.values  # and what is held by sessions that are left alone stays small
+
+
+def test_a_search_that_was_killed_just_now_is_seen_though_nothing_was_written(
+    open_page: Open, running: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "training trial 4" in said(open_page())
+    monkeypatch.setattr("nas.records.is_alive", lambda _: False)
+    assert "perhaps killed" in said(open_page())
+
+
+@pytest.mark.parametrize(("address", "fields"), [("127.0.0.1", 1), ("0.0.0.0", 0)])
+def test_visitors_from_elsewhere_name_no_folder_of_this_machine(
+    open_page: Open, small: Study, monkeypatch: pytest.MonkeyPatch, address: str, fields: int
+) -> None:
+    import streamlit as st
+
+    usual = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: address if name == "server.address" else usual(name))
+    assert len(open_page("export").text_input) == fields
+
+
+class Answer(NamedTuple):
+    code: int
+    websocket: bool
+
+
+def ask(address: str, **headers: str) -> Answer:
+    """What a request with these headers is answered, and whether a session can be opened with them."""
+    host, port = address.removeprefix("http://").split(":")
+    plain = http.client.HTTPConnection(host, int(port), timeout=20)
+    plain.request("GET", "/", headers=headers)
+    code = plain.getresponse().status
+    plain.close()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    plain.request("GET", "/_stcore/stream", headers={**upgrade, "Sec-WebSocket-Key": "a" * 22 + "==", **headers})
+    opened = plain.getresponse().status == 101
+    plain.close()
+    return Answer(code, opened)
+
+
+def listens_at(address: str) -> str:
+    [found] = [c for c in serving_process(address).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert found.laddr
+    return str(found.laddr.ip)
+
+
+def test_only_this_machine_and_only_its_own_pages_reach_it_whatever_streamlit_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
+    monkeypatch.setenv("STREAMLIT_SERVER_ENABLE_CORS", "false")
+    monkeypatch.setenv("STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION", "false")
+    with (tmp_path / "said").open("w") as file, dashboard(tmp_path, said=file) as address:
+        assert listens_at(address) == "127.0.0.1"
+        assert ask(address) == (200, True)
+        assert ask(address, Origin=address) == (200, True)
+        assert ask(address, Origin="http://elsewhere.example") == (403, False)
+        assert ask(address, Origin="http://localhost:1") == (403, False)  # another program's page
+        assert ask(address, Origin="null") == (403, False)
+        elsewhere = "elsewhere.example:" + address.rpartition(":")[2]  # a name that was made to mean this machine
+        assert ask(address, Host=elsewhere, Origin=f"http://{elsewhere}") == (400, False)
+    assert (tmp_path / "said").read_text().startswith(f"The dashboard is at {address}; Ctrl-C ends it.\n")
+
+
+def test_told_to_listen_elsewhere_it_says_what_that_means(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w") as file, dashboard(tmp_path, "--host", "0.0.0.0", said=file) as address:
+        assert listens_at(address) == "0.0.0.0"
+        assert ask(address, Host="the-name-of-it:1") == (200, True)
+    told = (tmp_path / "said").read_text()
+    port = address.rpartition(":")[2]
+    assert f"Whoever can reach port {port} of 0.0.0.0 can read these studies" in told
+    assert f"ssh -N -L {port}:127.0.0.1:{port} USER@" in told
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("nosuch.invalid", "host='nosuch.invalid': there is no such address"),
+        ("192.0.2.1", "host='192.0.2.1': is not one of this machine's addresses"),
+    ],
+)
+def test_an_address_that_is_not_this_machine_s_is_refused(
+    nas_command: Callable[..., Ran], host: str, line: str
+) -> None:
+    ran = nas_command("dashboard", "--host", host)
+    assert ran.code == 2
+    assert ran.err.startswith(f"nas: {line}")
+
+
+def test_it_opens_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.partial && mv {opened}.partial {opened}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    monkeypatch.setenv("DISPLAY", ":0")
+    port = free_port()
+    command = [sys.executable, "-m", "nas.cli", "dashboard", "--runs", str(tmp_path), "--port", str(port)]
+    with serving(command, port, health="/_stcore/health") as address:
+        end = time.monotonic() + 30
+        while not opened.exists():
+            assert time.monotonic() < end, "no browser was opened"
+            time.sleep(0.05)
+    assert opened.read_text() == f"{address}\n"

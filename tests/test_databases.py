@@ -73,7 +73,7 @@ def test_workers_join_by_the_database_alone_and_one_that_is_killed_leaves_nothin
         for number in range(2)
     ]
     study = Study.open("joined", tmp_path / "nowhere", storage=postgresql)
-    while not any(record.worker.endswith(f":{joined[0].pid}") for record in running(study) if record.worker):
+    while not any(f":{joined[0].pid}@" in record.worker for record in running(study) if record.worker):
         assert time.monotonic() < until + 60
         time.sleep(0.05)
     joined[0].kill()

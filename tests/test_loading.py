@@ -283,7 +283,7 @@ def test_sharing_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loading_module, "_save_images", full)
+        patch.setattr(loading_module, "save_images", full)
         with pytest.raises(NasError, match=r"arrays: the cache folder .*No space left.*set XDG_CACHE_HOME") as raised:
             save_shared(data)
     assert "\n" not in str(raised.value)

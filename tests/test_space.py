@@ -180,3 +180,32 @@ def test_most_flops_are_those_of_the_largest_architecture(tiny: SearchSpace, nam
     largest = max(cost(space.architecture(point)).flops for point in space.points())
     assert space.most_flops == largest
     assert space.with_changes(max_flops=largest - 1).most_flops == largest - 1
+
+
+@given(data=st.data())
+def test_the_least_and_the_most_are_those_of_all_architectures(data: st.DataObject) -> None:
+    def values(most: int, size: int) -> list[int]:
+        return data.draw(st.lists(st.integers(1, most), min_size=1, max_size=size, unique=True))
+
+    def stage() -> dict[str, Any]:
+        return {
+            "depth": values(3, 2),
+            "mid": values(24, 4),
+            "groups": [1, *(group for group in values(24, 3) if group > 1)],
+            "out": data.draw(st.just("mid") | st.lists(st.integers(1, 24), min_size=1, max_size=3, unique=True)),
+            "stride": data.draw(st.integers(1, 2)),
+        }
+
+    stages = [stage() for _ in range(data.draw(st.integers(1, 2)))]
+    space = SearchSpace.from_dict({"name": "x", "input": {"channels": 3, "size": 8}, "stages": stages})
+    every = [cost(space.architecture(point)) for point in space.points()]
+    assert space.least_cost == (min(each.flops for each in every), min(each.params for each in every))
+    assert space.most_flops == max(each.flops for each in every)
+    stem = cost(space.architecture(next(space.points()))).layers
+    assert space.stem_cost[0] == sum(layer.flops for layer in stem if layer.kind == "stem")
+
+
+def test_a_value_that_is_none_of_the_choices_is_no_point(tiny: SearchSpace) -> None:
+    point = next(tiny.points())
+    with pytest.raises(NasError, match=r"stage1.mid=9: must be one of \(8, 12, 16\)"):
+        tiny.architecture({**point, "stage1.mid": 9})

@@ -207,7 +207,7 @@ def test_studies_that_are_not_there_or_not_whole_are_one_line(tmp_path: Path, co
     journal = tmp_path / "demo" / "journal.log"
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join(["{broken", *lines]) + "\n")
-    with pytest.raises(NasError, match="storage cannot be used") as raised:
+    with pytest.raises(NasError, match=r"journal\.log, line 1: is damaged") as raised:
         Study.open("demo", tmp_path)
     assert "\n" not in str(raised.value)
     journal.unlink()

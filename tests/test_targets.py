@@ -51,14 +51,16 @@ def test_a_study_alone_is_its_most_accurate_trial(study: Study) -> None:
         ("nowhere/mine.yml", "no such file"),
         ("nowhere", "no study 'nowhere' in .*; studies there: s"),
         ("nowhere:1", "no study 'nowhere'"),
-        ("", "no study ''"),
+        ("", "study='': must be at most 100 letters"),
         ("s:", "trial='': must be the number of a trial, as in s:0"),
         ("s:one", "trial='one': must be the number of a trial, as in s:0"),
         ("s:-1", "trial='-1': must be the number"),
         ("s:²", "must be the number"),
         ("s:7", "study 's' has no trial 7; they go from 0 to 2"),
         ("s:1\0", "must be the number"),
-        ("\0", "no study"),
+        ("\0", r"study='\\x00': must be"),
+        ("../s", r"study='../s': must be"),
+        ("../s:0", r"study='../s': must be"),
     ],
 )
 def test_what_is_not_there_is_one_line(text: str, line: str, study: Study) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from nas import Architecture, Recipe, SearchSpace, build_network
 from nas.data import ImageData
 from nas.errors import TrainingFailed
+from nas.failures import is_out_of_memory
 from nas.processes import METHOD
 from nas.records import COMPLETE
 from nas.retraining import retrain
@@ -28,7 +29,6 @@ from nas.staffing import Staffing
 from nas.together import _again, equal_shares, train_together
 from nas.trainer import Team
 from nas.training import DeviceData, evaluate, on_device, one_cycle, train
-from nas.trial import is_out_of_memory
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
 

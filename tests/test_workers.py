@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from nas.workers import Attendance, Heartbeat, is_alive, this_worker
+from nas.workers import Attendance, Heartbeat, is_alive, this_worker, worker_named
 
 
 def test_a_worker_lives_as_long_as_its_process() -> None:
-    host, _, pid = this_worker().rpartition(":")
-    assert int(pid) == os.getpid()
+    host, _, process = this_worker().rpartition(":")
+    assert int(process.partition("@")[0]) == os.getpid()
     assert is_alive(this_worker())
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -32,6 +32,16 @@ def test_a_process_that_has_died_and_that_nobody_asked_after_is_dead() -> None:
         assert time.monotonic() < until
         time.sleep(0.02)
     zombie.wait()
+
+
+def test_another_process_with_a_dead_one_s_number_is_not_taken_for_it() -> None:
+    of_an_earlier_boot = this_worker().partition("@")[0] + "@0123456742"
+    assert is_alive(of_an_earlier_boot) is False
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert is_alive(worker_named(child.pid))
+        assert worker_named(child.pid).partition("@")[2] != this_worker().partition("@")[2]
+        child.communicate(b"\n")
+    assert is_alive(worker_named(child.pid)) is False
 
 
 def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

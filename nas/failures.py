@@ -1,0 +1,57 @@
+"""How a training fails: the reason code that is recorded, and when a search had better not go on."""
+
+import traceback
+from collections.abc import Sequence
+
+from nas.errors import StudyError, TrainingFailed
+from nas.records import FAILED, TrialRecord
+
+__all__ = ["ALIKE_AT_FIRST", "failure", "is_out_of_memory", "refuse_failing"]
+
+DETAIL_CHARACTERS = 2000
+OUT_OF_MEMORY = "out_of_memory"
+SAY_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What torch's RuntimeErrors say where an allocation fails, on the CPU and in some of CUDA's libraries."""
+ALIKE_AT_FIRST = 3
+"""So many failures of one kind, and nothing else since a search began, are no bad luck: something is broken."""
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """A reason code, and what a person needs to mend it: a message, or the end of the traceback."""
+    if isinstance(error, TrainingFailed):
+        return error.reason, str(error)
+    detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
+    return OUT_OF_MEMORY if is_out_of_memory(error) else "error", detail.encode("utf-8", "replace").decode()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a training found no memory, on the CPU or on the GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_NO_MEMORY)
+
+
+def refuse_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> None:
+    """Ends a search whose first trainings, after the `before` that had ended when it began, all failed alike.
+
+    Raises:
+        StudyError: naming the reason, and the last line of what is recorded of it.
+    """
+    ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)
+    first = ended[before : before + ALIKE_AT_FIRST]
+    if len(first) < ALIKE_AT_FIRST or len({_kind(record) for record in first}) > 1 or first[0].state != FAILED:
+        return
+    raise StudyError(
+        f"study '{study}': the first {len(first)} trainings all failed as {first[0].reason} ({_last_line(first[0])}); "
+        "the search was ended, as the others would fail too. Once that is mended, the same command goes on"
+    )
+
+
+def _kind(record: TrialRecord) -> tuple[str, str | None, str]:
+    """What must be the same for failures to be alike: an unforeseen one also has its exception, but not its message."""
+    exception = _last_line(record).partition(":")[0] if record.reason == "error" else ""
+    return record.state, record.reason, exception
+
+
+def _last_line(record: TrialRecord) -> str:
+    return next(iter((record.detail or "").strip().splitlines()[-1:]), "nothing else is known")

@@ -1,0 +1,219 @@
+"""Trainings that run out of memory, diverge, raise, hang or kill their process; and searches where all of them do."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+from nas import Architecture, NasError, SearchSpace
+from nas.errors import TrainingFailed
+from nas.processes import METHOD
+from tests.conftest import Ran, formula
+
+Report = Callable[[int, float], None]
+needs_fork = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
+
+MORE_THAN_ANY_MACHINE_HAS = 1 << 50
+
+
+def takes_all_memory(architecture: Architecture, report: Report) -> float:
+    import torch
+
+    torch.empty(MORE_THAN_ANY_MACHINE_HAS, dtype=torch.uint8)
+    raise AssertionError
+
+
+def raises(architecture: Architecture, report: Report) -> float:
+    raise KeyError("no such layer")
+
+
+def hangs(architecture: Architecture, report: Report) -> float:
+    """As a kernel that never returns: signals that ask it to end are of no use."""
+    report(1, 0.5)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    time.sleep(3600)
+    raise AssertionError
+
+
+def hangs_when_deep(architecture: Architecture, report: Report) -> float:
+    return hangs(architecture, report) if architecture.stages[0].depth > 1 else formula(architecture, report)
+
+
+def is_killed(architecture: Architecture, report: Report) -> float:
+    """As by a system that is out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def is_killed_when_deep(architecture: Architecture, report: Report) -> float:
+    return is_killed(architecture, report) if architecture.stages[0].depth > 1 else formula(architecture, report)
+
+
+class InTurn:
+    """A training that does one thing after the other."""
+
+    def __init__(self, *deeds: Callable[[Architecture, Report], float]) -> None:
+        self.deeds = list(deeds)
+
+    def __call__(self, architecture: Architecture, report: Report) -> float:
+        return self.deeds.pop(0)(architecture, report) if self.deeds else formula(architecture, report)
+
+
+def gives_no_number(architecture: Architecture, report: Report) -> float:
+    return float("nan")
+
+
+def says_why(architecture: Architecture, report: Report) -> float:
+    raise TrainingFailed("no_licence", "the simulator has no licence left")
+
+
+def runs_out_of_memory(architecture: Architecture, report: Report) -> float:
+    raise MemoryError
+
+
+def test_each_failure_is_recorded_with_its_reason_and_the_search_goes_on(tmp_path: Path, tiny: SearchSpace) -> None:
+    deeds = [takes_all_memory, raises, gives_no_number, says_why, runs_out_of_memory]
+    study = nas.search(tiny, trials=8, runs=tmp_path, name="s", evaluate=InTurn(*deeds), sampler="random")
+    records = study.records()
+    reasons = [record.reason for record in records]
+    assert reasons == ["out_of_memory", "error", "bad_accuracy", "no_licence", "out_of_memory", None, None, None]
+    assert "can't allocate memory" in str(records[0].detail)
+    assert str(records[1].detail).splitlines()[-1] == "KeyError: 'no such layer'"
+    assert "in raises" in str(records[1].detail)
+    assert records[3].detail == "the simulator has no licence left"
+
+
+def test_a_training_that_diverges_is_recorded_as_such(tmp_path: Path, tiny: SearchSpace) -> None:
+    wild = tiny.with_changes(recipe=replace(tiny.recipe, learning_rate=1e3, optimizer="sgd"))
+    with pytest.raises(NasError, match="the first 3 trainings all failed as not_finite"):
+        nas.search(wild, "digits", trials=6, runs=tmp_path, name="s", device="cpu")
+    records = nas.Study.open("s", tmp_path).records()
+    assert [record.reason for record in records] == ["not_finite"] * 3
+    assert "the loss was not finite in epoch" in str(records[0].detail)
+
+
+@pytest.mark.parametrize(
+    ("deeds", "line"),
+    [
+        ([takes_all_memory, runs_out_of_memory, takes_all_memory], r"all failed as out_of_memory \(.*allocate"),
+        ([raises] * 3, r"all failed as error \(KeyError: 'no such layer'\)"),
+        ([says_why] * 3, r"all failed as no_licence \(the simulator has no licence left\)"),
+    ],
+)
+def test_three_alike_at_first_end_the_search_with_that_reason(
+    tmp_path: Path, tiny: SearchSpace, deeds: Sequence[Any], line: str
+) -> None:
+    with pytest.raises(NasError, match=line) as refusal:
+        nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=InTurn(*deeds))
+    assert len(str(refusal.value).splitlines()) == 1
+    study = nas.Study.open("s", tmp_path)
+    assert len(study.records()) == 3
+    state = study.search_state()
+    assert state is not None
+    assert state.state == "interrupted"
+    # Once it is mended the same command goes on; what failed before is no reason to end again.
+    study = nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=formula)
+    assert [record.state for record in study.records()] == ["failed"] * 3 + ["complete"] * 6
+
+
+@pytest.mark.parametrize(
+    "deeds",
+    [[raises, raises, says_why], [formula, raises, raises, raises, raises], [raises, formula, raises, raises]],
+)
+def test_failures_of_several_kinds_or_later_on_end_nothing(
+    tmp_path: Path, tiny: SearchSpace, deeds: Sequence[Any]
+) -> None:
+    study = nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=InTurn(*deeds))
+    assert sum(record.finished for record in study.records()) == 9
+
+
+@needs_fork
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_training_that_hangs_is_ended_with_its_worker_and_the_search_goes_on(
+    tmp_path: Path, tiny: SearchSpace, workers: int
+) -> None:
+    study = nas.search(
+        tiny,
+        trials=8,
+        runs=tmp_path,
+        name="s",
+        evaluate=hangs_when_deep,
+        sampler="random",
+        seed=3,
+        workers=workers,
+        trial_timeout=0.5,
+    )
+    finished = [record for record in study.records() if record.finished]
+    assert len(finished) == 8
+    for record in finished:
+        hung = record.architecture.stages[0].depth > 1
+        assert (record.state, record.reason) == (("failed", "timeout") if hung else ("complete", None))
+    hanging = [record for record in finished if record.reason == "timeout"]
+    assert 0 < len(hanging) < 8
+    assert {record.detail for record in hanging} == {
+        "it had not ended after 0.5 s, and was ended together with its worker"
+    }
+    assert {record.state for record in study.records()} == {"failed", "complete"}
+
+
+@needs_fork
+def test_where_all_trainings_hang_the_search_ends(tmp_path: Path, tiny: SearchSpace) -> None:
+    with pytest.raises(NasError, match="the first 3 trainings all failed as timeout"):
+        nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=hangs, workers=2, trial_timeout="0.3s")
+    assert "running" not in {record.state for record in nas.Study.open("s", tmp_path).records()}
+
+
+@needs_fork
+def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(
+        tiny, trials=6, runs=tmp_path, name="s", evaluate=is_killed_when_deep, sampler="random", seed=3, workers=2
+    )
+    finished = [record for record in study.records() if record.finished]
+    assert len(finished) == 6
+    fatal = [record for record in finished if record.architecture.stages[0].depth > 1]
+    assert fatal
+    assert {record.reason for record in fatal} == {"worker_died"}
+    assert all("3 workers died over it" in str(record.detail) for record in fatal)
+    assert any("signal 9 (Killed)" in str(record.detail) for record in fatal)
+
+
+def test_a_worker_is_the_first_to_go_where_memory_runs_out(tmp_path: Path, tiny: SearchSpace) -> None:
+    if not Path("/proc/self/oom_score_adj").exists():
+        pytest.skip("Linux alone has this")
+    study = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=writes_its_score, workers=2)
+    assert study.records()[0].measures["score"] > int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
+
+
+class Scored:
+    def __init__(self, score: float) -> None:
+        self.accuracy, self.measures = 0.5, {"score": score}
+
+
+def writes_its_score(architecture: Architecture, report: Report) -> Any:
+    return Scored(float(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--trial-timeout", "soon"], "trial_timeout=soon: must be a positive duration"),
+        (["--trial-timeout", "0"], "trial_timeout=0: must be a positive duration"),
+        (["--trial-timeout", "5m", "--objectives", "accuracy,latency"], "is not for objectives=accuracy,latency"),
+        (["--keep", "best"], "keep='best': must be one of front, all, none"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(
+    tmp_path: Path, nas_command: Callable[..., Ran], options: list[str], line: str
+) -> None:
+    ran = nas_command("search", "digits", "--runs", tmp_path / "runs", *options)
+    assert ran.code == 2
+    assert line in ran.err
+    assert not (tmp_path / "runs").exists()

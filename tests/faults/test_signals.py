@@ -1,0 +1,161 @@
+"""Ctrl-C and SIGTERM: seconds until all processes are gone, whatever they are at; a second one ends them at once."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import nas
+from nas import Architecture, SearchSpace, Study
+from nas.processes import METHOD
+from nas.signals import INTERRUPTED_CODE
+from tests.faults.killing import forked, kill, until
+
+pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
+
+SECONDS_TO_END = 5.0
+AT_ONCE = 2.0
+Report = Callable[[int, float], None]
+
+
+def sleeps(architecture: Architecture, report: Report) -> float:
+    _say_so()
+    time.sleep(3600)
+    raise AssertionError
+
+
+def ignores_signals(architecture: Architecture, report: Report) -> float:
+    _say_so()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    time.sleep(3600)
+    raise AssertionError
+
+
+def computes(architecture: Architecture, report: Report) -> float:
+    """Never comes back to Python, as a long kernel: no Python code in this thread sees a signal."""
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.pthread_mutex_init(mutex, None)
+    libc.pthread_mutex_lock(mutex)
+    _say_so()
+    libc.pthread_mutex_lock(mutex)
+    raise AssertionError
+
+
+def _say_so() -> None:
+    Path(os.environ["NAS_TEST_MARK"], str(os.getpid())).touch()
+
+
+def _search(space: SearchSpace, runs: Path, evaluate: Any, workers: int) -> None:
+    from rich.console import Console
+
+    from nas.terminal import watched
+
+    os.environ["NAS_TEST_MARK"] = str(runs / "training")
+    output = os.open(runs / "said", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    try:
+        with watched(Console()) as view:
+            nas.search(space, trials=9, runs=runs, name="s", evaluate=evaluate, workers=workers, listener=view)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED_CODE) from None
+
+
+class Going:
+    """A search whose workers are all at a training, its processes, and the shared memory that there was before."""
+
+    def __init__(self, space: SearchSpace, runs: Path, evaluate: Any, workers: int) -> None:
+        self.shared = _shared_memory()
+        self.runs = runs
+        (runs / "training").mkdir()
+        self.process = forked(_search, space, runs, evaluate, workers)
+        until(lambda: len(list((runs / "training").iterdir())) == workers)
+        self.family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def seconds_to_end(self) -> float:
+        """Until it and all that it has started are gone."""
+        began = time.monotonic()
+        until(lambda: not any(_lives(member) for member in self.family))
+        self.process.join()
+        return time.monotonic() - began
+
+    def check(self) -> None:
+        """Nothing of it is left, and the next search goes on."""
+        assert self.process.exitcode == INTERRUPTED_CODE
+        assert _shared_memory() <= self.shared
+        assert "Traceback" not in (self.runs / "said").read_text(encoding="utf-8")
+        assert "running" not in {record.state for record in Study.open("s", self.runs).records()}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _shared_memory() -> set[str]:
+    folder = Path("/dev/shm")
+    return {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "workers", "number"),
+    [
+        (sleeps, 1, signal.SIGINT),
+        (sleeps, 2, signal.SIGTERM),
+        (ignores_signals, 2, signal.SIGINT),
+        (computes, 1, signal.SIGTERM),
+        pytest.param(sleeps, 1, signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(sleeps, 2, signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(ignores_signals, 2, signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(computes, 1, signal.SIGINT, marks=pytest.mark.long),
+        pytest.param(computes, 2, signal.SIGINT, marks=pytest.mark.long),
+    ],
+)
+def test_one_signal_ends_all_processes_within_seconds(
+    tmp_path: Path, tiny: SearchSpace, evaluate: Any, workers: int, number: signal.Signals
+) -> None:
+    going = Going(tiny, tmp_path, evaluate, workers)
+    os.kill(going.process.pid, number)
+    assert going.seconds_to_end() < SECONDS_TO_END
+    going.check()
+    said = (tmp_path / "said").read_text(encoding="utf-8")
+    orderly = evaluate is not computes or workers > 1
+    assert ("0 of 9 trials are finished and kept. Go on" if orderly else "nas: ended at once") in said
+
+
+@pytest.mark.parametrize(("evaluate", "workers"), [(computes, 1), (ignores_signals, 2)])
+def test_a_second_signal_ends_all_processes_at_once(
+    tmp_path: Path, tiny: SearchSpace, evaluate: Any, workers: int
+) -> None:
+    going = Going(tiny, tmp_path, evaluate, workers)
+    os.kill(going.process.pid, signal.SIGINT)
+    time.sleep(0.3)
+    assert going.process.is_alive()
+    os.kill(going.process.pid, signal.SIGINT)
+    assert going.seconds_to_end() < AT_ONCE
+    going.check()
+    assert "nas: ended at once" in (tmp_path / "said").read_text(encoding="utf-8")
+
+
+def test_workers_end_with_a_search_that_is_killed(tmp_path: Path, tiny: SearchSpace) -> None:
+    going = Going(tiny, tmp_path, ignores_signals, 2)
+    kill(going.process.pid)
+    assert going.seconds_to_end() < SECONDS_TO_END
+    assert _shared_memory() <= going.shared
+    assert {record.state for record in nas.search(name="s", runs=tmp_path, trials=1, evaluate=half).records()} == {
+        "failed",
+        "complete",
+        "waiting",
+    }
+
+
+def half(architecture: Architecture, report: Report) -> float:
+    return 0.5
