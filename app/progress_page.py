@@ -107,7 +107,7 @@ def _workers(seen: live.Snapshot) -> None:
         pd.DataFrame(
             [
                 {
-                    "worker": record.worker or "unknown",
+                    "worker": (record.worker or "unknown").partition("@")[0],
                     "trial": record.trial,
                     "architecture": record.name,
                     "epoch": len(record.curve),

@@ -16,7 +16,7 @@ from nas.configuration import StudyConfig
 from nas.errors import InvalidValue, NasWarning, StudyError
 from nas.files import why, write_whole
 from nas.journal import Journal
-from nas.locks import one_makes
+from nas.locks import one_asks, one_makes
 from nas.storage import open_storage, storage_errors
 from nas.studies import CONFIG_FILE, JOURNAL_FILE, is_study, list_studies, study_name
 from nas.validation import nearest_name, read_yaml
@@ -67,10 +67,11 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
         _drop_torn_end(folder)
     with storage_errors(name):
         opened = open_storage(folder / JOURNAL_FILE, url)
-        optuna_study = _found(opened, name, url)
-        if optuna_study is None and url is not None and described:
-            raise _not_in_database(name)
-        optuna_study = _begun(optuna_study, opened, name, config)
+        with one_asks(opened, folder, name):  # a database may be reached from other folders at the same time
+            there = _found(opened, name, url)
+            if there is None and url is not None and described:
+                raise _not_in_database(name)
+            optuna_study = _begun(there, opened, name, config)
     found = Opened(folder, optuna_study, url)
     if differing := config_of(optuna_study, name).differences(config):
         raise StudyError(

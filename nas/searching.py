@@ -113,7 +113,8 @@ def search(
             `accuracy,flops`.
         measure_latency: once the search has ended, measure the latency of what is on its front.
         evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
-            it takes the keyword `epochs`, it is told for how long to train.
+            it takes the keyword `epochs`, it is told for how long to train; if it takes `checkpoint`, a file in which
+            it may keep what it needs to go on after an interruption.
         listener: is told what happens.
 
     Raises:

@@ -78,7 +78,7 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False) -> Base
 
 
 def _database(url: str, *, there: bool) -> RDBStorage:
-    """Optuna's storage in a database. Where two programs make the tables of a new one at once, the slower tries again."""
+    """Optuna's, in a database. Where two programs make the tables of a new one at once, the slower tries again."""
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     attempts = 1 if there else ATTEMPTS_TO_MAKE

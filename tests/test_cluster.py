@@ -47,7 +47,7 @@ def test_two_actors_search_and_the_terminal_shows_it(tmp_path: Path) -> None:
     assert {record.state for record in records} == {"complete"}
     assert len({record.architecture.key for record in records}) == 4
     assert len({record.worker for record in records}) == 2
-    assert all(study.weights_file(record.trial).is_file() for record in records)
+    assert all(study.weights_file(record.trial).is_file() for record in study.front())
 
 
 def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -364,3 +364,36 @@ def test_a_long_trial_s_curve_is_written_while_it_is_trained(
 
     nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=evaluate)
     assert seen == [(0.25,), (0.25, 0.5)]
+
+
+def test_an_interrupted_training_goes_on_after_its_last_epoch(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas.checkpoint import Checkpoint
+
+    monkeypatch.setattr("nas.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
+    monkeypatch.setattr("nas.checkpoint.SHARE_OF_TIME", 1e9)
+    restored: list[int] = []
+    restore = Checkpoint.restore
+
+    def and_write_down(self: Checkpoint, *given: Any) -> None:
+        progress = self.progress()
+        restored.append(len(progress.curve) if progress else 0)
+        restore(self, *given)
+
+    monkeypatch.setattr(Checkpoint, "restore", and_write_down)
+
+    class Stops(Diary):
+        def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+            if trial == 1 and len(curve) == 2:
+                raise KeyboardInterrupt
+
+    undisturbed = nas.search(tiny, "digits", trials=3, epochs=3, runs=tmp_path, name="u", device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(tiny, "digits", trials=3, epochs=3, runs=tmp_path, name="s", device="cpu", listener=Stops())
+    study = Study.open("s", tmp_path)
+    assert study.checkpoint_file(study.records()[1]).is_file()
+    study = nas.search(trials=3, runs=tmp_path, name="s", device="cpu")
+    assert restored == [2]
+    assert finished(study) == finished(undisturbed)
+    assert not list((study.folder / "artifacts").glob("checkpoint-*"))

@@ -23,7 +23,7 @@ Tally = Callable[[str, int], None]
 def check_round(address: str, sessions: int, tally: Tally, *, wait: bool) -> None:
     """Every session is sent all pages, none with an error; `wait`: until each was run again by itself, for news."""
     runs = len(PAGES) + wait
-    visits = asyncio.run(crowd(address, sessions, seconds=60, runs=runs))
+    visits = asyncio.run(crowd(address, sessions, seconds=180, runs=runs))
     assert [error for visit in visits for error in visit.errors] == []
     assert min(visit.runs for visit in visits) >= runs
     tally("pages of the dashboard run under load", sum(visit.runs for visit in visits))

@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nas import Architecture, NasError, SearchSpace
 from nas.errors import TrainingFailed
 from nas.processes import METHOD
 from tests.conftest import Ran, formula
+from tests.faults.killing import forked, until
 
 Report = Callable[[int, float], None]
 needs_fork = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
@@ -183,6 +185,55 @@ def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
     assert {record.reason for record in fatal} == {"worker_died"}
     assert all("3 workers died over it" in str(record.detail) for record in fatal)
     assert any("signal 9 (Killed)" in str(record.detail) for record in fatal)
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """The file by which a process joins a group that has 2 GB in all; the system ends one of it that wants more."""
+    old, new = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    group = (old if old.is_dir() else new) / f"nas-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")).write_text(str(2 * 2**30))
+    except OSError as error:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no memory can be set apart here: {error}")
+    yield group / "cgroup.procs"
+    until(lambda: not (group / "cgroup.procs").read_text().strip())
+    group.rmdir()
+
+
+def wants_all_memory_when_deep(architecture: Architecture, report: Report) -> float:
+    taken = []
+    while architecture.stages[0].depth > 1:
+        taken.append(b"x" * 2**26)
+    return formula(architecture, report)
+
+
+def _search_in_small_memory(space: SearchSpace, runs: Path, group: Path) -> None:
+    group.write_text(str(os.getpid()))
+    nas.search(
+        space, trials=6, runs=runs, name="s", evaluate=wants_all_memory_when_deep, sampler="random", seed=3, workers=2
+    )
+
+
+@needs_fork
+@pytest.mark.long
+def test_where_a_worker_takes_all_memory_the_system_ends_it_and_the_search_goes_on(
+    tmp_path: Path, tiny: SearchSpace, small_memory: Path, tally: Callable[[str, int], None]
+) -> None:
+    process = forked(_search_in_small_memory, tiny, tmp_path, small_memory)
+    process.join()
+    assert process.exitcode == 0
+    records = nas.Study.open("s", tmp_path).records()
+    finished = [record for record in records if record.finished]
+    assert len(finished) == 6
+    for record in finished:
+        assert record.reason == ("worker_died" if record.architecture.stages[0].depth > 1 else None)
+    killed = [record for record in finished if "signal 9" in str(record.detail)]
+    assert killed
+    tally("workers that took all memory", 3 * len(killed))
 
 
 def test_a_worker_is_the_first_to_go_where_memory_runs_out(tmp_path: Path, tiny: SearchSpace) -> None:
