@@ -188,10 +188,16 @@ def watch(address: str, sessions: int) -> None:
 
 @contextmanager
 def growing(runs: Path, *, every: float = 1.0) -> Iterator[None]:
-    """While it is entered, another process goes on with the study, a trial every so many seconds, as a search would."""
+    """While it is entered, another process goes on with the study, a trial every so many seconds, as a search would.
+
+    It has begun when this is entered: a page that is opened before would not look for news.
+    """
     process = multiprocessing.get_context("spawn").Process(target=grow, args=(runs, every))
     process.start()
+    study = Study.open(STUDY, runs)
     try:
+        while (state := study.search_state()) is None or not state.live:
+            time.sleep(0.05)
         yield
     finally:
         process.terminate()

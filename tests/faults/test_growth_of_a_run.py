@@ -65,3 +65,6 @@ def test_a_worker_that_trains_on_and_on_does_not_grow(
     assert max(files[settled:]) <= max(files[:settled])
     assert max(threads[settled:]) <= max(threads[:settled])
     tally("trials in one worker that did not grow", trials)
+    kept = list((tmp_path / "s" / "artifacts").glob("trial-*.safetensors"))
+    assert len(kept) < trials / 3
+    tally("trials in one worker that did not grow: their weights on the disk", len(kept))
