@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.plan import SearchPlan
 from nas.records import COMPLETE, FAILED, RUNNING, WAITING, TrialRecord
 from nas.study import Study
 
@@ -46,7 +47,7 @@ def _drop_beaten(study: Study) -> None:
 def kept_by(study: Study | None) -> str:
     """Whose weights a study's last search kept: those of all where it was begun before there was a choice."""
     plan = study.attribute("plan") if study else None
-    return KEEP_FRONT if plan is None else str(plan.get("keep", KEEP_ALL))
+    return KEEP_FRONT if plan is None else SearchPlan.from_dict(plan).keep
 
 
 def tidy(study: Study) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from nas.errors import StudyError
@@ -28,14 +28,12 @@ def one_searches(folder: Path) -> Iterator[None]:
     """
     lock = FileLock(folder / "search.lock")
     try:
-        lock.acquire(blocking=False)
+        _take(lock, folder, blocking=False)
     except Timeout:
         raise StudyError(
             f"study '{folder.name}': another search is running on it; wait for it or end it, "
             f"or lend it a hand: nas worker {folder.name}"
         ) from None
-    except OSError as error:
-        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None
     try:
         yield
     finally:
@@ -46,10 +44,7 @@ def one_searches(folder: Path) -> Iterator[None]:
 def one_makes(folder: Path) -> Iterator[None]:
     """Holds a study's folder while its files are begun or mended; others wait. The lock goes with the process."""
     lock = FileLock(folder / "making.lock", poll_interval=POLL_SECONDS)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None
+    _take(lock, folder)
     try:
         yield
     finally:
@@ -83,3 +78,12 @@ def one_asks(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(give_back, {"name": f"nas {name}"})
+
+
+def _take(lock: BaseFileLock, folder: Path, *, blocking: bool = True) -> None:
+    try:
+        lock.acquire(blocking=blocking)
+    except Timeout:  # is one of OSError's
+        raise
+    except OSError as error:
+        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None

@@ -12,7 +12,16 @@ from nas.validation import integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["SearchPlan"]
 
-PLAIN = ("trials", "sampler", "eta", "stopping", "patience", "keep", "trial_timeout")
+CHECKS: Mapping[str, Callable[[object, str], Any]] = {
+    "trials": lambda value, field: integer(value, field, maximum=10**9),
+    "sampler": lambda value, field: one_of(value, field, (*SAMPLERS, QUEUED)),
+    "eta": lambda value, field: integer(value, field, minimum=2),
+    "stopping": text,
+    "patience": lambda value, field: integer(value, field, maximum=10**6),
+    "keep": text,
+    "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
+}
+"""What of a plan is a plain value, and how it is checked."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class SearchPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
-        plain = {name: getattr(self, name) for name in PLAIN}
+        plain = {name: getattr(self, name) for name in CHECKS}
         return {
             **plain,
             "lengths": list(self.lengths),
@@ -53,7 +62,7 @@ class SearchPlan:
         Raises:
             InvalidValue: nothing that `to_dict` gives, naming the field.
         """
-        top = mapping(data, "plan", required=("trials", "lengths", "prior"), optional=PLAIN)
+        top = mapping(data, "plan", required=("trials", "lengths", "prior"), optional=CHECKS)
         lengths = [
             integer(length, "plan.lengths", maximum=100_000) for length in sequence(top["lengths"], "plan.lengths")
         ]
@@ -61,17 +70,6 @@ class SearchPlan:
         if not isinstance(top["prior"], list):
             raise InvalidValue(f"plan.prior={shown(top['prior'])}: must be a list")
         return cls(**plain, lengths=tuple(lengths), prior=tuple(_seen(each) for each in top["prior"]))
-
-
-CHECKS: Mapping[str, Callable[[object, str], Any]] = {
-    "trials": lambda value, field: integer(value, field, maximum=10**9),
-    "sampler": lambda value, field: one_of(value, field, (*SAMPLERS, QUEUED)),
-    "eta": lambda value, field: integer(value, field, minimum=2),
-    "stopping": text,
-    "patience": lambda value, field: integer(value, field, maximum=10**6),
-    "keep": text,
-    "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
-}
 
 
 def _seen(data: object) -> Seen:
