@@ -31,16 +31,20 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_NO_MEMORY)
 
 
-def refuse_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> None:
+def refuse_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> bool:
     """Ends a search whose first trainings, after the `before` that had ended when it began, all failed alike.
+
+    Returns whether they have ended, and not so: then it need not be asked again.
 
     Raises:
         StudyError: naming the reason, and the last line of what is recorded of it.
     """
     ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)
     first = ended[before : before + ALIKE_AT_FIRST]
-    if len(first) < ALIKE_AT_FIRST or len({_kind(record) for record in first}) > 1 or first[0].state != FAILED:
-        return
+    if len(first) < ALIKE_AT_FIRST:
+        return False
+    if len({_kind(record) for record in first}) > 1 or first[0].state != FAILED:
+        return True
     raise StudyError(
         f"study '{study}': the first {len(first)} trainings all failed as {first[0].reason} ({_last_line(first[0])}); "
         "the search was ended, as the others would fail too. Once that is mended, the same command goes on"

@@ -49,14 +49,14 @@ def run(
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     bounds = model.bounds if model else None
-    before = state.before if (state := study.search_state()) else 0
+    before, well_begun = state.before if (state := study.search_state()) else 0, False
     if listener:
         listener.search_started(study, plan.trials)
     with not_growing() as give_memory_back:
         while True:
             with study.asking():
                 records = study.records()
-                refuse_failing(study.name, records, before=before)
+                well_begun = well_begun or refuse_failing(study.name, records, before=before)
                 ended = ending(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
                 begun = ended or _begin(study, strategy, records)
             if isinstance(begun, str):
