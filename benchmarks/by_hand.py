@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import nas
 from nas import Architecture, ImageData, Recipe, SearchSpace, Stage
 from nas.data import Split
-from nas.training import one_cycle
+from nas.training_module import one_cycle
 
 
 class Trained(NamedTuple):

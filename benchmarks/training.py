@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from nas import Architecture, Recipe, build_network, load_data, load_space
+from nas.batches import DeviceData
 from nas.data import ImageData, Split
-from nas.training import DeviceData, on_device, one_cycle, threads_for, train
+from nas.training import on_device, threads_for, train
+from nas.training_module import one_cycle
 
 REPEATS = 5
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,7 +10,16 @@ from torch import Tensor
 
 from nas.data import Images, MappedImages, Normalization, Split, chunks
 
-__all__ = ["DeviceImages"]
+__all__ = ["DeviceData", "DeviceImages"]
+
+
+@dataclass(frozen=True)
+class DeviceData:
+    """The splits that a search reads, for the device where it trains."""
+
+    train: "DeviceImages"
+    validation: "DeviceImages"
+    device: torch.device
 
 
 class DeviceImages:
@@ -28,7 +38,8 @@ class DeviceImages:
         padding: int = 0,
         streamed: bool = False,
     ) -> None:
-        self._device, self._padding, self._streamed = device, padding, streamed
+        self._device, self._padding = device, padding
+        self.streamed = streamed
         self._size = split.images.shape[1]
         self._places: Tensor | None = None  # the row of `_images` of each image, where that is another one
         images = split.images
@@ -85,10 +96,10 @@ class DeviceImages:
 
     def _found(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images on the device, the places (B,) of these rows among them, and the rows' labels (B,)."""
-        if self._streamed:
+        if self.streamed:
             rows = rows.cpu()  # where `shuffled` put them
         places = rows if self._places is None else self._places[rows]
-        if not self._streamed:
+        if not self.streamed:
             return self._images, places, self._labels[rows]
         images, labels = self._sent(self._images, places), self._sent(self._labels, rows)
         return images, torch.arange(len(rows), device=self._device), labels

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.data import ImageData, Split
-from nas.errors import MissingExtra, NasError, StudyError
+from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
 from nas.processes import Task, work
 from nas.supervisor import End, Member
 from nas.workers import this_worker
@@ -101,6 +101,8 @@ class _Worker:
         """Works until the search ends."""
         try:
             return End(reason=work(task, images))
+        except DeviceLost as error:  # another process can use it
+            return End(died=str(error))
         except NasError as error:
             return End(error=f"on {this_worker()}: {error}")
 

@@ -4,24 +4,16 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from nas.gpus import Gpu, gpus
 from nas.machine import cores, free_memory, gpu_count, total_memory, usual_workers
 from nas.space import SearchSpace
 from nas.throughput import Throughput, best_per_gpu, throughput
 
-__all__ = ["EXTRAS", "Gpu", "Machine", "examine", "measure"]
+__all__ = ["EXTRAS", "Machine", "examine", "measure"]
 
 PACKAGES = ("nas", "torch", "lightning", "optuna", "numpy", "scikit-learn")
 EXTRAS = {"dashboard": "streamlit", "data": "datasets", "ray": "ray", "postgresql": "psycopg"}
 """What can be installed beside, and a package of each by which it is known."""
-
-
-class Gpu(NamedTuple):
-    """One that torch can use: its memory in bytes, and whether it trains in bfloat16."""
-
-    name: str
-    free: int
-    total: int
-    bfloat16: bool
 
 
 class Machine(NamedTuple):
@@ -53,7 +45,7 @@ def examine() -> Machine:
         usual_workers(),
         free_memory(),
         total_memory(),
-        _gpus(),
+        gpus(),
     )
 
 
@@ -76,15 +68,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    count = gpu_count()
-    if count == 0:
-        return ()
-    import torch
-
-    half = torch.cuda.is_bf16_supported(including_emulation=False)
-    return tuple(
-        Gpu(torch.cuda.get_device_name(number), *torch.cuda.mem_get_info(number), half) for number in range(count)
-    )

@@ -7,6 +7,7 @@ NasError
 ├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
 ├── WeightsError      a file of weights is missing or damaged
 ├── ExportError       an export could not be written or did not verify
+├── DeviceLost        a CUDA error has made the GPU unusable for this process; a new process can use it
 └── MissingExtra      an optional dependency is not installed
 
 NasWarning is told, and not raised.
@@ -16,6 +17,7 @@ import re
 
 __all__ = [
     "DataError",
+    "DeviceLost",
     "ExportError",
     "InvalidValue",
     "MissingExtra",
@@ -83,6 +85,10 @@ class WeightsError(NasError):
 
 class ExportError(NasError):
     """The export could not be written, or what was written does not give the recorded accuracy."""
+
+
+class DeviceLost(NasError):
+    """After some CUDA errors, such as a failed device-side assert, every later call of the process fails as well."""
 
 
 class MissingExtra(NasError):

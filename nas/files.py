@@ -4,7 +4,13 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["publish", "why", "write_whole"]
+__all__ = ["cache_folder", "publish", "why", "write_whole"]
+
+
+def cache_folder() -> Path:
+    """Where this person's programs keep what can be made again; ours may have to be created."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nas"
 
 
 def write_whole(path: Path, content: bytes) -> None:

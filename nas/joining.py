@@ -1,7 +1,7 @@
 """join(): one more worker for a search that was begun, on this machine or on another."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,10 @@ from nas.architecture import Architecture
 from nas.configuration import BY_LATENCY, StudyConfig
 from nas.data import ImageData
 from nas.errors import DataError, StudyError
-from nas.failures import is_out_of_memory
+from nas.failures import may_lack_memory
 from nas.loading import load_data
 from nas.loop import run
-from nas.machine import AUTO
+from nas.machine import AUTO, device_id
 from nas.memory import give_all_back
 from nas.plan import SearchPlan
 from nas.recipe import Recipe
@@ -105,11 +105,11 @@ def our_training(
     from nas.training import on_device, train
 
     data = on_device(images, space.recipe, device, share=share)
-    return as_evaluate(train, data, space.recipe, seed=seed, place=str(data.device))
+    return as_evaluate(train, data, space.recipe, seed=seed, devices=[device_id(data.device)])
 
 
-def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: int, place: str) -> Evaluate:
-    """A training of the shape of `nas.training.train`, on these data on the device of that name, as trials call it."""
+def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: int, devices: Sequence[str]) -> Evaluate:
+    """A training of the shape of `nas.training.train`, on data that are on the devices of these names, for trials."""
 
     def training(
         architecture: Architecture,
@@ -121,19 +121,21 @@ def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: i
     ) -> Any:
         told = replace(recipe, epochs=epochs)
         attempt = partial(train, architecture, data, told, seed=seed, report=report, checkpoint=checkpoint)
-        return alone_if_needed(attempt, place)
+        return alone_if_needed(attempt, *devices)
 
     return training
 
 
-def alone_if_needed(attempt: Callable[[], Any], device: str) -> Any:
-    """What the attempt gives beside other workers on the device; alone, if it runs out of memory there."""
+def alone_if_needed(attempt: Callable[[], Any], *devices: str) -> Any:
+    """What the attempt gives beside other workers on the devices; alone, if it may have run out of memory there."""
     try:
-        with beside_others(device):
-            return attempt()
+        with beside_others(*devices):
+            result = attempt()
+            give_all_back()  # before the turn ends: who waits to be alone needs what this process keeps for later
+            return result
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not may_lack_memory(error):
             raise
     give_all_back()
-    with alone(device):
+    with alone(*devices):
         return attempt()

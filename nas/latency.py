@@ -2,7 +2,8 @@
 
 A network is measured as it is shipped: in eval mode, each BatchNorm folded into its convolution, channels last,
 float32 (which torch convolves as TF32 on a GPU, unless told otherwise), with as many threads as torch has. Its weights
-are fresh, as time and memory do not depend on training.
+are fresh, as time and memory do not depend on training. On a GPU a pass is the replay of a CUDA graph, timed by the
+GPU's own events: what Python takes to launch some hundred kernels is no property of the network.
 """
 
 import gc
@@ -10,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +24,14 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nas.architecture import Architecture
 from nas.cost import cost
-from nas.errors import InvalidValue
-from nas.machine import AUTO, DEVICES
+from nas.machine import AUTO, device_of, in_words
 from nas.network import CBR, GroupConvNet, build_network
-from nas.validation import integer, one_of
+from nas.validation import integer
 
 __all__ = [
     "REST",
     "Latency",
-    "device_of",
     "fold",
-    "in_words",
     "measure_latency",
     "measure_together",
     "peak_memory",
@@ -44,7 +43,8 @@ REST = "rest"
 """What is no layer: sums with skips, pooling, and Python between the layers."""
 ROUNDS = 5
 RUNS_PER_ROUND = 2
-WARM_UP_RUNS, WARM_UP_SECONDS = 3, 0.05
+WARM_UP_RUNS, WARM_UP_SECONDS, CUDA_WARM_UP_SECONDS = 3, 0.05, 0.3
+"""A GPU that was idle takes a while to reach its clock rate."""
 
 
 class Latency(NamedTuple):
@@ -69,28 +69,6 @@ class Latency(NamedTuple):
         return self.median / self.batch
 
 
-def device_of(name: str) -> torch.device:
-    """The device that one of `DEVICES` names; `auto` is a CUDA device where there is one.
-
-    Raises:
-        InvalidValue: it is none of them, or there is no CUDA device.
-    """
-    one_of(name, "device", DEVICES)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
-    if name == AUTO:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def in_words(device: torch.device) -> str:
-    """What a device is called; of a CPU, how many threads torch has there."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"
-
-
 def measure_latency(architecture: Architecture, *, device: str = AUTO, batch: int = 1, seconds: float = 0.3) -> Latency:
     """One forward pass of `batch` images, warmed up and then repeated for about `seconds`, at least 10 times.
 
@@ -112,7 +90,7 @@ def measure_together(
     times: list[list[float]] = [[] for _ in passes]
     with _undisturbed():
         for each in passes:
-            _repeat(each, least=WARM_UP_RUNS, seconds=WARM_UP_SECONDS)
+            _warm_up(each)
         start, waited = time.perf_counter(), _waited()
         for _ in range(ROUNDS):
             for each, so_far in zip(passes, times, strict=True):
@@ -127,24 +105,14 @@ def measure_together(
 def time_by_layer(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> dict[str, float]:
     """The share of the time of a forward pass that each layer of `cost` takes, by its path, and `REST`; in sum 1.
 
-    Each layer is a convolution with its ReLU, or the classifier. On CUDA the device is waited for after each one, so
-    that what runs at once otherwise is counted apart. Raises as `measure_latency`.
+    Each layer is a convolution with its ReLU, or the classifier. On CUDA each is timed by itself, as a graph of its
+    own, so that what runs at once otherwise is counted apart. Raises as `measure_latency`.
     """
     each = _Pass(architecture, device_of(device), batch)
-    spent = {layer.layer: 0.0 for layer in cost(architecture).layers}
-    for path in spent:
-        _clock(each.network.get_submodule(path), path, spent=spent, device=each.device)
-    runs: list[dict[str, float]] = []
-
-    def run() -> float:
-        whole = each()
-        runs.append({**spent, REST: max(0.0, whole - sum(spent.values()))})
-        return whole
-
+    paths = [layer.layer for layer in cost(architecture).layers]
     with _undisturbed():
-        _repeat(each, least=WARM_UP_RUNS, seconds=WARM_UP_SECONDS)
-        _repeat(run, least=ROUNDS * RUNS_PER_ROUND, seconds=0.3)
-    medians = {path: statistics.median(found[path] for found in runs) for path in runs[0]}
+        _warm_up(each)
+        medians = _replayed_by_layer(each, paths) if each.device.type == "cuda" else _clocked_by_layer(each, paths)
     whole = sum(medians.values())
     return {path: value / whole for path, value in medians.items()}
 
@@ -169,10 +137,10 @@ def peak_memory(architecture: Architecture, *, device: str = AUTO, batch: int = 
     held = [*each.network.state_dict().values(), each.images]
     with torch.inference_mode():
         if each.device.type == "cuda":
-            each()  # what the libraries of the device set up once is no part of a pass
+            each.forward()  # what the libraries of the device set up once is no part of a pass
             before = torch.cuda.memory_allocated(each.device)
             torch.cuda.reset_peak_memory_stats(each.device)
-            each()
+            each.forward()
             taken = int(torch.cuda.max_memory_allocated(each.device)) - before
             return taken + int(sum(tensor.nbytes for tensor in held))
         memory = _LiveMemory(held)
@@ -211,13 +179,48 @@ class _Pass:
         self.device = device
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images = images.to(device, memory_format=torch.channels_last)
+        self._replay: _Replay | None = None
+
+    def forward(self) -> Tensor:
+        """The logits, as Python runs the network."""
+        logits: Tensor = self.network(self.images)
+        return logits
 
     def __call__(self) -> float:
         """Milliseconds until the logits are there."""
+        if self.device.type == "cuda":
+            self._replay = self._replay or _Replay(self.forward, self.device)
+            return self._replay()
         start = time.perf_counter()
-        self.network(self.images)
-        _wait(self.device)
+        self.forward()
         return 1000 * (time.perf_counter() - start)
+
+
+class _Replay:
+    """What a function does on a GPU as a CUDA graph; a call replays it and returns the milliseconds it took there."""
+
+    def __init__(self, run: Callable[[], object], device: torch.device) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_RUNS):
+                run()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        with torch.cuda.graph(self._graph, stream=stream):
+            run()
+        self._begin, self._end = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
+
+    def __call__(self) -> float:
+        self._graph.replay()  # while it runs what follows is launched, so that no gap is timed
+        self._begin.record()
+        self._graph.replay()
+        self._end.record()
+        self._end.synchronize()
+        return float(self._begin.elapsed_time(self._end))
 
 
 class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -244,19 +247,61 @@ class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, sum(self._sizes.values()))
 
 
-def _clock(module: nn.Module, path: str, *, spent: dict[str, float], device: torch.device) -> None:
+def _clocked_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
+    """Median milliseconds of each layer, and of the rest, by clocks around the layers of whole passes on a CPU."""
+    spent = dict.fromkeys(paths, 0.0)
+    for path in paths:
+        _clock(each.network.get_submodule(path), path, spent=spent)
+    runs: list[dict[str, float]] = []
+
+    def run() -> float:
+        whole = each()
+        runs.append({**spent, REST: max(0.0, whole - sum(spent.values()))})
+        return whole
+
+    _repeat(run, least=ROUNDS * RUNS_PER_ROUND, seconds=0.3)
+    return {path: statistics.median(found[path] for found in runs) for path in runs[0]}
+
+
+def _replayed_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
+    """Median milliseconds of each layer, and of the rest, each layer replayed on what it is given in a whole pass."""
+    given: dict[str, Tensor] = {}
+
+    def remember(path: str) -> Callable[..., None]:
+        return lambda _, inputs: given.update({path: inputs[0].clone()})
+
+    layers = {path: each.network.get_submodule(path) for path in paths}
+    hooks = [layer.register_forward_pre_hook(remember(path)) for path, layer in layers.items()]
+    each.forward()
+    for hook in hooks:
+        hook.remove()
+    runs: dict[str, Callable[[], float]] = {
+        path: _Replay(partial(layer, given[path]), each.device) for path, layer in layers.items()
+    }
+    medians = {
+        path: statistics.median(_repeat(run, least=ROUNDS * RUNS_PER_ROUND, seconds=0.3 / len(runs)))
+        for path, run in runs.items()
+    }
+    whole = statistics.median(_repeat(each, least=ROUNDS * RUNS_PER_ROUND, seconds=0.3))
+    return {**medians, REST: max(0.0, whole - sum(medians.values()))}
+
+
+def _clock(module: nn.Module, path: str, *, spent: dict[str, float]) -> None:
     """Has a module write how many milliseconds its last call took."""
 
     def begin(*_: Any) -> None:
-        _wait(device)
         spent[path] = -1000 * time.perf_counter()
 
     def end(*_: Any) -> None:
-        _wait(device)
         spent[path] += 1000 * time.perf_counter()
 
     module.register_forward_pre_hook(begin)
     module.register_forward_hook(end)
+
+
+def _warm_up(each: _Pass) -> None:
+    seconds = CUDA_WARM_UP_SECONDS if each.device.type == "cuda" else WARM_UP_SECONDS
+    _repeat(each, least=WARM_UP_RUNS, seconds=seconds)
 
 
 def _repeat(run: Callable[[], float], *, least: int, seconds: float) -> list[float]:
@@ -280,12 +325,6 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _wait(device: torch.device) -> None:
-    """A GPU is given work and left to it; its time is over when it is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _waited() -> float:

@@ -9,7 +9,6 @@ import io
 import json
 import math
 import mmap
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ from nas.data import (
     split_images,
 )
 from nas.errors import DataError, visible
-from nas.files import publish, why
+from nas.files import cache_folder, publish, why
 from nas.listing import Encoded, Listing, list_source
 from nas.validation import shown
 
@@ -109,7 +108,7 @@ def save_shared(data: ImageData) -> Path:
     }
     shapes = [split.images.shape for split in splits.values()]
     identity = json.dumps([CACHE_VERSION, "shared", about, shapes, digest(splits.values())])
-    folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
             with _written_whole(folder) as partial:
@@ -157,7 +156,7 @@ def _cached_map(images: Images | MappedImages) -> Path | None:
     if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):  # a part of a map has another base
         return None
     file = Path(str(array.filename)).resolve()
-    return file if file.parent.parent == _cache_folder().resolve() else None
+    return file if file.parent.parent == cache_folder().resolve() else None
 
 
 def save_images(file: Path, images: Images | MappedImages) -> None:
@@ -192,7 +191,7 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
         )
     listing = list_source(source)
     identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, skip_bad_images])
-    folder = _cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -209,11 +208,6 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
     return RawImages(
         source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
     )
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nas"
 
 
 def _unusable(folder: Path, error: Exception) -> str:

@@ -8,7 +8,7 @@ from optuna.trial import Trial
 
 from nas.configuration import BY_LATENCY
 from nas.errors import InvalidValue
-from nas.failures import refuse_failing
+from nas.failures import refuse_failing, refuse_lost_device
 from nas.growth import is_settled
 from nas.machine import AUTO
 from nas.memory import not_growing
@@ -44,6 +44,7 @@ def run(
 
     Raises:
         StudyError: the storage cannot be used, or the search's first trainings all failed alike.
+        DeviceLost: after a training that failed no further one can succeed on the GPU in this process.
     """
     model = known_model(study)
     strategy = Strategy(study.config, plan, model)
@@ -65,7 +66,7 @@ def run(
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
             trial, record = begun
-            run_trial(
+            ended_trial = run_trial(
                 study,
                 trial,
                 evaluate,
@@ -77,6 +78,7 @@ def run(
                 clock=clock,
                 listener=listener,
             )
+            refuse_lost_device(study.name, ended_trial)
             give_memory_back()
     if listener:
         listener.search_ended(begun)

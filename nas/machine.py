@@ -3,19 +3,38 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from nas.errors import InvalidValue
-from nas.validation import integer, shown
+from nas.validation import integer, one_of, shown
 
-__all__ = ["AUTO", "DEVICES", "cores", "free_memory", "gpu_count", "total_memory", "usual_workers", "workers_asked_for"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "AUTO",
+    "CUDA_GRAPHS",
+    "DEVICES",
+    "cores",
+    "device_id",
+    "device_of",
+    "free_memory",
+    "gpu_count",
+    "in_words",
+    "total_memory",
+    "usual_workers",
+    "workers_asked_for",
+]
 
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "cuda")
 WORKER_MEMORY = 10**9
 """What a worker on a CPU needs beside the images, which workers share: Python, torch and a small network."""
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+CUDA_GRAPHS = "NAS_CUDA_GRAPHS"
+"""An environment variable: 1 captures training steps on a GPU as CUDA graphs, 0 (the default) does not."""
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """One of these is there on a Linux machine whose GPU torch can use; looking is quicker than importing torch."""
 
@@ -44,6 +63,39 @@ def gpu_count() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def device_of(name: str) -> "torch.device":
+    """The device that one of `DEVICES` names; `auto` is the first CUDA device where there is one, and else the CPU.
+
+    Raises:
+        InvalidValue: it is none of them, or there is no CUDA device.
+    """
+    import torch
+
+    one_of(name, "device", DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InvalidValue("device='cuda': this machine has no CUDA device that torch can use; allowed: auto, cpu")
+    if name == "cuda" or (name == AUTO and torch.cuda.is_available()):
+        return torch.device("cuda", 0)
+    return torch.device("cpu")
+
+
+def in_words(device: "torch.device") -> str:
+    """What a device is called; of a CPU, how many threads torch has there."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
+
+
+def device_id(device: "torch.device") -> str:
+    """A device by a name that is the same in all processes: `cuda:0` is another GPU in each that sees but its own."""
+    import torch
+
+    return f"cuda-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else device.type
 
 
 def workers_asked_for(value: int | str, name: str) -> int | None:

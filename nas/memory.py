@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,12 +16,12 @@ def not_growing() -> Iterator[Callable[[], None]]:
 
     Trainers and networks refer to each other in circles, which stay until Python looks for such: while this is entered
     it looks among what was made since then alone, in about a millisecond. Networks of ever other shapes leave holes,
-    which glibc has to be told to return.
+    which glibc has to be told to return. What torch keeps of a GPU's memory for later, other workers need now.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 
     def give_back() -> None:
-        gc.collect()
+        give_all_back()
         if trim is not None:
             trim(0)
 
@@ -33,9 +34,8 @@ def not_growing() -> Iterator[Callable[[], None]]:
 
 
 def give_all_back() -> None:
-    """Frees what a training has left, on the GPU too."""
-    import torch
-
+    """Frees what a training has left, on the GPU too, if this process uses one."""
     gc.collect()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.data import ImageData
-from nas.errors import InvalidValue, NasError
+from nas.errors import DeviceLost, InvalidValue, NasError
 from nas.joining import join
 from nas.loading import open_shared
 from nas.machine import AUTO
@@ -162,6 +162,8 @@ def _live(task: Task, gpu: str | None, sender: Connection) -> None:
         end = End(reason=work(task))
     except KeyboardInterrupt:
         end = End(died="a signal to end")
+    except DeviceLost as error:  # another process can use it
+        end = End(died=str(error))
     except NasError as error:
         end = End(error=str(error))
     with contextlib.suppress(OSError):  # nobody listens any more

@@ -13,7 +13,7 @@ from nas.architecture import Architecture
 from nas.cost import LayerCost, cost
 from nas.errors import InvalidValue
 from nas.findings import AtSize, Measured, Part, Profile
-from nas.machine import AUTO, free_memory
+from nas.machine import AUTO, device_of, free_memory
 from nas.units import memory_text
 from nas.validation import integer, sequence
 
@@ -79,8 +79,6 @@ def profile(
     Raises:
         InvalidValue: a size is too small for the strides or too large for the memory; the device is not to be had.
     """
-    from nas.latency import device_of
-
     where = device_of(device)
     pixels = sorted({integer(size, "sizes") for size in sequence(sizes, "sizes")})
     resized = [(size, _networks(architecture, size)) for size in pixels]

@@ -10,6 +10,7 @@ from nas.architecture import Architecture
 from nas.cost import cost
 from nas.errors import StudyError
 from nas.latency_model import LatencyModel, fit
+from nas.machine import device_of, in_words
 from nas.records import LATENCY_KEY
 from nas.space import SearchSpace
 from nas.study import Study
@@ -46,7 +47,7 @@ def measure_front(study: Study, *, device: str) -> None:
 
     What was measured so on another device is measured anew: only latencies of one device can be compared.
     """
-    if study.attribute("latency_device") != (here := _in_words(device)):
+    if study.attribute("latency_device") != (here := in_words(device_of(device))):
         study.set_attribute("latencies", {})
         study.set_attribute("latency_device", here)
     measure = latency_on(device)
@@ -68,7 +69,7 @@ def settle_model(study: Study, *, device: str) -> LatencyModel:
     Raises:
         StudyError: its latencies are those of another device, with which those of this one cannot be compared.
     """
-    here = _in_words(device)
+    here = in_words(device_of(device))
     if (known := known_model(study)) is not None:
         if known.device != here:
             raise StudyError(
@@ -101,9 +102,3 @@ def sampled(space: SearchSpace, *, seed: int) -> list[Architecture]:
         free[np.argmin(np.where(free, np.abs(logs - level), np.inf))] = False
     chosen = [left[at] for at in np.flatnonzero(~free)]
     return [chosen[at] for at in rng.permutation(len(chosen))]
-
-
-def _in_words(device: str) -> str:
-    from nas.latency import device_of, in_words
-
-    return in_words(device_of(device))

@@ -1,16 +1,24 @@
 """How many images a second this machine trains with: by one worker, and by several at once."""
 
+import contextlib
+import hashlib
+import json
 import multiprocessing
+import os
 import queue
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nas.architecture import Architecture
 from nas.errors import TrainingFailed
-from nas.machine import AUTO, cores
+from nas.files import cache_folder, write_whole
+from nas.gpus import Gpu, gpus
+from nas.machine import AUTO, CUDA_GRAPHS, cores
 from nas.preflight import noise, preflight
-from nas.processes import METHOD
+from nas.processes import METHOD, prepare
 from nas.space import SearchSpace
 
 __all__ = ["Throughput", "best_per_gpu", "throughput"]
@@ -37,6 +45,7 @@ def throughput(space: SearchSpace, *, workers: int, seconds: float, device: str 
     Raises:
         TrainingFailed: a process could not train (`no_throughput`), as it found too little memory, say.
     """
+    prepare()  # else each process would import torch for itself
     context: Any = multiprocessing.get_context(METHOD)
     ready, results = context.Barrier(workers), context.Queue()
     examples = preflight(space).examples
@@ -66,13 +75,17 @@ def throughput(space: SearchSpace, *, workers: int, seconds: float, device: str 
 
 
 def best_per_gpu(space: SearchSpace, *, seconds: float = 3.0) -> int:
-    """How many workers on one GPU train the most together, as far as its memory and the cores allow."""
-    import torch
+    """How many workers on one GPU train the most together, as far as its memory and the cores allow.
 
-    free, _ = torch.cuda.mem_get_info(0)
+    Measured once for a card and a space; from then on a file in the cache tells, while enough of the memory is free.
+    """
+    found = gpus()
+    gpu, file = found[0], _known_file(space, found)
+    if (known := _known(file)) is not None and _has_room(gpu, known.workers, known.gpu_memory):
+        return known.workers
     best = throughput(space, workers=1, seconds=seconds, device="cuda")
-    while 2 * best.workers <= min(MOST_PER_GPU, max(1, cores() // torch.cuda.device_count())):
-        if 2 * best.workers * (best.gpu_memory + CONTEXT_MEMORY) > free:
+    while 2 * best.workers <= min(MOST_PER_GPU, max(1, cores() // len(found))):
+        if not _has_room(gpu, 2 * best.workers, best.gpu_memory):
             break
         try:
             more = throughput(space, workers=2 * best.workers, seconds=seconds, device="cuda")
@@ -81,7 +94,39 @@ def best_per_gpu(space: SearchSpace, *, seconds: float = 3.0) -> int:
         if more.images_per_second < LEAST_GAIN * best.images_per_second:
             break
         best = more
+    with contextlib.suppress(OSError):  # then it is measured again next time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(best._asdict()).encode())
     return best.workers
+
+
+def _has_room(gpu: Gpu, workers: int, memory: int) -> bool:
+    """Whether a GPU has memory for so many workers of which each takes `memory` for its tensors."""
+    return workers * (memory + CONTEXT_MEMORY) <= gpu.free
+
+
+def _known_file(space: SearchSpace, found: Sequence[Gpu]) -> Path:
+    """Where what was measured is kept, by all that it depends on."""
+    depends = {
+        "gpus": [(gpu.name, gpu.total) for gpu in found],
+        "cores": cores(),
+        "versions": [version("nas"), version("torch")],
+        "graphs": os.environ.get(CUDA_GRAPHS),
+        "examples": [example.key for example in preflight(space).examples],
+        "batch": space.recipe.batch_size,
+    }
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:24]
+    return cache_folder() / f"workers-{digest}.json"
+
+
+def _known(file: Path) -> Throughput | None:
+    """What is written there; None where that is nothing, or damaged."""
+    try:
+        known = Throughput(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    whole = [known.workers, known.gpu_memory]
+    return known if all(type(number) is int and number >= 0 for number in whole) and known.workers else None
 
 
 def _train(

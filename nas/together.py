@@ -24,6 +24,7 @@ from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.errors import TrainingFailed
 from nas.failures import is_out_of_memory
+from nas.gpus import gpus
 from nas.joining import as_evaluate
 from nas.loading import open_shared, save_shared
 from nas.machine import AUTO, cores
@@ -91,8 +92,8 @@ def shared_training(
 ) -> Evaluate:
     """As `nas.joining.our_training`, but each training is that of `train_together`."""
     train = partial(train_together, processes=processes, device=device)
-    # As every worker, which sees one GPU alone, names its own.
-    return as_evaluate(train, images, space.recipe, seed=seed, place="cuda:0")
+    used = [gpu.id for gpu in gpus()[:processes]] if device != "cpu" else []
+    return as_evaluate(train, images, space.recipe, seed=seed, devices=used or ["cpu"])
 
 
 def train_together(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Loader", "Team", "bare_trainer", "in_half", "quiet_lightning"]
+__all__ = ["ALONE", "Loader", "Team", "bare_trainer", "in_float32", "in_half", "quiet_lightning"]
 
 T = TypeVar("T")
 Parts = TypeVar("Parts", Tensor, list[slice])
@@ -74,13 +74,15 @@ class Team:
 ALONE = Team()
 
 
-def bare_trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
-    """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it."""
-    half = in_half(torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"))
+def bare_trainer(device: torch.device, *, epochs: int) -> lightning.Trainer:
+    """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it.
+
+    The device is the CPU, or the first CUDA device.
+    """
     return lightning.Trainer(
-        accelerator=accelerator,
+        accelerator=device.type,
         devices=1,
-        precision="bf16-mixed" if half else "32-true",
+        precision="bf16-mixed" if in_half(device) else "32-true",
         max_epochs=epochs,
         barebones=True,
     )
@@ -89,6 +91,18 @@ def bare_trainer(accelerator: str, *, epochs: int) -> lightning.Trainer:
 def in_half(device: torch.device) -> bool:
     """Whether arithmetic on a device is in bfloat16, with float32 weights."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """Computes in full float32, without autocast and TensorFloat-32: bfloat16 would flip some 0.4 % of the answers."""
+    was_allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = was_allowed
 
 
 @contextmanager

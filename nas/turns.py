@@ -1,10 +1,13 @@
-"""Who trains on a device: many at once, or one alone, for a training that found no memory beside the others."""
+"""Who trains on a device: many at once, or one alone, for a training that found no memory beside the others.
+
+A device is named alike by all processes of this machine (`nas.machine.device_id`).
+"""
 
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
@@ -16,25 +19,28 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @contextmanager
-def beside_others(device: str) -> Iterator[None]:
-    """Trains on a device of this machine together with other workers; waits while one of them wants it alone."""
-    lock = _lock(device)
-    _take(lock.acquire_read)
-    try:
+def beside_others(*devices: str) -> Iterator[None]:
+    """Trains on devices of this machine together with other workers; waits while one of them wants one alone."""
+    with _held(devices, lambda lock: lock.acquire_read):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
-def alone(device: str) -> Iterator[None]:
-    """Trains on a device of this machine once all others have ended what they train, and before they begin anew."""
-    lock = _lock(device)
-    _take(lock.acquire_write)
-    try:
+def alone(*devices: str) -> Iterator[None]:
+    """Trains on devices of this machine once all others have ended what they train, and before they begin anew."""
+    with _held(devices, lambda lock: lock.acquire_write):
         yield
-    finally:
-        lock.release()
+
+
+@contextmanager
+def _held(devices: Sequence[str], acquiring: Callable[[ReadWriteLock], Callable[[float], object]]) -> Iterator[None]:
+    """In an order that is the same for all, so that nobody waits in a circle."""
+    with ExitStack() as locks:
+        for device in sorted(devices):
+            lock = _lock(device)
+            _take(acquiring(lock))
+            locks.callback(lock.release)
+        yield
 
 
 def _take(acquire: Callable[[float], object]) -> None:

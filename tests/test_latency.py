@@ -11,7 +11,6 @@ from nas.cost import cost
 from nas.errors import InvalidValue
 from nas.latency import (
     REST,
-    device_of,
     fold,
     measure_latency,
     measure_together,
@@ -54,13 +53,6 @@ def test_measuring_leaves_random_numbers_and_garbage_collection_as_they_were() -
     assert gc.isenabled()
     with pytest.raises(InvalidValue, match="batch=0: must be from 1"):
         measure_latency(SMALL, device="cpu", batch=0)
-
-
-def test_devices_are_named_as_in_training() -> None:
-    assert device_of("cpu") == torch.device("cpu")
-    assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(InvalidValue, match="device='cpux': must be one of auto, cpu, cuda; did you mean 'cpu'"):
-        device_of("cpux")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -2,9 +2,20 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas import NasError
-from nas.machine import cores, free_memory, gpu_count, total_memory, usual_workers, workers_asked_for
+from nas.errors import InvalidValue
+from nas.machine import (
+    cores,
+    device_id,
+    device_of,
+    free_memory,
+    gpu_count,
+    total_memory,
+    usual_workers,
+    workers_asked_for,
+)
 
 
 def test_what_there_is_is_what_the_system_says() -> None:
@@ -41,3 +52,11 @@ def test_workers_are_a_number_or_auto() -> None:
     for wrong in ("three", "", "-1", -1, 10**9):
         with pytest.raises(NasError, match="workers="):
             workers_asked_for(wrong, "workers")
+
+
+def test_devices_are_named_as_in_training() -> None:
+    assert device_of("cpu") == torch.device("cpu")
+    assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(InvalidValue, match="device='cpux': must be one of auto, cpu, cuda; did you mean 'cpu'"):
+        device_of("cpux")
+    assert device_id(torch.device("cpu")) == "cpu"

@@ -116,7 +116,7 @@ def test_another_device_does_not_go_on(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched(tmp_path, tiny, trials=2)
-    monkeypatch.setattr("nas.latency.in_words", lambda _: "another one")
+    monkeypatch.setattr("nas.stopwatch.in_words", lambda _: "another one")
     with pytest.raises(StudyError, match=r"its latencies are those of CPU, .* and device='cpu' is another one"):
         searched(tmp_path, tiny, trials=3)
 
@@ -283,7 +283,7 @@ def test_on_another_device_the_front_is_measured_anew(
 ) -> None:
     study = nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=formula, measure_latency=True)
     members = list(measured)
-    monkeypatch.setattr("nas.latency.in_words", lambda _: "another one")
+    monkeypatch.setattr("nas.stopwatch.in_words", lambda _: "another one")
     measure_front(study, device="cpu")
     assert measured == members * 2
     assert study.attribute("latency_device") == "another one"

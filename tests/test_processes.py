@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
 from nas import Architecture, ImageData, NasError, SearchSpace, Study, TrialRecord
@@ -41,6 +42,21 @@ def deadly_when_wide(architecture: Architecture, report: Report) -> float:
 
 def deadly(architecture: Architecture, report: Report) -> float:
     os._exit(3)
+
+
+def once_losing_the_gpu(architecture: Architecture, report: Report) -> float:
+    """Fails as a device-side assert does, after which CUDA answers every call of the process with the same error."""
+    try:
+        Path(os.environ["NAS_TEST_MARK"]).touch(exist_ok=False)
+    except FileExistsError:
+        return formula(architecture, report)
+
+    def fails() -> float:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    torch.cuda.is_initialized = lambda: True
+    torch.cuda.synchronize = torch.cuda.empty_cache = fails  # type: ignore[assignment]
+    return fails()
 
 
 def slow(architecture: Architecture, report: Report) -> float:
@@ -94,6 +110,33 @@ def test_arrays_are_handed_to_workers_as_files(tmp_path: Path, tiny: SearchSpace
     images = (digits.train.images[:300], digits.train.labels[:300])
     study = nas.search(tiny, images, trials=2, runs=tmp_path, name="s", device="cpu", workers=2)
     assert [record.state for record in study.records()] == ["complete"] * 2
+
+
+def test_a_worker_that_has_lost_its_gpu_is_replaced_and_the_others_train_on(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS_TEST_MARK", str(tmp_path / "lost"))
+    stop_server()
+    study = nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=once_losing_the_gpu, trial_timeout=100)
+    records = study.records()
+    [failed] = [record for record in records if record.state == "failed"]
+    assert failed.reason == "error"
+    assert "device-side assert" in (failed.detail or "")
+    [healthy] = {record.worker for record in records if record is not failed}
+    assert healthy != failed.worker
+
+
+def test_a_search_in_this_process_ends_where_it_has_lost_its_gpu(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS_TEST_MARK", str(tmp_path / "lost"))
+    for name in ("is_initialized", "synchronize", "empty_cache"):
+        monkeypatch.setattr(f"torch.cuda.{name}", getattr(torch.cuda, name))  # they are put back
+    with pytest.raises(NasError, match=r"study 's': trial 0 failed with a CUDA error .*; the same command goes on"):
+        nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=once_losing_the_gpu)
+    monkeypatch.undo()
+    study = nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=formula)
+    assert [record.state for record in study.records()] == ["failed", *["complete"] * 3]
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(

@@ -68,6 +68,8 @@ ORDER = [
     "batches",
     "checkpoint",
     "trainer",
+    "cuda_graph",
+    "training_module",
     "training",
     "preflight",
     "strategy",
@@ -79,6 +81,7 @@ ORDER = [
     "watching",
     "supervisor",
     "processes",
+    "gpus",
     "together",
     "cluster",
     "throughput",
@@ -118,7 +121,10 @@ ORDER = [
     "cli_winners",
     "cli",
 ]
-NEED_TORCH = {"network", "batches", "checkpoint", "trainer", "training", "weights", "latency"}
+NEED_TORCH = {
+    *("network", "weights", "latency", "batches", "checkpoint"),
+    *("trainer", "cuda_graph", "training_module", "training"),
+}
 modules = pytest.mark.parametrize("module", ORDER)
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas import Architecture, Recipe, SearchSpace, build_network
+from nas.batches import DeviceData
 from nas.checkpoint import SECONDS_BEFORE_FIRST
 from nas.data import ImageData
 from nas.errors import TrainingFailed
@@ -29,7 +30,8 @@ from nas.retraining import retrain
 from nas.staffing import Staffing
 from nas.together import _again, equal_shares, train_together
 from nas.trainer import Team
-from nas.training import DeviceData, evaluate, on_device, one_cycle, train
+from nas.training import evaluate, on_device, train
+from nas.training_module import one_cycle
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
 

@@ -55,6 +55,16 @@ def test_what_a_killed_process_held_is_free_and_other_devices_are_other_turns() 
     assert seconds_to_get("beside") < 2
 
 
+def test_a_training_on_several_devices_waits_for_each() -> None:
+    process = holder("alone", 1.0)
+    start = time.monotonic()
+    with beside_others("cuda:1", "cuda:0"):
+        assert time.monotonic() - start > 0.5
+    process.communicate()
+    with alone("cuda:0", "cuda:1"):
+        pass
+
+
 def test_what_runs_out_of_memory_beside_others_is_tried_once_more_alone() -> None:
     process, calls = holder("beside", 1.0), list[float]()
     start = time.monotonic()
@@ -83,4 +93,8 @@ def test_what_runs_out_of_memory_twice_has_failed_and_other_failures_are_not_tri
     with pytest.raises(ValueError, match="wrong"):
         alone_if_needed(lambda: fails(ValueError("wrong")), "cuda:0")
     assert len(calls) == 3
+    hidden = RuntimeError("FIND was unable to find an engine to execute this computation")  # cuDNN, for want of memory
+    with pytest.raises(RuntimeError, match="engine"):
+        alone_if_needed(lambda: fails(hidden), "cuda:0")
+    assert len(calls) == 5
     assert seconds_to_get("alone") < 0.5

@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 import torch
 
 from nas import Architecture, ImageData, Recipe, SearchSpace, load_data, load_space
+from nas.batches import DeviceData
 from nas.fidelity import schedule_lengths
-from nas.training import DeviceData, evaluate, on_device, train
+from nas.training import evaluate, on_device, train
 
 FOLDER = Path(__file__).parent
 FIDELITIES, ETA = 3, 3
