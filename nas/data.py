@@ -108,16 +108,22 @@ class ImageData:
 
     @cached_property
     def normalization(self) -> Normalization:
-        """Measured on the training images alone, exactly, from how often each of the 256 values occurs."""
+        """Measured on the training images alone, exactly, from how often each of the 256 values occurs.
+
+        In whole numbers up to the last division: sums of floats end in other digits on other processors.
+        """
         channels = self.train.images.shape[-1]
-        counts = np.zeros((channels, 256))
+        counts = np.zeros((channels, 256), dtype=np.int64)
         for part in chunks(self.train.images):
             counts += [np.bincount(part[..., channel].ravel(), minlength=256) for channel in range(channels)]
-        values = np.arange(256) / 255
-        weights = counts / counts.sum(axis=1, keepdims=True)
-        mean = weights @ values
-        std = np.sqrt(np.maximum(weights @ values**2 - mean**2, 1e-6))
-        return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
+        means, stds = [], []
+        for occurrences in counts.tolist():
+            pixels = sum(occurrences)
+            total = sum(value * often for value, often in enumerate(occurrences))
+            squares = sum(value**2 * often for value, often in enumerate(occurrences))
+            means.append(total / (255 * pixels))
+            stds.append(math.sqrt(max((pixels * squares - total**2) / (255 * pixels) ** 2, 1e-6)))
+        return Normalization(tuple(means), tuple(stds))
 
     @cached_property
     def fingerprint(self) -> str:
