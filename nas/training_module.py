@@ -56,8 +56,8 @@ class TrainingModule(lightning.LightningModule):
         self._batch_size = min(recipe.batch_size, len(data.train))
         self._evaluation_batch = _evaluation_batch(architecture, data.device)
         self._steps = recipe.epochs * (len(data.train) // self._batch_size)
-        self._step = 0
-        self._generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
+        self.steps_done = 0
+        self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
         self._is_captured = is_wanted(data.device) and team.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
@@ -90,9 +90,9 @@ class TrainingModule(lightning.LightningModule):
         progress = checkpoint.progress()
         if progress is None or not self._may_follow(progress):
             return
-        if not checkpoint.holds(self.network, self.configure_optimizers(), self._generator):
+        if not checkpoint.holds(self.network, self.configure_optimizers(), self.generator):
             return
-        self._step = progress.step
+        self.steps_done = progress.step
         for accuracy in progress.curve:
             self.curve.append(accuracy)
             if self._report:
@@ -106,7 +106,7 @@ class TrainingModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Puts back the state of a training that was interrupted."""
         if self.checkpoint and self.curve:
-            self.checkpoint.restore(self.network, self._optimizer, self._generator)
+            self.checkpoint.restore(self.network, self._optimizer, self.generator)
         self._learner = self._team.averaging(self.network)
 
     @property
@@ -117,8 +117,8 @@ class TrainingModule(lightning.LightningModule):
         """Runs of batches of indices, drawn anew each epoch."""
 
         def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
-            batches = [self._team.share(rows) for rows in self._data.train.shuffled(self._batch_size, self._generator)]
-            self._augmenting = self._team.own(self._generator)
+            batches = [self._team.share(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
+            self._augmenting = self._team.own(self.generator)
             for start in range(0, len(batches), BATCHES_PER_STEP):
                 yield batches[start : start + BATCHES_PER_STEP]
 
@@ -142,14 +142,14 @@ class TrainingModule(lightning.LightningModule):
         """A step of the optimiser on the images of each of these batches of rows."""
         step = partial(self._descend, optimizer=optimizer)
         if self._is_captured and self._captured is None:
-            self._captured = CapturedStep(step, self._generator)
+            self._captured = CapturedStep(step, self.generator)
         with self._captured.on_its_stream() if self._captured else nullcontext():
             for rows in run:
-                rate = self._recipe.learning_rate * one_cycle(self._step / self._steps, self._recipe.warmup)
+                rate = self._recipe.learning_rate * one_cycle(self.steps_done / self._steps, self._recipe.warmup)
                 for group in optimizer.param_groups:
                     group["lr"].fill_(rate)
                 (self._captured or step)(rows)
-                self._step += 1
+                self.steps_done += 1
 
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
         """Forward, backward, update: everything of a step that is done on the device, eagerly or in a graph."""
@@ -159,6 +159,11 @@ class TrainingModule(lightning.LightningModule):
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self._loss += loss.detach()
+
+    @property
+    def replays(self) -> bool:
+        """Whether the next step is the replay of a CUDA graph."""
+        return self._captured is not None and self._captured.is_captured
 
     def close(self) -> None:
         """Gives back what a captured step holds; the network and the results stay."""
@@ -188,8 +193,8 @@ class TrainingModule(lightning.LightningModule):
         self._team.add_up(self.confusion)
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
         if self.checkpoint and self._team.rank == 0 and len(self.curve) < self._recipe.epochs:
-            progress = Progress(tuple(self.curve), self._step)
-            self.checkpoint.save(self.network, self._optimizer, self._generator, progress=progress)
+            progress = Progress(tuple(self.curve), self.steps_done)
+            self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
         if self._report:
             self._report(len(self.curve), self.curve[-1])
 
