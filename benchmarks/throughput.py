@@ -47,7 +47,7 @@ class Setting(NamedTuple):
 
     name: str
     space: SearchSpace
-    data: str
+    data: Any
     trials: int
     max_images: int | None = None
 
@@ -95,12 +95,12 @@ def architectures(setting: Setting) -> list[Architecture]:
 def _rates(setting: Setting) -> Iterator[tuple[str, list[float], str]]:
     script, one, many = "by hand", "nas, 1 worker", "nas, workers auto"
     sides: dict[str, Callable[[Setting, int], Run]] = {
-        script: _script,
-        one: partial(_ours, workers=1),
-        many: partial(_ours, workers="auto"),
+        script: by_script,
+        one: partial(by_nas, workers=1),
+        many: partial(by_nas, workers="auto"),
     }
     if torch.cuda.is_available():
-        sides[f"by hand, {LOADERS} loading processes"] = partial(_script, loaders=LOADERS)
+        sides[f"by hand, {LOADERS} loading processes"] = partial(by_script, loaders=LOADERS)
     runs: dict[str, list[Run]] = defaultdict(list)
     for repeat in range(REPEATS):
         for side, run in sides.items():
@@ -125,7 +125,7 @@ def _rates(setting: Setting) -> Iterator[tuple[str, list[float], str]]:
         yield f"{setting.name}: {side}, less by hand, its standard error", [error], "points"
 
 
-def _script(setting: Setting, seed: int, *, loaders: int = 0) -> Run:
+def by_script(setting: Setting, seed: int, *, loaders: int = 0) -> Run:
     """The hand-written script, in one process."""
     space = setting.space
     seconds, trained = _in_fresh_process(
@@ -144,7 +144,7 @@ def _script(setting: Setting, seed: int, *, loaders: int = 0) -> Run:
     return Run(3600 * len(trained) / busy, 3600 * len(trained) / seconds, accuracies)
 
 
-def _ours(setting: Setting, seed: int, *, workers: int | str) -> Run:
+def by_nas(setting: Setting, seed: int, *, workers: int | str) -> Run:
     """nas, on a study that was made beforehand with the architectures enqueued."""
     with tempfile.TemporaryDirectory() as runs:
         options: dict[str, Any] = {
@@ -169,7 +169,8 @@ def _ours(setting: Setting, seed: int, *, workers: int | str) -> Run:
         spans[record.worker] += [record.started, record.ended]
     busy = sum(max(times) - min(times) for times in spans.values()) / len(spans)
     reached = {record.architecture.key: record.accuracy for record in records}
-    accuracies = [100 * (reached[architecture.key] or math.nan) for architecture in architectures(setting)]
+    found = [reached[architecture.key] for architecture in architectures(setting)]
+    accuracies = [100 * accuracy if accuracy is not None else math.nan for accuracy in found]
     return Run(3600 * len(records) / busy, 3600 * len(records) / seconds, accuracies)
 
 

@@ -19,7 +19,7 @@ from nas.failures import is_out_of_memory
 from nas.machine import CUDA_GRAPHS
 from nas.validation import one_of
 
-__all__ = ["CapturedStep", "is_wanted"]
+__all__ = ["WARM_UP_STEPS", "CapturedStep", "is_wanted"]
 
 WARM_UP_STEPS = 3
 """Eager steps before the capture, in which the optimiser makes its state and libraries choose their kernels."""

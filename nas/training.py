@@ -19,6 +19,7 @@ from nas.architecture import Architecture
 from nas.batches import DeviceData, DeviceImages
 from nas.checkpoint import Checkpoint
 from nas.cost import cost
+from nas.cuda_graph import WARM_UP_STEPS, is_wanted
 from nas.data import ImageData
 from nas.machine import AUTO, device_of
 from nas.recipe import Recipe
@@ -135,20 +136,24 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
 def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Iterator[int]:
     """Trains without end, optimiser included: how many images a step took, once it is done; the first warms up.
 
+    Where steps are captured as a CUDA graph the first comes after the capture.
+
     The batch is the recipe's on a GPU; on a CPU no larger than takes about a second a step.
     """
     module = TrainingModule(architecture, data, recipe, seed=0, report=None).to(data.device)
     optimizer = module.configure_optimizers()
     affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
     rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
+    run = [rows] * (WARM_UP_STEPS + 1) if is_wanted(data.device) else [rows]
     while True:
         with (
             quiet_lightning(),
             threads_for(architecture, recipe),
             torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device), cache_enabled=False),
         ):
-            module.learn([rows], optimizer)
+            module.learn(run, optimizer)
         module.wait()
+        run = [rows]
         yield len(rows)
 
 

@@ -217,7 +217,7 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     [
         (Stage(1, 24, 8, 16), Stage(1, 48, 16, 32)),  # three channels in each group
         (Stage(1, 32, 32, 16), Stage(1, 64, 64, 32)),  # depthwise
-        (Stage(1, 16, 4, 16), Stage(1, 16, 4, 16), Stage(1, 16, 4, 16), Stage(1, 16, 4, 16)),  # maps of 1×1
+        (Stage(1, 16, 4, 16), Stage(1, 16, 4, 16), Stage(2, 16, 4, 16)),  # maps of 1×1
     ],
 )
 def test_odd_groups_and_tiny_maps_learn(

@@ -23,11 +23,12 @@ from tests.conftest import TINY
 
 if __name__ == "__main__":
     space = nas.SearchSpace.from_dict(TINY)
-    study = nas.search(space, "digits", trials=6, fidelities=1, runs=sys.argv[1], name="s", device="cuda", workers=2)
+    options = {"runs": sys.argv[1], "name": "s", "device": "cuda", "workers": 2, "epochs": 8}
+    study = nas.search(space, "digits", trials=6, fidelities=1, **options)
     records = study.records()
     assert [record.state for record in records] == ["complete"] * 6, records
     assert len({record.worker for record in records}) == 2
-    assert all(record.accuracy > 0.2 for record in records), records
+    assert all(record.accuracy > 0.3 for record in records), records
     # Workers forked from the server could not have used CUDA, had that used it.
     assert not torch.cuda.is_initialized()
     print("searched")

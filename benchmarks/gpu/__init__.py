@@ -1,0 +1,1 @@
+"""What a GPU gives: correctness, speed and figures in minutes (docs/gpu.md)."""

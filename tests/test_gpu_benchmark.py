@@ -1,0 +1,92 @@
+"""The parts of benchmarks.gpu that can be wrong without a GPU: a wrong one costs the few minutes that there is one."""
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from benchmarks.gpu.__main__ import measure, report
+from benchmarks.gpu.kit import Kit, networks, pack
+from benchmarks.gpu.layers import Merged
+from benchmarks.gpu.parts import PARTS, part
+from benchmarks.gpu.resnext import NETWORK, PARAMETERS
+from benchmarks.gpu.table import SPACE
+from nas import cost, load_space
+
+
+@pytest.mark.parametrize(("width", "groups"), [(32, 2), (32, 8), (64, 32), (64, 64), (24, 8)])
+def test_merged_groups_convolve_as_the_groups_do(width: int, groups: int) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(width, width, 3, padding=1, groups=groups, bias=False)
+    merged = Merged(convolution)
+    x = torch.randn(2, width, 5, 5)
+    assert torch.allclose(merged(x), convolution(x), atol=1e-5)
+    [gradient] = torch.autograd.grad(merged(x).square().sum(), convolution.weight)
+    [expected] = torch.autograd.grad(convolution(x).square().sum(), convolution.weight)
+    assert torch.allclose(gradient, expected, atol=1e-3)
+
+
+def test_a_kit_gives_back_the_images_that_were_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    encoded = []
+    for level in rng.integers(0, 256, 30).tolist():
+        file = io.BytesIO()
+        Image.fromarray(np.full((32, 32, 3), level, dtype=np.uint8)).save(file, "JPEG")
+        encoded.append(file.getvalue())
+    pack(encoded, list(range(10)) * 3, tmp_path)
+    monkeypatch.setattr("benchmarks.gpu.kit.TRAINING_IMAGES", 20)
+    kit = Kit(tmp_path)
+    images = kit.images(16, train=8, validation=5, test=10)
+    assert [len(split.labels) for split in (images.train, images.validation, images.test)] == [8, 5, 10]
+    assert images.train.images.shape == (8, 16, 16, 3)
+    levels = [np.asarray(Image.open(io.BytesIO(content)))[0, 0, 0] for content in encoded]
+    assert kit.images(32, train=8, validation=5, test=10).test.images[:][:, 0, 0, 0].tolist() == levels[20:]
+    assert kit.references() == []
+    with pytest.raises(SystemExit, match="gpu_prepare"):
+        Kit(tmp_path / "elsewhere")
+
+
+def test_rows_are_kept_at_once_and_only_what_is_missing_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[set[str]] = []
+
+    def rows(_: Any, *, device: str, done: set[str], seconds: float) -> Any:
+        asked.append(done)
+        for key in {"a", "b"} - done:
+            yield {"key": key}
+            if not done:
+                raise RuntimeError("the first time it fails after a row")
+
+    monkeypatch.setattr("benchmarks.gpu.__main__.part", lambda _: SimpleNamespace(measure=rows))
+    kit: Any = None
+    with pytest.raises(RuntimeError, match="the first time"):
+        measure("environment", kit, tmp_path, device="cpu", seconds=1)
+    measure("environment", kit, tmp_path, device="cpu", seconds=1)
+    assert [len(done) for done in asked] == [0, 1]
+    found = json.loads((tmp_path / "environment.json").read_text())
+    assert sorted(row["key"] for row in found["rows"]) == ["a", "b"]
+    assert found["device"] == "CPU"
+    monkeypatch.undo()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    measure("environment", kit, elsewhere, device="cpu", seconds=1)
+    (elsewhere / "table.json").write_text("{")  # damaged, as by a transfer that broke off
+    report(elsewhere)
+    assert "torch" in capsys.readouterr().out
+
+
+def test_parts_and_spaces_are_what_the_document_says() -> None:
+    assert sum(part(name).SECONDS for name in PARTS) <= 600
+    assert load_space(SPACE).valid == 512
+    assert cost(NETWORK).params == PARAMETERS
+    chosen = networks(load_space("digits"), 10)
+    assert len({each.key for each in chosen}) == 10
+    assert [cost(each).flops for each in chosen] == sorted(cost(each).flops for each in chosen)
