@@ -1,4 +1,4 @@
-"""CapturedStep: a training step as one CUDA graph, so that small networks wait for arithmetic, not for launches.
+"""Work on a GPU as one CUDA graph, so that small networks wait for arithmetic, not for launches.
 
 A step of a network of 1 to 50 M multiply–adds is some hundreds of kernels, each of which takes longer to launch from
 Python than to run. A graph is captured once and launches all of them together ("CUDA Graphs" in torch's notes on CUDA
@@ -19,7 +19,7 @@ from nas.failures import is_out_of_memory
 from nas.machine import CUDA_GRAPHS
 from nas.validation import one_of
 
-__all__ = ["WARM_UP_STEPS", "CapturedStep", "is_wanted"]
+__all__ = ["WARM_UP_STEPS", "CapturedStep", "TimedReplay", "is_wanted"]
 
 WARM_UP_STEPS = 3
 """Eager steps before the capture, in which the optimiser makes its state and libraries choose their kernels."""
@@ -118,3 +118,34 @@ class CapturedStep:
         finally:
             if collecting:
                 gc.enable()
+
+
+class TimedReplay:
+    """What a function does on a GPU as a CUDA graph; a call replays it and returns the milliseconds that it took there.
+
+    The function reads and writes the same memory at each call, and does not wait for the GPU.
+    """
+
+    def __init__(self, run: Callable[[], object], device: torch.device) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_STEPS):
+                run()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        with torch.cuda.graph(self._graph, stream=stream):
+            run()
+        self._begin, self._end = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
+
+    def __call__(self) -> float:
+        """Milliseconds of one replay."""
+        self._graph.replay()  # while it runs what follows is launched, so that no gap is timed
+        self._begin.record()
+        self._graph.replay()
+        self._end.record()
+        self._end.synchronize()
+        return float(self._begin.elapsed_time(self._end))

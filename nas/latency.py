@@ -24,6 +24,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nas.architecture import Architecture
 from nas.cost import cost
+from nas.cuda_graph import TimedReplay
 from nas.machine import AUTO, device_of, in_words
 from nas.network import CBR, GroupConvNet, build_network
 from nas.validation import integer
@@ -179,7 +180,7 @@ class _Pass:
         self.device = device
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images = images.to(device, memory_format=torch.channels_last)
-        self._replay: _Replay | None = None
+        self._replay: TimedReplay | None = None
 
     def forward(self) -> Tensor:
         """The logits, as Python runs the network."""
@@ -189,38 +190,11 @@ class _Pass:
     def __call__(self) -> float:
         """Milliseconds until the logits are there."""
         if self.device.type == "cuda":
-            self._replay = self._replay or _Replay(self.forward, self.device)
+            self._replay = self._replay or TimedReplay(self.forward, self.device)
             return self._replay()
         start = time.perf_counter()
         self.forward()
         return 1000 * (time.perf_counter() - start)
-
-
-class _Replay:
-    """What a function does on a GPU as a CUDA graph; a call replays it and returns the milliseconds it took there."""
-
-    def __init__(self, run: Callable[[], object], device: torch.device) -> None:
-        self._graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_RUNS):
-                run()
-        torch.cuda.current_stream(device).wait_stream(stream)
-        with torch.cuda.graph(self._graph, stream=stream):
-            run()
-        self._begin, self._end = (
-            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            for _ in range(2)
-        )
-
-    def __call__(self) -> float:
-        self._graph.replay()  # while it runs what follows is launched, so that no gap is timed
-        self._begin.record()
-        self._graph.replay()
-        self._end.record()
-        self._end.synchronize()
-        return float(self._begin.elapsed_time(self._end))
 
 
 class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -276,7 +250,7 @@ def _replayed_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
     for hook in hooks:
         hook.remove()
     runs: dict[str, Callable[[], float]] = {
-        path: _Replay(partial(layer, given[path]), each.device) for path, layer in layers.items()
+        path: TimedReplay(partial(layer, given[path]), each.device) for path, layer in layers.items()
     }
     medians = {
         path: statistics.median(_repeat(run, least=ROUNDS * RUNS_PER_ROUND, seconds=0.3 / len(runs)))

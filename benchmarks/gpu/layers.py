@@ -5,6 +5,7 @@ torch does it (native), with the kernels that cuDNN finds fastest (benchmark), a
 channels: the same weights on the diagonal of wider ones, zeros beside it.
 """
 
+import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.gpu.kit import Kit
+from nas.cuda_graph import TimedReplay
 from nas.network import GroupResBlock
 
 SECONDS = 60.0
@@ -109,36 +111,13 @@ def _milliseconds(module: nn.Module, width: int, side: int, batch: int, device: 
             y = module(x)
         y.backward(upstream.to(y.dtype))
 
-    run = both if device == "cpu" else _captured(both)
-    times = []
-    for _ in range(REPLAYS if device != "cpu" else 2):
-        times.append(_timed(run, device))
-    return sorted(times)[len(times) // 2]
-
-
-def _captured(run: Callable[[], None]) -> Callable[[], None]:
-    """The run as a replay of a CUDA graph."""
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    with torch.cuda.graph(graph, stream=stream):
-        run()
-    return graph.replay
-
-
-def _timed(run: Callable[[], None], device: str) -> float:
-    """Milliseconds of a run; on a GPU by its events, behind another run, so that no launch is timed."""
     if device == "cpu":
-        start = time.perf_counter()
-        run()
-        return 1000 * (time.perf_counter() - start)
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        return min(_seconds(both) for _ in range(2)) * 1000
+    timed = TimedReplay(both, torch.device(device))
+    return statistics.median(timed() for _ in range(REPLAYS))
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
     run()
-    begin.record()
-    run()
-    end.record()
-    end.synchronize()
-    return float(begin.elapsed_time(end))
+    return time.perf_counter() - start
