@@ -7,12 +7,12 @@ import panel
 import selection
 import streamlit as st
 
-from nas.comparison import difference, verdict
-from nas.confusion import load_confusion
-from nas.drawing import cost_figure
+from nas.analysis.comparison import difference, verdict
+from nas.analysis.figures.architecture import cost_figure
+from nas.analysis.figures.front import confusion_figure
 from nas.errors import NasError
-from nas.figures import confusion_figure
-from nas.records import COMPLETE, TrialRecord
+from nas.study.confusion import load_confusion
+from nas.study.records import COMPLETE, TrialRecord
 
 MOST_ROWS = 12
 

@@ -8,8 +8,8 @@ import panel
 import selection
 import streamlit as st
 
-from nas.comparison import comparison_rows, difference, ratio_figure, verdict
-from nas.records import COMPLETE, TrialRecord
+from nas.analysis.comparison import comparison_rows, difference, ratio_figure, verdict
+from nas.study.records import COMPLETE, TrialRecord
 
 
 def show(seen: live.Snapshot) -> None:

@@ -16,9 +16,9 @@ import panel
 import selection
 import streamlit as st
 
-from nas.formats import FILES, FORMATS
-from nas.records import COMPLETE
-from nas.winners import trained_weights
+from nas.analysis.winners import trained_weights
+from nas.exporters.formats import FILES, FORMATS
+from nas.study.records import COMPLETE
 
 _exporting = threading.Lock()
 """One export at a time: each is a process with torch, and many people may press the button."""
@@ -109,7 +109,10 @@ def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
     with _exporting, tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(
-            [sys.executable, "-m", "nas.cli", *command, "--out", str(out)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "nas", *command, "--out", str(out)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if ran.returncode:
             return ran.stderr.strip().removeprefix("nas: ") or "it ended without a word", None

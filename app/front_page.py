@@ -7,12 +7,12 @@ import panel
 import selection
 import streamlit as st
 
-from nas.axes import Axis, round_steps
-from nas.confirmed_figures import add_confirmed
-from nas.figures import front_figure
-from nas.records import TrialRecord, front_of, knee_of
+from nas.analysis.cost_metrics import Axis, round_steps
+from nas.analysis.figures.confirmation import add_confirmed
+from nas.analysis.figures.front import front_figure
+from nas.analysis.winners import Choice
+from nas.study.records import TrialRecord, front_of, knee_of
 from nas.units import amount_text, percent_text
-from nas.winners import Choice
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "

@@ -5,7 +5,7 @@ import live
 import messages
 import streamlit as st
 
-from nas import insights
+from nas.analysis import importance as insights
 
 CAVEAT = (
     "All of this describes the trials of this study. A search looks where good trials are, so that choices are not "

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 import streamlit as st
 
-from nas.axes import Axis, axes_of
-from nas.confirmed import Confirmed, confirmed
+from nas.analysis.confirmation import Confirmed, confirmed
+from nas.analysis.cost_metrics import Axis, axes_of
+from nas.analysis.figures.progress import seconds_left
 from nas.errors import NasError
-from nas.progress import seconds_left
-from nas.records import RUNNING, SearchState, TrialRecord, front_of, trainings_spent
-from nas.studies import JOURNAL_FILE, list_studies
-from nas.study import Study
+from nas.study.catalog import JOURNAL_FILE, list_studies
+from nas.study.records import RUNNING, SearchState, TrialRecord, front_of, trainings_spent
+from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0
 RUNS_BETWEEN_LOOKS = 5

@@ -6,15 +6,15 @@ import chart
 import live
 import streamlit as st
 
-from nas.axes import LATENCY
-from nas.chance import wilson_interval
-from nas.confirmed import Confirmation
-from nas.drawing import drawing_figure
-from nas.figures import curves_figure
-from nas.picking import Limit
-from nas.records import TrialRecord
+from nas.analysis.confirmation import Confirmation
+from nas.analysis.cost_metrics import LATENCY
+from nas.analysis.figures.architecture import drawing_figure
+from nas.analysis.figures.front import curves_figure
+from nas.analysis.selection import Limit
+from nas.analysis.significance import wilson_interval
+from nas.analysis.winners import Choice, choose_from
+from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
-from nas.winners import Choice, choose_from
 
 MOST_OFFERED = 300
 

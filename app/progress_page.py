@@ -9,11 +9,11 @@ import pandas as pd
 import panel
 import streamlit as st
 
-from nas.configuration import BY_FLOPS, BY_LATENCY
-from nas.growth import History, history
-from nas.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
-from nas.records import FAILED
-from nas.stopwatch import known_model
+from nas.analysis.convergence import History, history
+from nas.analysis.figures.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
+from nas.strategy.latency_objective import known_model
+from nas.study.config import BY_FLOPS, BY_LATENCY
+from nas.study.records import FAILED
 from nas.units import amount_text, duration_text
 
 HYPERVOLUME = (

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import streamlit as st
 
-from nas.axes import Axis, usual_axis
-from nas.records import TrialRecord
+from nas.analysis.cost_metrics import Axis, usual_axis
+from nas.study.records import TrialRecord
 
 MOST_COMPARED = 5
 

@@ -9,7 +9,7 @@ import pandas as pd
 import selection
 import streamlit as st
 
-from nas.rows import csv_text, trial_rows
+from nas.analysis.trial_table import csv_text, trial_rows
 from nas.units import count_text
 
 MOST_ROWS, MOST_STEPS = 15, 40

@@ -19,10 +19,10 @@ import optuna
 
 import nas
 from nas import Architecture, Study
-from nas.configuration import StudyConfig
-from nas.records import COMPLETE, Outcome
-from nas.samplers import FRONT, ValidSampler
-from nas.storage import distributions
+from nas.strategy.samplers import FRONT, ValidSampler
+from nas.study.config import StudyConfig
+from nas.study.records import COMPLETE, Outcome
+from nas.study.storage.backend import distributions
 
 SIZES, MORE, WORKERS = (100, 1_000, 10_000), 100, 2
 SPACE = nas.load_space("groupconv32")

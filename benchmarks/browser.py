@@ -51,7 +51,17 @@ def free_port() -> int:
 def dashboard(runs: Path, *options: str, said: int | IO[str] = DEVNULL) -> contextlib.AbstractContextManager[str]:
     """`nas dashboard` on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "nas.cli", "dashboard", "--runs", str(runs), "--port", str(port), "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "nas",
+        "dashboard",
+        "--runs",
+        str(runs),
+        "--port",
+        str(port),
+        "--no-browser",
+    ]
     return serving([*command, *options], port, health="/_stcore/health", said=said)
 
 

@@ -33,8 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nas
 from nas import Architecture, ImageData, Recipe, SearchSpace, Stage
-from nas.data import Split
-from nas.training_module import one_cycle
+from nas.data.images import Split
+from nas.training.module import one_cycle
 
 
 class Trained(NamedTuple):

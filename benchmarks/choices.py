@@ -12,9 +12,9 @@ import numpy as np
 import optuna
 
 from benchmarks.search import TABLES
-from nas import acquisition, front_sampler, surrogate
-from nas.benchmark import Table, replay
-from nas.front_sampler import Seen
+from nas.strategy import acquisition, front_sampler, surrogate
+from nas.strategy.front_sampler import Seen
+from nas.workflows.tabular_benchmark import Table, replay
 
 SEEDS, TRIALS, AT = 10, 30, (10, 20, 30)
 LIKELIHOOD_ALONE = {"AMPLITUDE": (0.0, 100.0), "LENGTH_SCALE": (0.0, 100.0), "NOISE": (-1.2, 100.0)}

@@ -25,8 +25,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from benchmarks.bookkeeping import SPACE, fill
 from benchmarks.browser import dashboard
 from nas import Study
-from nas.records import Outcome
-from nas.samplers import ValidSampler
+from nas.strategy.samplers import ValidSampler
+from nas.study.records import Outcome
 
 SESSIONS, TRIALS, ROUNDS, REPEATS = 20, 10_000, 10, 3
 STUDY = "b"
@@ -218,7 +218,7 @@ def grow(runs: Path, every: float) -> None:
 def pace(runs: Path, trials: int = SEARCHED) -> float:
     """Trials a minute of a search of the digits by one worker, from its first training to its last."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "nas.cli", "search", "digits", "--workers", "1", "--device", "cpu"]
+        command = [sys.executable, "-m", "nas", "search", "digits", "--workers", "1", "--device", "cpu"]
         command += ["--runs", folder, "--study", "s", "--trials", str(trials), "--fidelities", "1"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=runs)
         records = Study.open("s", folder).records()

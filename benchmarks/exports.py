@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.architecture import Architecture
-from nas.data import Split
-from nas.formats import FORMATS, write_formats
-from nas.network import CBR, GroupConvNet, build_network
-from nas.resources import ready_spaces
-from nas.space import SearchSpace, load_space
-from nas.verification import ARCHITECTURE_FILE, PREPROCESSING_FILE, TOLERANCE, agreement, allowed, hand_over
+from nas.architectures.architecture import Architecture
+from nas.architectures.network import CBR, GroupConvNet, build_network
+from nas.data.images import Split
+from nas.exporters.formats import FORMATS, write_formats
+from nas.exporters.verification import ARCHITECTURE_FILE, PREPROCESSING_FILE, TOLERANCE, agreement, allowed, hand_over
+from nas.spaces.search_space import SearchSpace, load_space
+from nas.system.resources import ready_spaces
 
 ARCHITECTURES, IMAGES = 30, 8
 MEAN, STD = 0.45, 0.25

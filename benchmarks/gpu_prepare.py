@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from benchmarks.gpu.kit import SEEDS, TRAINING_IMAGES, Kit, compared, compared_images, networks, pack
-from nas.training import on_device, train
+from nas.training.train import on_device, train
 
 ROOT = Path(__file__).parents[1]
 CARRIED = ("optuna", "alembic", "sqlalchemy", "colorlog", "mako", "filelock", "click", "rich")

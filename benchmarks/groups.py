@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import torch
 
 from nas import Architecture, Input, Recipe, Stage, cost, load_space
-from nas.architecture import DEFAULT_STEM
-from nas.preflight import noise
-from nas.throughput import throughput
-from nas.training import on_device, steps
+from nas.architectures.architecture import DEFAULT_STEM
+from nas.spaces.preflight import noise
+from nas.training.train import on_device, steps
+from nas.workers.throughput import throughput
 
 GROUPS, STEPS = (1, 2, 4, 8, 16, 32), 15
 WIDTHS = (64, 128, 256)

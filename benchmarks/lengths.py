@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.search import TABLES
-from nas.benchmark import Table
+from nas.workflows.tabular_benchmark import Table
 
 RESAMPLED = 200
 

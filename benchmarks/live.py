@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import nas
-from nas.growth import history
+from nas.analysis.convergence import history
 
 SEEDS, TRIALS, AT = 3, 20, (10, 20)
 

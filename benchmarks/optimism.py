@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 
 import nas
-from nas.confirmed import Confirmed
-from nas.confirming import confirm
-from nas.records import TrialRecord
+from nas.analysis.confirmation import Confirmed
+from nas.study.records import TrialRecord
+from nas.workflows.confirm import confirm
 
 SEARCHES, TRIALS, SEEDS = 5, 24, 3
 

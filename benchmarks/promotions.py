@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 
 from benchmarks.search import TABLES
 from nas import Architecture, GroupConvNet, build_network, load_data, load_space
-from nas.training import on_device, train
+from nas.training.train import on_device, train
 
 ARCHITECTURES, SHORT = 20, 9
 
@@ -40,7 +40,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
             network.load_state_dict(weights)
             return network
 
-        with patch("nas.training_module.build_network", begun):
+        with patch("nas.training.module.build_network", begun):
             rest = train(architecture, data, replace(space.recipe, epochs=full - SHORT), seed=2)
         restarted.append(rest.accuracy)
     yield f"anew, {full} epochs", [100 * value for value in anew], "%"

@@ -11,9 +11,9 @@ import optuna
 from threadpoolctl import threadpool_limits
 
 from nas import cost, load_space
-from nas.front_sampler import SHORT_VALUE
-from nas.samplers import front_sampler
-from nas.storage import LENGTH, distributions
+from nas.strategy.front_sampler import SHORT_VALUE
+from nas.strategy.samplers import front_sampler
+from nas.study.storage.backend import LENGTH, distributions
 
 REPEATS = 7
 

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 
 import nas
 from benchmarks.bookkeeping import SPACE, nothing
-from nas.records import COMPLETE
-from nas.samplers import FRONT
+from nas.strategy.samplers import FRONT
+from nas.study.records import COMPLETE
 from tests.postgresql import binaries, server
 
 WORKERS = (1, 2, 4, 8, 16, 32)

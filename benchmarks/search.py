@@ -20,10 +20,10 @@ import optuna
 
 from benchmarks.browser import CHROMIUM, browsing
 from nas import cost
-from nas.benchmark import Table, replay
-from nas.figures import COLOURS, GREY, new_figure
-from nas.growth import outlook
-from nas.storage import distributions
+from nas.analysis.convergence import outlook
+from nas.analysis.figures.front import COLOURS, GREY, new_figure
+from nas.study.storage.backend import distributions
+from nas.workflows.tabular_benchmark import Table, replay
 
 TABLES = Path(__file__).parent / "tables"
 PICTURES = TABLES.parents[1] / "docs" / "pictures"

@@ -19,7 +19,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
             seconds = []
             for _ in range(REPEATS):
                 start = time.perf_counter()
-                subprocess.run([sys.executable, "-m", "nas.cli", *args], check=True, capture_output=True)
+                subprocess.run([sys.executable, "-m", "nas", *args], check=True, capture_output=True)
                 seconds.append(time.perf_counter() - start)
             yield f"`nas {args[0]}`", seconds, "s"
     for workers in (1, 2):
@@ -33,7 +33,19 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
 def first(workers: int) -> float:
     """Seconds from the command to the moment when the first trial's training begins."""
     with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-m", "nas.cli", "search", "digits", "--runs", runs, "--study", "b", "--epochs", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "nas",
+            "search",
+            "digits",
+            "--runs",
+            runs,
+            "--study",
+            "b",
+            "--epochs",
+            "1",
+        ]
         start = time.time()
         subprocess.run([*command, "--trials", "2", "--workers", str(workers)], check=True, capture_output=True)
         return min(record.started or 0.0 for record in nas.Study.open("b", runs).records()) - start

@@ -10,7 +10,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from nas import load_data, load_space
-from nas.training import SMALL_STEP_FLOPS, on_device, train
+from nas.training.train import SMALL_STEP_FLOPS, on_device, train
 
 REPEATS = 3
 
@@ -27,7 +27,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
                 seconds = []
                 for _ in range(REPEATS):
                     start = time.perf_counter()
-                    with patch("nas.training.SMALL_STEP_FLOPS", limit):
+                    with patch("nas.training.train.SMALL_STEP_FLOPS", limit):
                         train(architecture, data, recipe)
                     seconds.append(time.perf_counter() - start)
                 yield f"{threads} thread(s), {where}", seconds, "s"

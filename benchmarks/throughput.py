@@ -34,7 +34,7 @@ import nas
 from benchmarks import by_hand
 from benchmarks.training import by_hand as bare_loop
 from nas import Architecture, SearchSpace
-from nas.training import on_device, threads_for, train
+from nas.training.train import on_device, threads_for, train
 
 REPEATS = 5
 CIFAR10 = os.environ.get("NAS_CIFAR10")
@@ -203,7 +203,7 @@ def _images_per_second(setting: Setting) -> Iterator[tuple[str, list[float], str
             bare_loop(architecture, data, recipe)
 
     sides: dict[str, Callable[[], object]] = {
-        "`nas.training.train`": lambda: train(architecture, data, recipe),
+        "`nas.training.train.train`": lambda: train(architecture, data, recipe),
         "a bare loop over the same tensors": bare,
         "the script's Lightning and DataLoader": lambda: by_hand.train(architecture, loaders, recipe, seed=0),
     }

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from nas import Architecture, Recipe, build_network, load_data, load_space
-from nas.batches import DeviceData
-from nas.data import ImageData, Split
-from nas.training import on_device, threads_for, train
-from nas.training_module import one_cycle
+from nas.data.images import ImageData, Split
+from nas.training.batches import DeviceData
+from nas.training.module import one_cycle
+from nas.training.train import on_device, threads_for, train
 
 REPEATS = 5
 
@@ -75,6 +75,6 @@ def _pair(
         with threads_for(architecture, recipe):
             assert by_hand(architecture, data, recipe) == curve or data.device.type == "cuda"
         theirs.append((time.perf_counter() - start) / recipe.epochs)
-    yield f"{name}: `nas.training.train`", ours, "s"
+    yield f"{name}: `nas.training.train.train`", ours, "s"
     yield f"{name}: by hand", theirs, "s"
     yield f"{name}: ratio", [a / b for a, b in zip(ours, theirs, strict=True)], ""

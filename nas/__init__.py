@@ -13,42 +13,42 @@ name in the package, so none but `cost`, which is imported at once, is named lik
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nas.architecture import Architecture, Input, Stage, StemConv, fit_groups
-from nas.cost import Cost, cost
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv, fit_groups
+from nas.architectures.cost import Cost, cost
 
 if TYPE_CHECKING:
-    from nas.bundle import export
-    from nas.confirming import confirm
-    from nas.data import ImageData
+    from nas.architectures.network import GroupConvNet, build_network
+    from nas.data.images import ImageData
+    from nas.data.loading import load_data
     from nas.errors import NasError
-    from nas.front_sampler import FrontSampler
-    from nas.joining import join
-    from nas.loading import load_data
-    from nas.network import GroupConvNet, build_network
-    from nas.recipe import Recipe
-    from nas.records import TrialRecord
-    from nas.retraining import retrain
-    from nas.searching import search
-    from nas.space import SearchSpace, load_space
-    from nas.study import Study
+    from nas.exporters.bundle import export
+    from nas.spaces.search_space import SearchSpace, load_space
+    from nas.strategy.front_sampler import FrontSampler
+    from nas.study.records import TrialRecord
+    from nas.study.study import Study
+    from nas.training.recipe import Recipe
+    from nas.workers.join import join
+    from nas.workflows.confirm import confirm
+    from nas.workflows.retrain import retrain
+    from nas.workflows.search import search
 
 _HOMES = {
-    "FrontSampler": "front_sampler",
-    "GroupConvNet": "network",
-    "ImageData": "data",
+    "FrontSampler": "strategy.front_sampler",
+    "GroupConvNet": "architectures.network",
+    "ImageData": "data.images",
     "NasError": "errors",
-    "Recipe": "recipe",
-    "SearchSpace": "space",
-    "Study": "study",
-    "TrialRecord": "records",
-    "build_network": "network",
-    "confirm": "confirming",
-    "export": "bundle",
-    "join": "joining",
-    "load_data": "loading",
-    "load_space": "space",
-    "retrain": "retraining",
-    "search": "searching",
+    "Recipe": "training.recipe",
+    "SearchSpace": "spaces.search_space",
+    "Study": "study.study",
+    "TrialRecord": "study.records",
+    "build_network": "architectures.network",
+    "confirm": "workflows.confirm",
+    "export": "exporters.bundle",
+    "join": "workers.join",
+    "load_data": "data.loading",
+    "load_space": "spaces.search_space",
+    "retrain": "workflows.retrain",
+    "search": "workflows.search",
 }
 
 __all__ = [

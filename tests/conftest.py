@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.architecture import Architecture
-from nas.cost import cost
-from nas.loading import load_data
-from nas.space import SearchSpace
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.data.loading import load_data
+from nas.spaces.search_space import SearchSpace
 
 TINY = {
     "name": "tiny",
@@ -78,7 +78,7 @@ class Ran(NamedTuple):
 @pytest.fixture
 def nas_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs `nas ARGS` in this process, as the terminal would."""
-    from nas.cli import main
+    from nas.cli.main import main
 
     def run(*args: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, args)])

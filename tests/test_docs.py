@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nas.cli import cli
+from nas.cli.main import cli
 from tests.conftest import write_photos
 from tests.test_structure import ORDER, ROOT
 
@@ -37,7 +37,7 @@ def test_readme_commands_run_as_written(tmp_path: Path) -> None:
     for command in commands:
         extra = ["--trials", "2", "--epochs", "1"] if " search " in command else []
         extra += ["--seconds", "1"] if " doctor" in command else []
-        run([sys.executable, "-m", "nas.cli", *shlex.split(command)[1:], *extra], tmp_path)
+        run([sys.executable, "-m", "nas", *shlex.split(command)[1:], *extra], tmp_path)
     assert (tmp_path / "best" / "model.safetensors").is_file()
 
 
@@ -61,7 +61,7 @@ def test_python_examples_run_as_written(file: Path, tmp_path: Path) -> None:
 def test_the_guide_s_space_is_valid(tmp_path: Path) -> None:
     [text] = blocks(GUIDE, "yaml")
     (tmp_path / "mine.yaml").write_text(text)
-    assert "mine" in run([sys.executable, "-m", "nas.cli", "space", "mine.yaml", "--images", "100"], tmp_path)
+    assert "mine" in run([sys.executable, "-m", "nas", "space", "mine.yaml", "--images", "100"], tmp_path)
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))

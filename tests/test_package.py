@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.resources import ready_spaces
+from nas.system.resources import ready_spaces
 from tests.test_structure import ROOT
 
 
@@ -37,10 +37,10 @@ def test_works_from_any_directory(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(site)
     elsewhere.mkdir()
     program = """
-import pathlib, nas, nas.resources
+import pathlib, nas, nas.system.resources
 assert pathlib.Path(nas.__file__).parts[-3] == "site", nas.__file__
-assert "site" in nas.resources.dashboard_server().parts and nas.resources.dashboard_server().is_file()
-print(*nas.resources.ready_spaces())
+assert "site" in nas.system.resources.dashboard_server().parts and nas.system.resources.dashboard_server().is_file()
+print(*nas.system.resources.ready_spaces())
 """
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
@@ -50,6 +50,6 @@ print(*nas.resources.ready_spaces())
         return ran.stdout
 
     assert python("-c", program).split() == list(ready_spaces())
-    searched = python("-m", "nas.cli", "search", "--trials", "1", "--epochs", "1", "--device", "cpu")
+    searched = python("-m", "nas", "search", "--trials", "1", "--epochs", "1", "--device", "cpu")
     assert "The accuracy–FLOPs front of digits" in searched
     assert (elsewhere / "runs" / "digits" / "study.yaml").is_file()

@@ -188,8 +188,8 @@ def test_the_package_s_names_are_all_there() -> None:
     ("program", "heavy"),
     [
         ("import nas", "torch lightning optuna scipy sklearn"),
-        ("import nas.tables, nas.views, nas.confirmed_tables", "torch lightning scipy sklearn"),
-        ("import nas.study, nas.figures, nas.searching", "torch lightning"),
+        ("import nas.cli.tables, nas.cli.live_view, nas.cli.confirmation_tables", "torch lightning scipy sklearn"),
+        ("import nas.study.study, nas.analysis.figures.front, nas.workflows.search", "torch lightning"),
     ],
 )
 def test_reading_needs_nothing_heavy(program: str, heavy: str) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.gpu.kit import SEEDS, Kit, Reference, compared, compared_images, networks
-from nas.cuda_graph import CapturedStep
-from nas.machine import CUDA_GRAPHS
-from nas.training import on_device, train
+from nas.system.cuda_graph import CapturedStep
+from nas.system.hardware import CUDA_GRAPHS
+from nas.training.train import on_device, train
 
 SECONDS = 75.0
 ALLOWED = 0.5

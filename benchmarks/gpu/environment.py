@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.kit import Kit
-from nas.cuda_graph import TimedReplay
+from nas.system.cuda_graph import TimedReplay
 
 SECONDS = 5.0
 PACKAGES = ("torch", "lightning", "optuna", "numpy", "filelock", "psutil")

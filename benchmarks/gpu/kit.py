@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from nas import Architecture, ImageData, Recipe, SearchSpace, cost, load_data, load_space
-from nas.data import Split
-from nas.files import cache_folder
+from nas.data.images import Split
+from nas.system.files import cache_folder
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAINING_IMAGES = 50_000

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.gpu.kit import Kit
-from nas.cuda_graph import TimedReplay
-from nas.network import GroupResBlock
+from nas.architectures.network import GroupResBlock
+from nas.system.cuda_graph import TimedReplay
 
 SECONDS = 60.0
 BATCH, LEAST_CHANNELS = 128, 16

@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.gpu.kit import Kit
 from nas import Architecture, Input, Recipe, Stage, StemConv, cost, load_space
-from nas.machine import CUDA_GRAPHS
-from nas.training import evaluate, on_device, train
+from nas.system.hardware import CUDA_GRAPHS
+from nas.training.train import evaluate, on_device, train
 
 SECONDS = 60.0
 PUBLISHED_ERROR = 4.04

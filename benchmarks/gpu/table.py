@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.gpu.kit import SEEDS, Kit
 from nas import Architecture, load_space
-from nas.machine import CUDA_GRAPHS, cores
-from nas.training import evaluate, on_device, train
+from nas.system.hardware import CUDA_GRAPHS, cores
+from nas.training.train import evaluate, on_device, train
 
 SECONDS = 30.0
 SPACE = Path(__file__).parents[1] / "tables" / "cifar16-gpu.yaml"

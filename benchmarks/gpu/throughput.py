@@ -12,10 +12,10 @@ from benchmarks import by_hand
 from benchmarks.gpu.kit import Kit, nearest
 from benchmarks.training import by_hand as bare_loop
 from nas import Architecture, Input, Recipe, Stage, StemConv, cost, load_space
-from nas.cuda_graph import CapturedStep
-from nas.machine import CUDA_GRAPHS
-from nas.training import on_device, steps, threads_for, train
-from nas.training_module import TrainingModule
+from nas.system.cuda_graph import CapturedStep
+from nas.system.hardware import CUDA_GRAPHS
+from nas.training.module import TrainingModule
+from nas.training.train import on_device, steps, threads_for, train
 
 SECONDS = 80.0
 SIZES = (10e6, 20e6, 50e6)

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.gpu.kit import Kit
 from benchmarks.throughput import Run, Setting, by_nas, by_script
 from nas import load_space
-from nas.machine import CUDA_GRAPHS
+from nas.system.hardware import CUDA_GRAPHS
 
 SECONDS = 60.0
 IMAGES, TRIALS, EPOCHS = 10_000, 8, 3

@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.gpu.kit import Kit
 from nas import load_space
-from nas.machine import CUDA_GRAPHS, cores
-from nas.throughput import throughput
+from nas.system.hardware import CUDA_GRAPHS, cores
+from nas.workers.throughput import throughput
 
 SECONDS = 50.0
 WORKERS = (1, 2, 4, 8)

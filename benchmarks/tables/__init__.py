@@ -1,1 +1,1 @@
-"""Tables of whole search spaces, trained once: `make` trains them, and `nas.benchmark` reads them."""
+"""Tables of whole search spaces, trained once: `make` trains them, and `nas.workflows.tabular_benchmark` reads them."""

@@ -4,7 +4,7 @@
     python -m benchmarks.tables.make cifar16-27 --data CIFAR10 --max-images 4000
 
 Space and recipe are NAME.yaml beside this file; a new table is a new YAML file. How a table was made stands in its
-metadata; `nas.benchmark.Table` reads it. Interrupted, the same command goes on. `--part 0/2` and `--part 1/2` share the
+metadata; `Table` reads it. Interrupted, the same command goes on. `--part 0/2` and `--part 1/2` share the
 work between two processes; who comes last merges.
 """
 
@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 import torch
 
 from nas import Architecture, ImageData, Recipe, SearchSpace, load_data, load_space
-from nas.batches import DeviceData
-from nas.fidelity import schedule_lengths
-from nas.training import evaluate, on_device, train
+from nas.strategy.multi_fidelity import schedule_lengths
+from nas.training.batches import DeviceData
+from nas.training.train import evaluate, on_device, train
 
 FOLDER = Path(__file__).parent
 FIDELITIES, ETA = 3, 3

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.architecture import Architecture, Input, Stage, StemConv
-from nas.cuda_graph import CapturedStep
-from nas.machine import CUDA_GRAPHS
-from nas.memory import give_all_back
-from nas.recipe import Recipe
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.system.cuda_graph import CapturedStep
+from nas.system.hardware import CUDA_GRAPHS
+from nas.system.memory import give_all_back
+from nas.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

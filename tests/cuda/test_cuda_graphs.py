@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nas import Architecture, ImageData, Recipe
-from nas.cuda_graph import WARM_UP_STEPS, CapturedStep
-from nas.machine import CUDA_GRAPHS
-from nas.training import on_device, train
-from nas.training_module import TrainingModule
+from nas.system.cuda_graph import WARM_UP_STEPS, CapturedStep
+from nas.system.hardware import CUDA_GRAPHS
+from nas.training.module import TrainingModule
+from nas.training.train import on_device, train
 
 STEPS = 20
 
@@ -103,7 +103,7 @@ def test_a_step_that_cannot_be_captured_is_run_eagerly_and_that_is_said_once(
     program = """
 import logging, sys
 import torch
-from nas.cuda_graph import CapturedStep
+from nas.system.cuda_graph import CapturedStep
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 drawn = torch.zeros(10, device="cuda")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from nas.architecture import Architecture, Input, Stage, StemConv
-from nas.latency import REST, measure_together, peak_memory, time_by_layer
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.architectures.latency import REST, measure_together, peak_memory, time_by_layer
 
 SMALL = Architecture(Input(3, 32), 10, (StemConv(32),), (Stage(1, 64, 8, 64), Stage(1, 64, 8, 128)))
 LARGE = replace(SMALL, stem=(StemConv(128),), stages=(Stage(3, 512, 8, 512), Stage(3, 512, 8, 512)))

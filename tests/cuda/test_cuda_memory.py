@@ -14,13 +14,13 @@ import torch
 
 import nas
 from nas import Architecture, ImageData, Recipe, SearchSpace
-from nas.architecture import Input, Stage, StemConv
-from nas.batches import DeviceData
-from nas.data import Split
+from nas.architectures.architecture import Input, Stage, StemConv
+from nas.data.images import Split
 from nas.errors import TrainingFailed
-from nas.memory import give_all_back, not_growing
-from nas.training import on_device, train
-from nas.turns import alone
+from nas.system.memory import give_all_back, not_growing
+from nas.training.batches import DeviceData
+from nas.training.device_lock import alone
+from nas.training.train import on_device, train
 
 MIB = 2**20
 WIDE = Architecture(Input(3, 32), 10, (StemConv(64),), (Stage(2, 256, 8, 256), Stage(2, 256, 8, 256)))
@@ -100,7 +100,7 @@ def test_what_finds_too_little_memory_is_tried_alone_and_recorded(
         waited_for.extend(devices)
         return alone(*devices)
 
-    monkeypatch.setattr("nas.joining.alone", counted)
+    monkeypatch.setattr("nas.workers.join.alone", counted)
     total = torch.cuda.get_device_properties(0).total_memory
     options: dict[str, Any] = {"runs": tmp_path, "name": "s", "device": "cuda", "fidelities": 1}
     train(WIDE, on_device(images_of(32, 64), Recipe(epochs=1, batch_size=16), "cuda"), Recipe(epochs=1, batch_size=16))
@@ -126,7 +126,7 @@ def test_a_killed_training_gives_its_memory_back() -> None:
     program = """
 import torch
 from nas import Recipe, load_data, load_space
-from nas.training import on_device, train
+from nas.training.train import on_device, train
 space = load_space("digits")
 held = torch.ones(2**28, device="cuda")  # 1 GiB
 recipe = Recipe(epochs=10**5)

@@ -17,8 +17,8 @@ SEARCH = """
 import sys
 import torch
 import nas
-from nas.processes import visible_gpus
-from nas.throughput import best_per_gpu
+from nas.workers.process_pool import visible_gpus
+from nas.workers.throughput import best_per_gpu
 from tests.conftest import TINY
 
 if __name__ == "__main__":
@@ -74,8 +74,8 @@ SHARED = """
 import sys
 import torch
 from nas import Architecture, Input, Recipe, Stage, StemConv, load_data
-from nas.trainer import Team
-from nas.training import on_device, train
+from nas.training.trainer import Team
+from nas.training.train import on_device, train
 
 backend, rank, processes, meeting = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 network = Architecture(Input(1, 8), 10, (StemConv(16),), (Stage(1, 16, 4, 16), Stage(2, 32, 8, 32)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import Study, TrialRecord
-from nas.processes import METHOD
+from nas.workers.process_pool import METHOD
 
 PATIENCE = 120.0
 """Nothing that is waited for takes so many seconds, on a machine however busy."""
@@ -28,14 +28,15 @@ def started(arguments: Sequence[str]) -> Any:
 def forked(target: Callable[..., None], *arguments: Any) -> Any:
     """A process that does this, forked from one that has imported what searches need, and so quick to begin."""
     context: Any = multiprocessing.get_context(METHOD)
-    context.set_forkserver_preload(["nas.searching", "nas.training", "nas.cli"])
+    context.set_forkserver_preload(["nas.workflows.search", "nas.training.train", "nas.cli.main"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process
 
 
 def _live(arguments: list[str]) -> None:
-    from nas import checkpoint, cli
+    from nas.cli import main as cli
+    from nas.training import checkpoint
 
     os.setsid()  # so that all of it can be killed at once
     checkpoint.SECONDS_BEFORE_FIRST, checkpoint.SHARE_OF_TIME = 0.0, 1e9  # every epoch is kept

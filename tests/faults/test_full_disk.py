@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import nas
+from nas.data.loading import DIGITS, load_data, save_shared
 from nas.errors import NasError
-from nas.files import publish, write_whole
-from nas.loading import DIGITS, load_data, save_shared
-from nas.records import RUNNING, TrialRecord
-from nas.studies import list_studies
-from nas.study import Study
+from nas.study.catalog import list_studies
+from nas.study.records import RUNNING, TrialRecord
+from nas.study.study import Study
+from nas.system.files import publish, write_whole
 from tests.conftest import Ran, write_photos
 
 Tally = Callable[[str, int], None]
@@ -74,7 +74,7 @@ def make_room(disk: Path) -> None:
 
 def nas_process(*args: object, launcher: tuple[str, ...] = (), **environment: object) -> Ran:
     """`nas ARGS` in a process of its own; whatever happens, it ends by itself and shows no traceback."""
-    command = [sys.executable, *launcher, "-m", "nas.cli", *map(str, args)]
+    command = [sys.executable, *launcher, "-m", "nas", *map(str, args)]
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
@@ -169,7 +169,7 @@ import json, resource, shutil, sys
 from pathlib import Path
 import nas
 from nas.errors import NasError
-from nas.space import SearchSpace
+from nas.spaces.search_space import SearchSpace
 from tests.conftest import TINY, formula
 
 runs, step = Path(sys.argv[1]), int(sys.argv[2])
@@ -259,13 +259,13 @@ def test_a_bundle_that_finds_no_room_is_not_there(disk: Path, searched: Path, ta
     tally("exports to a full disk", 1)
 
 
-LOADS = "import sys, nas; from nas.architecture import Input; nas.load_data(sys.argv[1], Input(3, 96))"
+LOADS = "import sys, nas; from nas.architectures.architecture import Input; nas.load_data(sys.argv[1], Input(3, 96))"
 HANDS_OVER = """
 import sys
 from pathlib import Path
 import numpy as np
-from nas.data import Split
-from nas.verification import hand_over
+from nas.data.images import Split
+from nas.exporters.verification import hand_over
 images = Split(np.ones((200, 96, 96, 3), dtype=np.uint8), np.zeros(200, dtype=np.int64))
 hand_over(images, np.zeros((200, 2), dtype=np.float32), handover=Path(sys.argv[1]))
 """
@@ -288,7 +288,7 @@ def test_images_that_find_no_room_are_an_error_and_not_the_end_of_the_process(
         left.unlink()
     make_room(disk)
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk / "cache"))
-    assert len(load_data(str(photos), nas.architecture.Input(3, 96)).train.labels) > 0
+    assert len(load_data(str(photos), nas.architectures.architecture.Input(3, 96)).train.labels) > 0
 
 
 @pytest.mark.long
@@ -343,7 +343,7 @@ def test_what_writes_says_that_it_cannot(
         check_refused(nas_command(*command, "--runs", read_only, "--device", "cpu"), "Read-only", str(read_only))
     monkeypatch.setenv("XDG_CACHE_HOME", str(read_only / "cache"))
     with pytest.raises(NasError, match=r"the cache folder .* cannot be used \(Read-only.*set XDG_CACHE_HOME"):
-        nas.load_data(str(write_photos(read_only.parent / "photos")), nas.architecture.Input(3, 8))
+        nas.load_data(str(write_photos(read_only.parent / "photos")), nas.architectures.architecture.Input(3, 8))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import SearchSpace, Study, TrialRecord
-from nas.processes import METHOD
+from nas.workers.process_pool import METHOD
 from tests.faults.killing import forked
 
 WIDE = {

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas import Architecture, Input, SearchSpace, Study, load_data, load_space, search
-from nas.configuration import StudyConfig
-from nas.recipe import Recipe
-from nas.targets import read_study, read_target
+from nas.cli.arguments import read_study, read_target
+from nas.study.config import StudyConfig
+from nas.training.recipe import Recipe
 from nas.units import parse_count, parse_duration
 from nas.validation import LARGEST_FILE, read_yaml, shown
+from tests.architectures.test_architecture import VALID
 from tests.conftest import TINY, Ran, formula, write_photos
 from tests.faults.hostile import ODD, PLAIN, listing, mutated, nested, refused, thorough
-from tests.test_architecture import VALID
 
 COLOUR = Input(3, 8)
 SPACE = SearchSpace.from_dict(TINY)
@@ -259,7 +259,7 @@ def test_what_no_memory_can_hold_is_told_in_a_line(command: str, tmp_path: Path)
     (tmp_path / "it.yaml").write_text(yaml.safe_dump({"name": "x", **whole} if command == "space" else whole))
     name, *options = command.split()
     ran = subprocess.run(
-        [sys.executable, "-m", "nas.cli", name, str(tmp_path / "it.yaml"), *options],
+        [sys.executable, "-m", "nas", name, str(tmp_path / "it.yaml"), *options],
         capture_output=True,
         text=True,
         check=False,
@@ -411,7 +411,7 @@ def test_names_of_classes_and_files_are_fit_to_be_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_images_with_any_byte_changed(examples: int, tally: Tally, tmp_path: Path) -> None:
-    from nas.loading import _decode
+    from nas.data.loading import _decode
 
     kinds = [encoded(kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")]
     kinds.append(encoded("JPEG", Image.new("RGB", (40, 40)), progressive=True))
@@ -626,7 +626,7 @@ def test_no_command_takes_a_name_that_leads_out(
 def test_what_a_database_calls_its_studies_is_not_believed(runs: Path, nas_command: Callable[..., Ran]) -> None:
     import optuna
 
-    from nas.studies import list_studies
+    from nas.study.catalog import list_studies
 
     url = f"sqlite:///{runs / 'x.db'}"
     for name in ("../x", "/tmp/x", "\x1b[31m", "x" * 300, "based\n"):

@@ -27,18 +27,18 @@ from rich.console import Console
 
 import nas
 from nas import SearchSpace, Study, load_data
-from nas.bundle import write_bundle
-from nas.checkpoint import Checkpoint
-from nas.confirmed import confirmed, front_rows
-from nas.confusion import load_confusion
-from nas.data import ImageData
-from nas.plan import SearchPlan
-from nas.rows import csv_text, trial_rows
-from nas.stopwatch import known_model
-from nas.tables import show_front, show_proxies, show_summary, show_trial, trials_table
-from nas.training import evaluate, on_device, train
-from nas.weights import load_weights
-from nas.winners import trained_weights
+from nas.analysis.confirmation import confirmed, front_rows
+from nas.analysis.trial_table import csv_text, trial_rows
+from nas.analysis.winners import trained_weights
+from nas.architectures.weights import load_weights
+from nas.cli.tables import show_front, show_proxies, show_summary, show_trial, trials_table
+from nas.data.images import ImageData
+from nas.exporters.bundle import write_bundle
+from nas.strategy.latency_objective import known_model
+from nas.study.confusion import load_confusion
+from nas.study.plan import SearchPlan
+from nas.training.checkpoint import Checkpoint
+from nas.training.train import evaluate, on_device, train
 from tests.conftest import TINY, Ran, formula
 from tests.faults.hostile import PLAIN, listing, mutated, refused, thorough
 from tests.test_structure import PACKAGE
@@ -396,8 +396,8 @@ def test_a_checkpoint_that_lies_counts_for_nothing(
     optimizer: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """The training begins anew, and ends as one that found no file."""
-    monkeypatch.setattr("nas.checkpoint.SHARE_OF_TIME", 1e9)
-    monkeypatch.setattr("nas.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
+    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e9)
+    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
     recipe = replace(SPACE.recipe, epochs=3, optimizer=optimizer, batch_size=512)
     network = SPACE.architecture(next(SPACE.points()))
     images = load_data("digits", SPACE.input, max_images=120)
@@ -452,7 +452,7 @@ def test_a_checkpoint_that_lies_counts_for_nothing(
         assert (name, found, seen) == (name, expected, [1, 2, 3])
         tally("hostile checkpoints", 1)
     file.write_bytes(content)
-    assert trains() == (expected, [1, 2, 3])  # and the whole one is gone on from: see tests/test_checkpoint.py
+    assert trains() == (expected, [1, 2, 3])  # and the whole one is gone on from: see tests/training/test_checkpoint.py
 
 
 def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 import nas
 from nas import SearchSpace, Study
-from nas.processes import METHOD
-from nas.workers import is_alive
+from nas.study.storage.heartbeat import is_alive
+from nas.workers.process_pool import METHOD
 from tests.conftest import formula
 from tests.faults.killing import check_whole, finished, forked, kill, results, started, until, wait_a_moment
 
@@ -155,7 +155,7 @@ def test_a_search_that_is_killed_at_a_write_to_its_journal_ends_as_an_undisturbe
 
 def _search_until_write(space: SearchSpace, runs: Path, number: int, before_it: bool) -> None:
     """Searches until it writes to the journal for the so-manieth time, and is killed just before or after that."""
-    from nas import journal
+    from nas.study.storage import journal
 
     append, written = journal.Journal.append_logs, 0
 

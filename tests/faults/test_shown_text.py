@@ -15,11 +15,11 @@ import pytest
 
 from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace, Study
-from nas.configuration import StudyConfig
-from nas.figures import plain
-from nas.records import Outcome
-from nas.samplers import ValidSampler
-from tests import test_dashboard
+from nas.analysis.figures.front import plain
+from nas.strategy.samplers import ValidSampler
+from nas.study.config import StudyConfig
+from nas.study.records import Outcome
+from tests.app import test_pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -57,7 +57,7 @@ SHOWN_AS_IT_IS = {"Text.body", "Code.code_text", "Selectbox.options", "Selectbox
 NOT_SHOWN = {"PageLink.query_string", "BidiComponent.json"}
 """The fields of Streamlit's messages whose text no browser reads as Markdown; a page's figures are looked at apart."""
 JOINER = "\u2060"
-open_page = test_dashboard.open_page
+open_page = test_pages.open_page
 
 
 def hostile_study(runs: Path, space: SearchSpace, measures: list[str]) -> Study:
@@ -106,10 +106,10 @@ def hostile(tmp_path: Path, tiny: SearchSpace) -> Study:
     return hostile_study(tmp_path, tiny, [HOSTILE])
 
 
-@pytest.mark.parametrize(("page", "trial"), [*((page, 1) for page in test_dashboard.PAGES), ("architecture", 7)])
+@pytest.mark.parametrize(("page", "trial"), [*((page, 1) for page in test_pages.PAGES), ("architecture", 7)])
 @pytest.mark.usefixtures("hostile")
 def test_no_text_from_data_reaches_what_reads_markdown_or_html(
-    open_page: test_dashboard.Open, page: str, trial: int, tally: Callable[[str, int], None]
+    open_page: test_pages.Open, page: str, trial: int, tally: Callable[[str, int], None]
 ) -> None:
     app = open_page(page, trial=str(trial), compared="0,1", axis=HOSTILE, budget="3")
     looked = 0
@@ -122,7 +122,7 @@ def test_no_text_from_data_reaches_what_reads_markdown_or_html(
                 field,
                 text,
             )
-    for figure in test_dashboard.figures(app).values():
+    for figure in test_pages.figures(app).values():
         for text in texts_in(figure):
             looked += 1
             assert not [piece for piece in TAGS if piece in text], text
@@ -175,7 +175,7 @@ def visit(tmp_path: Path) -> Iterator[Callable[[str], "Page"]]:
 @pytest.mark.usefixtures("hostile")
 def test_a_browser_draws_none_of_it_and_asks_nobody(visit: Callable[[str], "Page"]) -> None:
     query = f"trial=1&compared=0,1&budget=3&axis={quote(HOSTILE)}"
-    for path in test_dashboard.PAGES:
+    for path in test_pages.PAGES:
         page = visit(f"{path if path != 'front' else ''}?{query}")
         if path == "front":
             check_axis(page, HOSTILE)

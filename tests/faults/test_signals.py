@@ -13,8 +13,8 @@ import pytest
 
 import nas
 from nas import Architecture, SearchSpace, Study
-from nas.processes import METHOD
-from nas.signals import INTERRUPTED_CODE
+from nas.system.signals import INTERRUPTED_CODE
+from nas.workers.process_pool import METHOD
 from tests.faults.killing import forked, kill, until
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
@@ -54,7 +54,7 @@ def _say_so() -> None:
 def _search(space: SearchSpace, runs: Path, evaluate: Any, workers: int) -> None:
     from rich.console import Console
 
-    from nas.terminal import watched
+    from nas.cli.console import watched
 
     os.environ["NAS_TEST_MARK"] = str(runs / "training")
     output = os.open(runs / "said", os.O_WRONLY | os.O_CREAT)

@@ -21,20 +21,20 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import nas
-import nas.checkpoint
-from nas.architecture import Input
-from nas.checkpoint import Checkpoint, Progress
-from nas.configuration import StudyConfig
-from nas.confusion import load_confusion, save_confusion
+import nas.training.checkpoint
+from nas.architectures.architecture import Input
+from nas.architectures.network import build_network
+from nas.architectures.weights import load_weights, save_weights
+from nas.data.loading import load_data
 from nas.errors import DataError, NasError, NasWarning, StudyError, WeightsError
-from nas.loading import load_data
-from nas.network import build_network
-from nas.opening import NotBegun
-from nas.records import RUNNING, TrialRecord
-from nas.space import SearchSpace
-from nas.studies import list_studies
-from nas.study import Study
-from nas.weights import load_weights, save_weights
+from nas.spaces.search_space import SearchSpace
+from nas.study.catalog import list_studies
+from nas.study.config import StudyConfig
+from nas.study.confusion import load_confusion, save_confusion
+from nas.study.creation import NotBegun
+from nas.study.records import RUNNING, TrialRecord
+from nas.study.study import Study
+from nas.training.checkpoint import Checkpoint, Progress
 from tests.conftest import TINY, Ran, formula, write_photos
 
 Tally = Callable[[str, int], None]
@@ -380,7 +380,7 @@ def test_a_database_s_study_whose_yaml_is_damaged_asks_for_the_storage(tmp_path:
 def test_weights_and_checkpoints_that_are_cut_anywhere_are_told(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch, tally: Tally, step: int
 ) -> None:
-    monkeypatch.setattr(nas.checkpoint, "SECONDS_BEFORE_FIRST", 0.0)
+    monkeypatch.setattr(nas.training.checkpoint, "SECONDS_BEFORE_FIRST", 0.0)
     network = build_network(architecture := tiny.architecture({name: v[0] for name, v in tiny.parameters.items()}))
     optimizer, generator = torch.optim.SGD(network.parameters(), momentum=0.9), torch.Generator()
     network(torch.zeros(2, 1, 8, 8)).sum().backward()
@@ -440,7 +440,7 @@ def test_cached_images_that_are_cut_anywhere_are_told(
 WRITER = """
 import sys
 from pathlib import Path
-from nas.files import write_whole
+from nas.system.files import write_whole
 for number in range(10**6):
     write_whole(Path(sys.argv[1]), bytes([number % 256]) * 200_000)
 """

@@ -9,8 +9,8 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
-from nas.processes import METHOD
-from nas.records import SearchState
+from nas.study.records import SearchState
+from nas.workers.process_pool import METHOD
 from tests.conftest import formula
 from tests.faults.killing import check_whole, forked, kill, until
 
@@ -96,7 +96,7 @@ def test_a_search_on_another_machine_is_respected_while_it_is_heard_of(
     (study.folder / "workers" / "worker-elsewhere-7@1").touch()
     with pytest.raises(NasError, match="another search is running on it, by elsewhere:7;"):
         nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula)
-    monkeypatch.setattr("nas.workers.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("nas.study.storage.heartbeat.GRACE_SECONDS", -1.0)
     assert len(nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula).records()) == 2
 
 

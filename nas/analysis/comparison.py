@@ -1,0 +1,139 @@
+"""Trials side by side: what differs in the architecture, what it cost, what it bought."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from nas.analysis.figures.front import COLOURS, new_figure
+from nas.analysis.significance import chance_difference, wilson_interval
+from nas.architectures.architecture import Architecture
+from nas.study.records import TrialRecord
+from nas.units import count_text, duration_text, percent_text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["Row", "comparison_rows", "difference", "ratio_figure", "verdict"]
+
+
+class Row(NamedTuple):
+    """One property, and what each trial has for it, as text."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the trials are not all alike in it."""
+        return len(set(self.values)) > 1
+
+
+def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None) -> list[Row]:
+    """What the trials gave and cost, then their architectures field by field.
+
+    `images` is how many validation images accuracies are measured on; with it comes a 95 % interval.
+    """
+    rows = [
+        _row("state", [record.state + (f": {record.reason}" if record.reason else "") for record in records]),
+        *(
+            [_row("epochs trained for", [str(record.length or "all") for record in records])]
+            if any(record.length is not None for record in records)
+            else []
+        ),
+        _row("validation accuracy", [_percent(record.accuracy) for record in records]),
+    ]
+    if images:
+        rows.append(_row("95 % interval", [_interval(record.accuracy, images) for record in records]))
+    rows += [
+        _row("FLOPs per image", [count_text(record.flops) for record in records]),
+        _row("parameters", [count_text(record.params) for record in records]),
+        _row("activations", [count_text(record.cost.activations) for record in records]),
+        _row(
+            "training time",
+            [duration_text(record.seconds) if record.seconds is not None else "–" for record in records],
+        ),
+    ]
+    for name in dict.fromkeys(name for record in records for name in record.measures):
+        rows.append(
+            _row(name, [f"{record.measures[name]:.3g}" if name in record.measures else "–" for record in records])
+        )
+    fields = [_fields(record.architecture) for record in records]
+    names = dict.fromkeys(name for field in fields for name in field)
+    return rows + [_row(name, [field.get(name, "–") for field in fields]) for name in names]
+
+
+def difference(first: TrialRecord, second: TrialRecord) -> list[str]:
+    """The fields in which the second architecture is another, as `stage 2 groups: 4 → 8`."""
+    rows = comparison_rows([first, second])
+    known = set(_fields(first.architecture)) | set(_fields(second.architecture))
+    return [f"{row.name}: {row.values[0]} → {row.values[1]}" for row in rows if row.name in known and row.differs]
+
+
+def verdict(first: TrialRecord, second: TrialRecord, images: int | None = None) -> str:
+    """What the second trial costs and buys beside the first, in a sentence; whether chance may explain it."""
+    costs = f"{_times(second.flops, first.flops)} the FLOPs and {_times(second.params, first.params)} the parameters"
+    if first.accuracy is None or second.accuracy is None:
+        return f"Trial {second.trial} has {costs} of trial {first.trial}; without both accuracies no more can be said."
+    if first.state != second.state:
+        return f"Trial {second.trial} has {costs} of trial {first.trial}; one is a short training, the other is not."
+    gain = second.accuracy - first.accuracy
+    words = f"{100 * abs(gain):.2f} points {'more' if gain > 0 else 'less'} accurate than" if gain else "as accurate as"
+    chance = ""
+    if images and gain and abs(gain) < chance_difference(max(first.accuracy, second.accuracy), images):
+        chance = f" The difference in accuracy may be chance on {images:,} images."
+    return f"Trial {second.trial} is {words} trial {first.trial}, with {costs}.{chance}"
+
+
+def ratio_figure(records: Sequence[TrialRecord]) -> "go.Figure":
+    """FLOPs, parameters, activations, training time and error of each trial, as multiples of the first one's."""
+    first, *others = records
+    figure = new_figure(height=300, name="ratios", barmode="group")
+    for number, record in enumerate(others, start=1):
+        pairs = [
+            ("FLOPs", record.flops, first.flops),
+            ("parameters", record.params, first.params),
+            ("activations", record.cost.activations, first.cost.activations),
+            ("training time", record.seconds, first.seconds),
+            ("error", _error(record), _error(first)),
+        ]
+        ratios = {name: value / base for name, value, base in pairs if value is not None and base}
+        figure.add_bar(
+            name=f"trial {record.trial}",
+            x=list(ratios),
+            y=list(ratios.values()),
+            marker={"color": COLOURS[number % len(COLOURS)]},
+            hovertemplate=f"trial {record.trial}: %{{y:.2f}} times the %{{x}} of trial {first.trial}<extra></extra>",
+        )
+    figure.add_hline(y=1, line={"color": COLOURS[0], "width": 1.5, "dash": "dot"})
+    figure.update_yaxes(title=f"times trial {first.trial}", rangemode="tozero")
+    return figure
+
+
+def _row(name: str, values: Sequence[str]) -> Row:
+    return Row(name, tuple(values))
+
+
+def _fields(architecture: Architecture) -> dict[str, str]:
+    fields = {"stem": " → ".join(str(conv.width) for conv in architecture.stem)}
+    for number, stage in enumerate(architecture.stages, start=1):
+        for name in ("depth", "mid", "groups", "out", "stride"):
+            fields[f"stage {number} {name}"] = str(getattr(stage, name))
+    return fields
+
+
+def _percent(accuracy: float | None) -> str:
+    return percent_text(accuracy) if accuracy is not None else "–"
+
+
+def _interval(accuracy: float | None, images: int) -> str:
+    if accuracy is None:
+        return "–"
+    low, high = wilson_interval(accuracy, images)
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def _times(value: float, base: float) -> str:
+    return f"{value / base:.2f}×"
+
+
+def _error(record: TrialRecord) -> float | None:
+    return 1 - record.accuracy if record.accuracy is not None else None

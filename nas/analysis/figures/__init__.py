@@ -1,0 +1,1 @@
+"""Records as plotly figures: numbers first, then the figure of them."""

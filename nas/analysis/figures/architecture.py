@@ -1,0 +1,235 @@
+"""An architecture as a picture: its layers from stem to classifier, groups as groups, and what each part costs."""
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from nas.analysis.figures.front import BLUE, GREEN, GREY, ORANGE, PINK, SKY, TICK_GAP, new_figure
+from nas.architectures.architecture import Architecture, Stage
+from nas.units import count_text
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["Bar", "Skip", "cost_figure", "cost_numbers", "drawing_figure", "drawing_numbers", "parts_of"]
+
+STEM, POINTWISE, GROUPED, PROJECTION, CLASSIFIER = "stem 3×3", "1×1", "grouped 3×3", "projection 1×1", "classifier"
+KIND_NAMES = {
+    "stem": STEM,
+    "reduce": POINTWISE,
+    "grouped": GROUPED,
+    "expand": POINTWISE,
+    "projection": PROJECTION,
+    "classifier": CLASSIFIER,
+}
+KIND_COLOURS = {STEM: GREEN, POINTWISE: SKY, GROUPED: BLUE, PROJECTION: PINK, CLASSIFIER: ORANGE}
+BLOCKS_DRAWN = 3
+THICKNESS = {STEM: 0.7, POINTWISE: 0.45, GROUPED: 1.0, CLASSIFIER: 0.7}
+LABELS_AT = 1.18  # bars reach from -1 to 1
+
+
+class Bar(NamedTuple):
+    """One layer: `channels` wide, parted into `groups`. `y` is its middle; the first layer is at the top, at 0."""
+
+    part: str
+    kind: str
+    channels: int
+    groups: int
+    y: float
+
+
+class Skip(NamedTuple):
+    """A block's way around its layers, from one height to another; a projection where shapes differ."""
+
+    top: float
+    bottom: float
+    projection: bool
+
+
+class Label(NamedTuple):
+    """Two lines beside a part: what it is, and its numbers."""
+
+    y: float
+    title: str
+    text: str
+
+
+class Drawing(NamedTuple):
+    """What is drawn where; of a stage deeper than three blocks the first two, and how many more there are."""
+
+    bars: list[Bar]
+    skips: list[Skip]
+    labels: list[Label]
+    height: float
+
+
+def drawing_numbers(architecture: Architecture) -> Drawing:
+    """Lays the layers out from top to bottom, in the order of the forward pass."""
+    bars: list[Bar] = []
+    skips: list[Skip] = []
+    labels: list[Label] = []
+    size, y = architecture.input.size, 0.0
+    shape = f"{size}×{size}, {_counted(architecture.input.channels, 'channel')}"
+    for conv in architecture.stem:
+        size = -(-size // conv.stride)
+        bars.append(Bar("stem", STEM, conv.width, 1, y))
+        y -= 1.0
+    labels.append(Label((bars[0].y + bars[-1].y) / 2, "stem", f"{shape} → {' → '.join(_widths(architecture))}"))
+    cin = architecture.stem[-1].width
+    for number, stage in enumerate(architecture.stages, start=1):
+        y -= 0.7
+        top, part = y, f"stage {number}"
+        drawn = stage.depth if stage.depth <= BLOCKS_DRAWN else BLOCKS_DRAWN - 1
+        for block in range(drawn):
+            first = y
+            for kind, channels, groups in (
+                (POINTWISE, stage.mid, 1),
+                (GROUPED, stage.mid, stage.groups),
+                (POINTWISE, stage.out, 1),
+            ):
+                bars.append(Bar(part, kind, channels, groups, y))
+                y -= 1.0
+            skips.append(Skip(first + 0.5, y + 0.5, block == 0 and (stage.stride != 1 or cin != stage.out)))
+            y -= 0.35
+        if drawn < stage.depth:
+            labels.append(Label(y + 0.2, "", f"⋮ {stage.depth - drawn} more blocks like the last"))
+            y -= 0.9
+        size, cin = -(-size // stage.stride), stage.out
+        labels.append(Label((top + y) / 2 + 0.6, *_words(part, stage, size)))
+    y = min(y - 0.4, labels[-1].y - 2.4)  # its label is two lines high as well
+    bars.append(Bar("classifier", CLASSIFIER, architecture.classes, 1, y))
+    labels.append(Label(y, "classifier", f"mean of {cin} → {architecture.classes} classes"))
+    return Drawing(bars, skips, labels, 1.4 - y)
+
+
+def drawing_figure(architecture: Architecture) -> "go.Figure":
+    """The drawing: as wide as there are channels (by the square root), with a gap between groups."""
+    drawing = drawing_numbers(architecture)
+    figure = new_figure(height=round(60 + 15 * drawing.height), name=f"drawing {architecture.key}")
+    widest = max(bar.channels for bar in drawing.bars)
+    for projection, name, colour in ((False, "skip", GREY), (True, PROJECTION, PINK)):
+        ways = [skip for skip in drawing.skips if skip.projection == projection]
+        if ways:
+            figure.add_scatter(
+                name=name,
+                x=[x for _ in ways for x in (-0.75, -1.15, -1.15, -0.75, None)],
+                y=[y for way in ways for y in (way.top, way.top, way.bottom, way.bottom, None)],
+                mode="lines",
+                line={"color": colour, "width": 2 if projection else 1.5},
+                hoverinfo="skip",
+            )
+    for kind in dict.fromkeys(bar.kind for bar in drawing.bars):
+        bars = [bar for bar in drawing.bars if bar.kind == kind]
+        corners = [corner for bar in bars for corner in _outline(bar, widest)]
+        figure.add_scatter(
+            name=kind,
+            x=[x for x, _ in corners],
+            y=[y for _, y in corners],
+            fill="toself",
+            mode="lines",
+            line={"width": 0},
+            fillcolor=KIND_COLOURS[kind],
+            hoverinfo="skip",
+        )
+        figure.add_scatter(
+            x=[0] * len(bars),
+            y=[bar.y for bar in bars],
+            text=[_told(bar) for bar in bars],
+            mode="markers",
+            marker={"opacity": 0, "size": 14},
+            hovertemplate="%{text}<extra></extra>",
+            showlegend=False,
+        )
+    for label in drawing.labels:
+        figure.add_annotation(
+            x=LABELS_AT,
+            y=label.y,
+            text=f"<b>{label.title}</b><br>{label.text}" if label.title else label.text,
+            xanchor="left",
+            align="left",
+            showarrow=False,
+            font={"size": 12},
+        )
+    hidden = {"visible": False, "fixedrange": True}
+    figure.update_xaxes(range=[-1.25, 3.7], **hidden)
+    figure.update_yaxes(range=[0.9 - drawing.height, 0.9], **hidden)
+    figure.update_layout(margin={"l": 5, "r": 5, "t": 40, "b": 5}, dragmode=False)
+    return figure
+
+
+def cost_numbers(architecture: Architecture) -> dict[str, dict[str, tuple[int, int]]]:
+    """FLOPs and parameters by kind of layer, then by part of the network."""
+    from nas.architectures.cost import cost
+
+    amounts: dict[str, dict[str, tuple[int, int]]] = {}
+    for layer in cost(architecture).layers:
+        part = f"stage {layer.stage}" if layer.stage else layer.kind
+        parts = amounts.setdefault(KIND_NAMES[layer.kind], {})
+        flops, params = parts.get(part, (0, 0))
+        parts[part] = (flops + layer.flops, params + layer.params)
+    return amounts
+
+
+def cost_figure(architecture: Architecture) -> "go.Figure":
+    """FLOPs on the left, parameters on the right; a bar for each part, stacked by kind of layer."""
+    amounts, parts = cost_numbers(architecture), parts_of(architecture)
+    figure = new_figure(height=120 + 34 * len(parts), name="cost", barmode="stack")
+    for kind, by_part in amounts.items():
+        for which, (noun, axis) in enumerate((("FLOPs", "x"), ("parameters", "x2"))):
+            figure.add_bar(
+                name=kind,
+                legendgroup=kind,
+                showlegend=which == 0,
+                orientation="h",
+                y=parts,
+                x=[by_part.get(part, (0, 0))[which] for part in parts],
+                text=[count_text(by_part.get(part, (0, 0))[which]) for part in parts],
+                textposition="none",
+                hovertemplate=f"%{{y}}, {kind}: %{{text}} {noun}<extra></extra>",
+                marker={"color": KIND_COLOURS[kind]},
+                xaxis=axis,
+            )
+    figure.update_layout(
+        xaxis={"domain": [0, 0.46], "title": "FLOPs per image", "tickformat": "~s", "nticks": 4},
+        xaxis2={"domain": [0.54, 1], "title": "parameters", "tickformat": "~s", "nticks": 4, "anchor": "y"},
+        yaxis={"autorange": "reversed", **TICK_GAP},
+        margin={"l": 75, "t": 60},
+    )
+    return figure
+
+
+def parts_of(architecture: Architecture) -> list[str]:
+    """stem, stage 1, stage 2, …, classifier."""
+    return ["stem", *(f"stage {number}" for number, _ in enumerate(architecture.stages, start=1)), "classifier"]
+
+
+def _outline(bar: Bar, widest: int) -> Iterator[tuple[float | None, float | None]]:
+    """The corners of its groups, a gap in the line after each."""
+    half, thick = sqrt(bar.channels / widest), THICKNESS[bar.kind] / 2
+    step = 2 * half / bar.groups
+    gap = 0.2 * step if bar.groups > 1 else 0.0
+    for group in range(bar.groups):
+        left = -half + group * step + gap / 2
+        right = left + step - gap
+        for x, y in ((left, -thick), (right, -thick), (right, thick), (left, thick), (left, -thick)):
+            yield x, bar.y + y
+        yield None, None
+
+
+def _told(bar: Bar) -> str:
+    per_group = f" in {_counted(bar.groups, 'group')} of {bar.channels // bar.groups}" if bar.kind == GROUPED else ""
+    return f"{bar.part}, {bar.kind}: {bar.channels} {'classes' if bar.kind == CLASSIFIER else 'channels'}{per_group}"
+
+
+def _words(part: str, stage: Stage, size: int) -> tuple[str, str]:
+    title = f"{part} · {_counted(stage.depth, 'block')} · {size}×{size}"
+    groups = f"{_counted(stage.groups, 'group')} of {stage.mid // stage.groups}"
+    return title, f"{stage.mid} wide, {groups} → {stage.out}"
+
+
+def _widths(architecture: Architecture) -> list[str]:
+    return [str(conv.width) for conv in architecture.stem]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,166 @@
+"""Which trial to take within what limits, with the reason and what else could be had."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from nas.analysis.cost_metrics import Axis
+from nas.errors import StudyError
+from nas.study.records import COMPLETE, TrialRecord, front_of, knee_of
+from nas.units import percent_text
+
+__all__ = ["Limit", "Pick", "nearest_miss", "pick", "references"]
+
+
+class Limit(NamedTuple):
+    """The most that a network may cost on an axis; `name` is what a person calls it, such as `max_flops`."""
+
+    name: str
+    axis: Axis
+    most: float
+
+    def kept_by(self, record: TrialRecord) -> bool:
+        """Whether the record costs no more; what was not measured does not keep it."""
+        value = self.axis.value(record)
+        return value is not None and value <= self.most
+
+
+class Pick(NamedTuple):
+    """The trial to take, and its neighbours on the front, where it has any.
+
+    `why` says what it is of the `within` trials that keep the limits. `cheaper` is the runner-up: the next
+    member of the front that costs less; `dearer` is the next one that costs more, within the limits or not.
+    """
+
+    record: TrialRecord
+    why: str
+    within: int
+    cheaper: TrialRecord | None
+    dearer: TrialRecord | None
+
+    def reasons(
+        self,
+        axis: Axis,
+        limits: Sequence[Limit],
+        least_difference: Callable[[float], float] | None,
+        *,
+        kind: str = "complete",
+    ) -> list[str]:
+        """Why this one, what less would give and what more would: a sentence each.
+
+        `least_difference` gives the least difference near an accuracy that is no chance, where that is known; `kind`
+        is what the trials have in common.
+        """
+        limit = " with at most " + " and ".join(each.axis.text(each.most) for each in limits) if limits else ""
+        accuracy, cost = self.record.accuracy or 0.0, axis.value(self.record) or 0.0
+        what = f"{self.why} of the {self.within} {kind} trials" if self.within > 1 else f"the only {kind} trial"
+        sentences = [f"Trial {self.record.trial} is {what}{limit}: {percent_text(accuracy)} at {axis.text(cost)}."]
+        for other, words in ((self.cheaper, "Runner-up"), (self.dearer, "The next step up")):
+            if other is not None:
+                sentences.append(f"{words}: {_against(other, self.record, axis, least_difference)}")
+        return sentences
+
+
+def pick(
+    records: Sequence[TrialRecord],
+    axis: Axis,
+    limits: Sequence[Limit] = (),
+    *,
+    min_accuracy: float | None = None,
+    at_knee: bool = False,
+) -> Pick | None:
+    """The complete trial to take within the limits; None where there is none.
+
+    The most accurate one; with `min_accuracy`, in [0, 1], the one that costs least on the axis of those that reach it;
+    `at_knee` the one beyond which more cost buys little, if the front within the limits has a knee.
+    """
+    complete = [record for record in records if record.state == COMPLETE and axis.value(record) is not None]
+    least = min_accuracy or 0.0
+    within = [r for r in complete if all(limit.kept_by(r) for limit in limits) and (r.accuracy or 0.0) >= least]
+    front = front_of(within, by=axis.value)
+    if not front:
+        return None
+    chosen, why = front[-1], "the most accurate"
+    if at_knee and (knee := knee_of(front, by=axis.value)) is not None:
+        chosen, why = knee, "the knee of the front"
+    elif min_accuracy is not None:
+        chosen, why = front[0], f"the cheapest, at {percent_text(min_accuracy)} or more,"
+    whole = front_of(complete, by=axis.value)
+    cost, accuracy = axis.value(chosen) or 0.0, chosen.accuracy or 0.0
+    cheaper = [member for member in whole if (axis.value(member) or 0.0) < cost and (member.accuracy or 0.0) < accuracy]
+    dearer = [member for member in whole if (axis.value(member) or 0.0) > cost and (member.accuracy or 0.0) > accuracy]
+    return Pick(chosen, why, len(within), cheaper[-1] if cheaper else None, dearer[0] if dearer else None)
+
+
+def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min_accuracy: float | None = None) -> str:
+    """Where no complete trial keeps the limits: which one comes nearest, and what it breaks, as one line.
+
+    The nearest has the smallest of its greatest excesses, each as a multiple of its limit; of an accuracy it is the
+    error that counts.
+
+    Raises:
+        StudyError: there is no complete trial at all.
+    """
+
+    def excesses(record: TrialRecord) -> dict[str, float]:
+        found = {limit.name: (limit.axis.value(record) or math.inf) / limit.most for limit in limits}
+        if min_accuracy is not None:
+            found["min_accuracy"] = (1 - (record.accuracy or 0.0)) / max(1 - min_accuracy, 1e-9)
+        return found
+
+    complete = [record for record in records if record.state == COMPLETE]
+    if not complete:
+        raise StudyError("the study has no complete trial yet")
+    nearest = min(complete, key=lambda record: (max(excesses(record).values()), -(record.accuracy or 0.0)))
+    asked = [f"{limit.name}={limit.axis.write(limit.most)}" for limit in limits]
+    asked += [f"min_accuracy={min_accuracy:g}"] if min_accuracy is not None else []
+    misses = [
+        f"{limit.name} (it has {limit.axis.text(limit.axis.value(nearest) or math.inf)})"
+        for limit in limits
+        if not limit.kept_by(nearest)
+    ]
+    if min_accuracy is not None and (nearest.accuracy or 0.0) < min_accuracy:
+        misses.append(f"min_accuracy (it has {percent_text(nearest.accuracy or 0.0)})")
+    return (
+        f"no complete trial keeps {' and '.join(asked)}; nearest is trial {nearest.trial}, "
+        f"which misses {' and '.join(misses)}"
+    )
+
+
+def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+    """The most accurate trials of two known shapes, where the study has any.
+
+    ResNet-like: every stage has one group. ResNeXt-like (arXiv:1611.05431): every stage has the same number of
+    groups, above one, and the width of the grouped convolution doubles from stage to stage.
+    """
+    shapes: dict[str, list[TrialRecord]] = {"ResNet-like": [], "ResNeXt-like": []}
+    for record in records:
+        stages = record.architecture.stages
+        if record.state != COMPLETE or len({stage.groups for stage in stages}) > 1:
+            continue
+        if stages[0].groups == 1:
+            shapes["ResNet-like"].append(record)
+        elif all(after.mid == 2 * before.mid for before, after in itertools.pairwise(stages)):
+            shapes["ResNeXt-like"].append(record)
+    return {
+        name: max(members, key=lambda record: (record.accuracy or 0.0, -record.flops))
+        for name, members in shapes.items()
+        if members
+    }
+
+
+def _against(
+    other: TrialRecord, chosen: TrialRecord, axis: Axis, least_difference: Callable[[float], float] | None
+) -> str:
+    accuracy, base = other.accuracy or 0.0, chosen.accuracy or 0.0
+    points = 100 * abs(accuracy - base)
+    chance = ""
+    if least_difference is not None and abs(accuracy - base) < least_difference(max(accuracy, base)):
+        chance = ", a difference that may be chance,"
+    ratio = (axis.value(other) or 0.0) / (axis.value(chosen) or 1.0)
+    cost = f"{100 * ratio:.0f} % of" if ratio < 1 else f"{ratio:.2g} times"
+    return (
+        f"trial {other.trial}, {points:.2f} points {'more' if accuracy > base else 'less'} accurate{chance} "
+        f"for {cost} the {axis.name}."
+    )

@@ -1,0 +1,45 @@
+"""Trials as flat rows, for tables and CSV: what each gave and cost, then the choices of the space."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from nas.spaces.search_space import SearchSpace
+from nas.study.records import TrialRecord, front_of
+
+__all__ = ["csv_text", "trial_rows"]
+
+
+def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str, Any]]:
+    """A row for each trial, by number; `front` says whether no other one beats it on accuracy and the study's cost."""
+    on_front = {record.trial for record in front_of(records)}
+    names = list(dict.fromkeys(name for record in records for name in record.measures))
+    return [
+        {
+            "trial": record.trial,
+            "state": record.state,
+            "front": record.trial in on_front,
+            "name": record.name,
+            "accuracy": record.accuracy,
+            "flops": record.flops,
+            "params": record.params,
+            "activations": record.cost.activations,
+            "seconds": record.seconds,
+            "length": record.length,
+            "epochs": len(record.curve),
+            "reason": record.reason,
+            **{name: record.measures.get(name) for name in names},
+            **space.point(record.architecture),
+        }
+        for record in records
+    ]
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows with a header, as comma-separated values."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

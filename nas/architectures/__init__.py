@@ -1,0 +1,1 @@
+"""A network as data, as a torch module, and what it costs."""

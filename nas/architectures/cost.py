@@ -1,0 +1,125 @@
+"""What an architecture costs, by arithmetic alone: FLOPs, parameters and activations, in all and per layer.
+
+FLOPs are multiply–adds of convolutions and linear layers, as in the ResNeXt (arXiv:1611.05431) and RegNet
+(arXiv:2003.13678) papers; `torch.utils.flop_counter` counts each of them as two. Activations are the elements
+that convolutions and the classifier put out, as the RegNet paper counts them. Both are for one image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from nas.architectures.architecture import Architecture, Stage
+
+__all__ = ["Amounts", "Cost", "LayerCost", "cost", "stage_cost"]
+
+
+class Amounts(NamedTuple):
+    """FLOPs (multiply–adds), parameters and activations of some part of a network, for one image."""
+
+    flops: int
+    params: int
+    activations: int
+
+
+class LayerCost(NamedTuple):
+    """One convolution with its BatchNorm, or the classifier.
+
+    `layer` is the path of the module in `GroupConvNet`; `kind` is stem, reduce, grouped, expand, projection or
+    classifier; `stage` counts from 1 and is 0 outside the stages.
+    """
+
+    layer: str
+    kind: str
+    stage: int
+    flops: int
+    params: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Totals for one image, and the same per layer in the order of the forward pass."""
+
+    architecture: Architecture
+    flops: int
+    params: int
+    activations: int
+
+    @cached_property
+    def layers(self) -> tuple[LayerCost, ...]:
+        """Every convolution and the classifier; their sums are the totals."""
+        return tuple(_layers(self.architecture))
+
+
+def cost(architecture: Architecture) -> Cost:
+    """The cost of an architecture, in tens of microseconds and without building it."""
+    cin, size = architecture.input.channels, architecture.input.size
+    parts = []
+    for conv in architecture.stem:
+        size = -(-size // conv.stride)
+        parts.append(_conv(cin, conv.width, size, kernel=3))
+        cin = conv.width
+    for stage in architecture.stages:
+        parts.append(stage_cost(stage, cin, size))
+        cin, size = stage.out, -(-size // stage.stride)
+    parts.append(_linear(cin, architecture.classes))
+    return Cost(architecture, *(sum(column) for column in zip(*parts, strict=True)))
+
+
+def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:
+    """The cost of one stage whose input has `cin` channels and `size` × `size` pixels.
+
+    The blocks after the first are alike, so depth is a factor and not a loop.
+    """
+    flops = params = activations = 0
+    size_out = -(-size // stage.stride)
+    for _, layer in _block(stage, cin, size, stride=stage.stride):
+        flops, params, activations = flops + layer[0], params + layer[1], activations + layer[2]
+    for _, layer in _block(stage, stage.out, size_out, stride=1) if stage.depth > 1 else ():
+        repeats = stage.depth - 1
+        flops += repeats * layer[0]
+        params += repeats * layer[1]
+        activations += repeats * layer[2]
+    return Amounts(flops, params, activations)
+
+
+def _block(stage: Stage, cin: int, size: int, *, stride: int) -> list[tuple[str, Amounts]]:
+    """The layers of one bottleneck block by kind: 1×1 reduce, 3×3 grouped with the stride, 1×1 expand, skip."""
+    size_out = -(-size // stride)
+    layers = [
+        ("reduce", _conv(cin, stage.mid, size)),
+        ("grouped", _conv(stage.mid, stage.mid, size_out, kernel=3, groups=stage.groups)),
+        ("expand", _conv(stage.mid, stage.out, size_out)),
+    ]
+    if stride != 1 or cin != stage.out:
+        layers.append(("projection", _conv(cin, stage.out, size_out)))
+    return layers
+
+
+def _conv(cin: int, cout: int, size_out: int, *, kernel: int = 1, groups: int = 1) -> Amounts:
+    """A convolution without bias, and its BatchNorm's scale and shift."""
+    weights = cout * (cin // groups) * kernel * kernel
+    pixels = size_out * size_out
+    return Amounts(weights * pixels, weights + 2 * cout, cout * pixels)
+
+
+def _linear(cin: int, classes: int) -> Amounts:
+    """The classifier; its bias is a parameter but no multiply–add."""
+    return Amounts(cin * classes, cin * classes + classes, classes)
+
+
+def _layers(architecture: Architecture) -> Iterator[LayerCost]:
+    cin, size = architecture.input.channels, architecture.input.size
+    for index, conv in enumerate(architecture.stem):
+        size = -(-size // conv.stride)
+        yield LayerCost(f"stem.{index}", "stem", 0, *_conv(cin, conv.width, size, kernel=3))
+        cin = conv.width
+    for index, stage in enumerate(architecture.stages):
+        for block in range(stage.depth):
+            stride = stage.stride if block == 0 else 1
+            for kind, amounts in _block(stage, cin, size, stride=stride):
+                yield LayerCost(f"stages.{index}.{block}.{kind}", kind, index + 1, *amounts)
+            cin, size = stage.out, -(-size // stride)
+    yield LayerCost("classifier", "classifier", 0, *_linear(cin, architecture.classes))

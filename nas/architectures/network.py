@@ -1,0 +1,86 @@
+"""Architecture → torch module: CBR, GroupResBlock, GroupConvNet."""
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.architectures.architecture import Architecture, Stage
+
+__all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network"]
+
+
+def build_network(architecture: Architecture) -> "GroupConvNet":
+    """The torch module of an architecture, freshly initialised from torch's global random state."""
+    return GroupConvNet(architecture)
+
+
+class CBR(nn.Sequential):
+    """Convolution, BatchNorm, ReLU: (N, cin, H, W) → (N, cout, ⌈H/stride⌉, ⌈W/stride⌉).
+
+    `groups` 1 is an ordinary convolution, `groups` = `cin` a depthwise one. Without `relu` the last step is left out.
+    """
+
+    def __init__(
+        self, cin: int, cout: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
+    ) -> None:
+        conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        # He et al. (arXiv:1502.01852): keeps the variance of activations through ReLUs.
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(conv, nn.BatchNorm2d(cout), nn.ReLU(inplace=True) if relu else nn.Identity())
+
+
+class GroupResBlock(nn.Module):
+    """relu(skip(x) + expand(grouped(reduce(x)))), the bottleneck block of ResNeXt (arXiv:1611.05431).
+
+    reduce is 1×1 cin → mid, grouped is 3×3 mid → mid in `groups` groups and carries the stride, expand is 1×1
+    mid → cout. skip is the identity where shapes allow, else a strided 1×1 projection.
+    """
+
+    def __init__(self, cin: int, cout: int, *, mid: int, groups: int, stride: int = 1) -> None:
+        super().__init__()
+        self.reduce = CBR(cin, mid)
+        self.grouped = CBR(mid, mid, kernel=3, stride=stride, groups=groups)
+        self.expand = CBR(mid, cout, relu=False)
+        same_shape = stride == 1 and cin == cout
+        self.projection = nn.Identity() if same_shape else CBR(cin, cout, stride=stride, relu=False)
+        # A block that starts as its skip trains deeper networks from the first step (Goyal et al., arXiv:1706.02677).
+        nn.init.zeros_(cast("nn.BatchNorm2d", self.expand[1]).weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, cin, H, W) → (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        return F.relu(self.projection(x) + self.expand(self.grouped(self.reduce(x))), inplace=True)
+
+
+class GroupConvNet(nn.Module):
+    """Ungrouped stem, stages of grouped bottleneck blocks, global average pooling, a linear classifier.
+
+    (N, channels, size, size) → logits (N, classes).
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        cin = architecture.input.channels
+        self.stem = nn.Sequential()
+        for conv in architecture.stem:
+            self.stem.append(CBR(cin, conv.width, kernel=3, stride=conv.stride))
+            cin = conv.width
+        self.stages = nn.Sequential()
+        for stage in architecture.stages:
+            self.stages.append(_stage(stage, cin))
+            cin = stage.out
+        self.classifier = nn.Linear(cin, architecture.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, size, size) → (N, classes)."""
+        features = self.stages(self.stem(x))
+        return cast("Tensor", self.classifier(features.mean(dim=(2, 3))))
+
+
+def _stage(stage: Stage, cin: int) -> nn.Sequential:
+    blocks = nn.Sequential()
+    for block in range(stage.depth):
+        stride = stage.stride if block == 0 else 1
+        blocks.append(GroupResBlock(cin, stage.out, mid=stage.mid, groups=stage.groups, stride=stride))
+        cin = stage.out
+    return blocks

@@ -1,0 +1,59 @@
+"""Trained weights as safetensors: never a pickle, and the architecture travels in the header."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from nas.architectures.architecture import Architecture
+from nas.errors import WeightsError
+from nas.system.files import write_whole
+from nas.validation import shown
+
+__all__ = ["load_weights", "put_into", "save_weights"]
+
+
+def save_weights(
+    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, *, notes: Mapping[str, str] | None = None
+) -> None:
+    """Writes the state of a `GroupConvNet`; `notes` join the architecture in the header. Whole or not at all."""
+    header = {"format": "pt", "architecture": json.dumps(architecture.to_dict()), **(notes or {})}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: value.contiguous() for name, value in weights.items()}
+    write_whole(path, safetensors.torch.save(contiguous, metadata=header))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Reads what `save_weights` wrote.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise WeightsError(f"{path}: the weights cannot be read: is no file")
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: the weights cannot be read: {error}") from None
+
+
+def put_into(network: nn.Module, weights: Mapping[str, Tensor], *, of: str) -> None:
+    """Gives a network its trained weights; `of` says in messages what they are.
+
+    Raises:
+        WeightsError: they are another network's.
+    """
+    expected, found = (_shapes(tensors) for tensors in (network.state_dict(), weights))
+    if other := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        raise WeightsError(
+            f"{of}: the weights are not those of its network: {shown(other[0])} has another name, shape or type"
+        )
+    network.load_state_dict(dict(weights))
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

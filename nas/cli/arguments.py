@@ -1,0 +1,76 @@
+"""What a command is to work on: a study, an architecture in a file, or one of a study."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from nas.architectures.architecture import Architecture
+from nas.errors import InvalidValue, StudyError
+from nas.study.catalog import list_studies
+from nas.study.study import Study
+from nas.validation import shown
+
+__all__ = ["Target", "read_study", "read_target"]
+
+
+class Target(NamedTuple):
+    """An architecture, and the study and trial that it comes from; both None where it comes from a file."""
+
+    architecture: Architecture
+    study: Study | None
+    trial: int | None
+
+
+def read_study(text: str | None, *, runs: str | Path = "runs", storage: str | None = None) -> Study:
+    """The study of that name; of an architecture's YAML file the study of its trainings; of None the latest touched.
+
+    Raises:
+        StudyError: there is no such study; or the file's study is of another architecture.
+        InvalidValue: the file cannot be read or holds no architecture.
+    """
+    if text is None:
+        text = next(iter(list_studies(runs)), None)
+        if text is None:
+            raise StudyError(f"there is no study in {runs} yet; `nas search` makes one")
+    if not _names_a_file(text):
+        return Study.open(text, runs, storage=storage)
+    architecture, name = Architecture.from_yaml(text), Path(text).stem
+    if storage is None and not Study.exists(name, runs):
+        raise StudyError(f"{text}: no study '{name}' in {runs} has trainings of it; nas train {text} makes one")
+    study = Study.open(name, runs, storage=storage)
+    if not any(record.architecture.alike(architecture) for record in study.records()):
+        raise StudyError(f"{text}: the study '{name}' in {runs} is of another architecture")
+    return study
+
+
+def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = None) -> Target:
+    """Reads what a person types: a YAML file that `Architecture.to_yaml` wrote, STUDY:TRIAL, or STUDY alone.
+
+    It is a file if there is one, or if it ends in .yaml or .yml. A study alone stands for the most accurate member
+    of its front.
+
+    Raises:
+        InvalidValue: the file cannot be read or holds no architecture; the trial is no number.
+        StudyError: there is no such study or trial, or the study has no complete trial to choose from.
+    """
+    if _names_a_file(text):
+        return Target(Architecture.from_yaml(text), None, None)
+    name, colon, number = text.partition(":")
+    if colon and not re.fullmatch(r"[0-9]{1,9}", number):
+        raise InvalidValue(f"trial={shown(number)}: must be the number of a trial, as in {name}:0")
+    study = Study.open(name, runs, storage=storage)
+    if colon:
+        record = study.record(int(number))
+        return Target(record.architecture, study, record.trial)
+    if not (front := study.front()):
+        raise StudyError(f"study '{name}' has no complete trial yet; `nas trials {name}` shows what it has")
+    return Target(front[-1].architecture, study, front[-1].trial)
+
+
+def _names_a_file(text: str) -> bool:
+    if text.endswith((".yaml", ".yml")):
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False

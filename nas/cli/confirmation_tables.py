@@ -1,0 +1,79 @@
+"""Confirmations for the terminal: the front with the spread over seeds, and what the search's scores were worth."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nas.analysis.confirmation import Confirmation, Confirmed
+from nas.analysis.cost_metrics import LATENCY
+from nas.cli.tables import FLOPS_NOTE, add_columns, latency_cells
+from nas.study.study import Study
+from nas.units import count_text, percent_text
+
+__all__ = ["confirmed_table", "show_confirmed", "show_trained"]
+
+
+def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None) -> Table:
+    """Architectures from the least to the most costly; those on the front of the means are bold."""
+    cells = latency_cells([member.record for member in members])
+    searched = any(member.optimism is not None for member in members)
+    tested = any(member.tested for member in members)
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    names = ["trial", "architecture", *(["search"] if searched else []), "confirmed", "seeds", "on the front"]
+    latency = [LATENCY.key] if cells else []
+    add_columns(table, *names, *(["test"] if tested else []), *latency, "FLOPs", "parameters")
+    for member in members:
+        record = member.record
+        sure = f"{100 * member.probability:.0f} %" if member.probability is not None else "–"
+        table.add_row(
+            str(record.trial),
+            Text(record.name),
+            *([percent_text(record.accuracy or 0.0) if member.optimism is not None else "–"] if searched else []),
+            member.validation.text(),
+            str(len(member.trainings)),
+            sure,
+            *([(member.test.text() if member.test else "–")] if tested else []),
+            *([cells[record.trial]] if cells else []),
+            count_text(record.flops),
+            count_text(record.params),
+            style="bold" if member.on_front else None,
+        )
+    return table
+
+
+def show_confirmed(console: Console, found: Confirmed, *, study: Study) -> None:
+    """The confirmed front, and what the numbers mean."""
+    title = f"{study.name}, each trained from scratch for {found.epochs} epochs on several seeds"
+    console.print(confirmed_table(found.members, title=title))
+    images = found.study.config.validation_images
+    notes = [
+        f"Confirmed: mean ± standard deviation over seeds, on the {f'{images:,} ' if images else ''}validation images.",
+        "Bold: on the front of the means; beside it, how probable that is, by the spread over seeds.",
+        FLOPS_NOTE,
+    ]
+    console.print(" ".join(notes), style="dim")
+    if said := found.optimism_text():
+        console.print(said)
+    if left := found.missing(study.front()):
+        trials = ", ".join(str(record.trial) for record in left)
+        console.print(
+            f"On the search's front, but not confirmed yet: trial {trials}. nas confirm trains what is missing."
+        )
+    if any(member.tested for member in found.members):
+        console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
+
+
+def show_trained(console: Console, found: Confirmed, member: Confirmation) -> None:
+    """One architecture: what each training gave, where its weights are, and what that is in sum."""
+    record, study = member.record, found.study
+    amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"
+    console.print(Text(f"{record.name}: {amounts}", style="bold"), soft_wrap=True)
+    for training in member.trainings:
+        accuracy = percent_text(training.accuracy or 0.0)
+        console.print(f"seed {training.seed}  {accuracy}  {study.weights_file(training.trial)}", soft_wrap=True)
+    images = study.config.validation_images
+    of = f" of the {images:,} validation images" if images else ""
+    console.print(f"{member.validation.text()}{of}, after {found.epochs} epochs each")

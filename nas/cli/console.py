@@ -1,0 +1,143 @@
+"""What the commands of `nas` share: options, the console, JSON, how a mistake is told."""
+
+import functools
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from nas.errors import NasWarning
+from nas.units import amount_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.cli.live_view import LiveView, PlainView
+
+__all__ = [
+    "device_option",
+    "fail",
+    "json_option",
+    "make_console",
+    "note",
+    "print_json",
+    "reads_study",
+    "runs_option",
+    "show_warnings",
+    "storage_option",
+    "watched",
+    "workers_options",
+]
+
+USER_ERROR = 2
+
+runs_option = click.option("--runs", default="runs", show_default=True, metavar="DIR", help="The folder of studies.")
+storage_option = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def reads_study(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which study, and the study opened in their place."""
+
+    @click.argument("study", required=False)
+    @click.option("--study", "named", metavar="NAME", help="The study; without it, the latest in the folder.")
+    @runs_option
+    @storage_option
+    @functools.wraps(command)
+    def with_study(study: str | None, named: str | None, runs: str, storage: str | None, **options: Any) -> None:
+        from nas.cli.arguments import read_study
+
+        command(read_study(named or study, runs=runs, storage=storage), **options)
+
+    return with_study
+
+
+def workers_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say how many train at once, and where."""
+    options = [
+        click.option(
+            "--workers",
+            default="auto",
+            show_default=True,
+            metavar="N|auto",
+            help="How many train at once; 1: in turn, repeatable; 0: only those of nas worker.",
+        ),
+        click.option(
+            "--workers-per-gpu", default="auto", show_default=True, metavar="N|auto", help="How many share a GPU."
+        ),
+        click.option("--ray", metavar="ADDRESS|auto", help="Have the workers run on a Ray cluster."),
+        click.option(
+            "--cpus-per-worker", default=1.0, show_default=True, metavar="C", help="What each takes of the cluster."
+        ),
+        click.option(
+            "--gpus-per-worker", default=0.0, show_default=True, metavar="G", help="The same; may be a fraction."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program on a person's mistake, told in one line."""
+    note(f"nas: {' '.join(message.split())}")
+    sys.exit(USER_ERROR)
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    click.echo(text, err=True)
+
+
+def show_warnings() -> None:
+    """From now on what nas warns of is a line on standard error, like a mistake."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, NasWarning):
+            note(f"nas: {' '.join(str(message).split())}")
+        else:
+            usual(message, category, *where, **more)
+
+    warnings.showwarning = show
+
+
+def make_console() -> "Console":
+    """As wide as the terminal; wide enough for any table where the output is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+@contextmanager
+def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
+    """The view of what is trained, to be told of it; when it is stopped, a line says how to go on."""
+    from nas.cli.live_view import LiveView, PlainView
+    from nas.system.signals import interruptible
+
+    view = LiveView(console) if console.is_terminal else PlainView(console)
+    try:
+        with interruptible(), view:
+            yield view
+    except KeyboardInterrupt:
+        kept = (
+            f", {amount_text(view.finished)} of {view.total} trials are finished and kept. Go on"
+            if view.study
+            else ". Begin again"
+        )
+        note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
+        raise
+
+
+def print_json(value: Any) -> None:
+    """For programs that read it."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,208 @@
+"""What a person sees while a search runs: one live screen, or plain lines where the output is no terminal."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.analysis.confirmation import confirmations
+from nas.analysis.cost_metrics import LATENCY
+from nas.analysis.figures.front import front_numbers
+from nas.cli.confirmation_tables import confirmed_table
+from nas.cli.tables import front_table, headline, sparkline
+from nas.study.records import FAILED, SHORT, TrialRecord, trainings_spent
+from nas.study.study import Study
+from nas.units import amount_text, count_text, duration_text, percent_text
+
+__all__ = ["LiveView", "PlainView"]
+
+ENDINGS = {
+    "timeout": "The time is up.",
+    "exhausted": "Every architecture of the space within its budgets has been trained.",
+    "settled": "The hypervolume has hardly grown for as long as the patience allows.",
+}
+
+
+class _Progress:
+    """What both views need to know of a running search."""
+
+    def __init__(self) -> None:
+        self.study: Study | None = None
+        self.headline = ""
+        self.records: dict[int, TrialRecord] = {}
+        self.total = 0
+        self.running: dict[int, TrialRecord] = {}
+        self.started = self.last_end = time.monotonic()
+        self.ended_here = 0.0
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Takes over what the study holds already."""
+        self.study, self.total, self.started = study, trials, time.monotonic()
+        self.headline = headline(study)  # once: it reads the storage, and a screen is drawn several times a second
+        self.records = {record.trial: record for record in study.records()}
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """One more is trained."""
+        self.running[record.trial] = record
+
+    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+        """A curve has come on."""
+        if trial in self.running:
+            self.running[trial] = replace(self.running[trial], curve=tuple(curve))
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """The record is final."""
+        self.records[record.trial] = record
+        self.ended_here += trainings_spent([record], self.epochs)
+        self.running.pop(record.trial, None)
+        self.last_end = time.monotonic()
+
+    def search_ended(self, reason: str) -> None:
+        """Nothing more to come."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of a whole training."""
+        return self.study.config.space.recipe.epochs if self.study else 1
+
+    @property
+    def finished(self) -> float:
+        """How many full trainings the finished trials count for."""
+        return trainings_spent(self.records.values(), self.epochs)
+
+    def seconds_left(self) -> float | None:
+        """From the mean time of what was trained here, or of its epochs; None before the first epoch has ended."""
+        if not self.ended_here:
+            begun = self.share()
+            so_far = time.monotonic() - self.started
+            return max(so_far * ((self.total - self.finished) / begun - 1), 0.0) if begun else None
+        mean = (self.last_end - self.started) / self.ended_here
+        since = time.monotonic() - self.last_end
+        return max(mean * (self.total - self.finished) - since, 0.0)
+
+    def share(self) -> float:
+        """How many full trainings the epochs so far of the running trials count for."""
+        return sum(len(record.curve) for record in self.running.values()) / self.epochs
+
+
+class PlainView(_Progress):
+    """One line for each trial: for logs, and wherever the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Says what is searched."""
+        super().search_started(study, trials)
+        self._say(self.headline)
+        if self.finished:
+            self._say(f"{amount_text(self.finished)} trials are there already; the study is to have {trials}")
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Says how the trial ended, and how long the rest will take."""
+        super().trial_ended(record)
+        left = self.seconds_left()
+        front = front_numbers(list(self.records.values())).front if record.seed is None else []
+        parts = [
+            f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
+            percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
+            *([f"after {record.length} epochs"] if record.state == SHORT else []),
+            *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
+            f"{count_text(record.flops)} FLOPs",
+            record.name,
+            duration_text(record.seconds or 0.0),
+            *([f"seed {record.seed}"] if record.seed is not None else []),
+            *(["on the front"] if any(member.trial == record.trial for member in front) else []),
+            *([f"about {duration_text(left)} left"] if left is not None and self.finished < self.total else []),
+        ]
+        self._say("  ".join(parts))
+
+    def search_ended(self, reason: str) -> None:
+        """Says why, if there is more to say than that all trials are there."""
+        if reason in ENDINGS:
+            self._say(ENDINGS[reason])
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveView(_Progress):
+    """One screen that keeps itself up to date: progress, the running trial, the front so far."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def search_ended(self, reason: str) -> None:
+        """Leaves a line, if there is more to say than that all trials are there."""
+        if reason in ENDINGS:
+            self._console.print(ENDINGS[reason])
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        if self.study is None:
+            return Text("reading the images …", style="dim")
+        left = self.seconds_left()
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            Text(f"{amount_text(self.finished)} of {self.total} trials"),
+            ProgressBar(total=self.total, completed=min(self.finished + self.share(), self.total), width=30),
+            Text(f"{duration_text(time.monotonic() - self.started)} so far"),
+            Text(f"about {duration_text(left)} left" if left is not None else ""),
+        )
+        failed = sum(record.finished and record.state == FAILED for record in self.records.values())
+        shown = list(self.running.values())[: max(1, self._console.height // 4)]
+        hidden = len(self.running) - len(shown)
+        rows = max(3, self._console.height - 12 - max(1, len(shown)) - (hidden > 0))
+        return Group(
+            Text(self.headline, style="bold"),
+            bar,
+            *([Text(f"{failed} failed; nas trials says why", style="red")] if failed else []),
+            self._running_lines(shown),
+            *([Text(f"and {hidden} more", style="dim")] if hidden else []),
+            Text(""),
+            self._table(rows),
+            Text("Ctrl-C stops; what is finished is kept.", style="dim"),
+        )
+
+    def _table(self, rows: int) -> RenderableType:
+        records = list(self.records.values())
+        if any(record.seed is not None for record in records):
+            members = confirmations([], records, {})[-rows:]
+            return confirmed_table(members, title="Trained so far") if members else Text("")
+        return front_table(records, rows=rows, title="The front so far")
+
+    def _running_lines(self, running: Sequence[TrialRecord]) -> RenderableType:
+        if not running:
+            return Text("choosing the next architecture …", style="dim")
+        lines = Table.grid(padding=(0, 2))
+        for record in running:
+            line = Text("first epoch …", style="dim")
+            if record.curve:
+                length = record.length or self.epochs
+                line = Text(f"epoch {len(record.curve)} of {length}  {percent_text(record.curve[-1])}  ")
+                line.append(sparkline(record.curve[-30:]), style="cyan")
+            lines.add_row(
+                Text(f"trial {record.trial}", style="bold"), record.name, f"{count_text(record.flops)} FLOPs", line
+            )
+        return lines

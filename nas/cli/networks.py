@@ -1,0 +1,119 @@
+"""The commands of `nas` on one network: train, profile."""
+
+from typing import Any
+
+import click
+
+from nas.cli.console import (
+    device_option,
+    json_option,
+    make_console,
+    note,
+    print_json,
+    runs_option,
+    storage_option,
+    watched,
+    workers_options,
+)
+from nas.errors import InvalidValue, NasError
+from nas.validation import shown
+
+__all__ = ["profile", "train"]
+
+
+@click.command(short_help="Measure what a network's groups save here.")
+@click.argument("target", metavar="ARCHITECTURE|STUDY[:TRIAL]")
+@click.option(
+    "--sizes", metavar="S,S,...", help="Pixels along a side; by default 32,64,128,224 and the network's own size."
+)
+@json_option
+@device_option
+@runs_option
+@storage_option
+def profile(target: str, *, sizes: str | None, as_json: bool, device: str, runs: str, storage: str | None) -> None:
+    """Measure a network on this machine, beside the same one without groups and a narrower one of equal FLOPs.
+
+    The network is an architecture in a YAML file, a trial of a study, or the most accurate one of a study.
+    """
+    from nas.architectures.profiler import profile as run_profile
+    from nas.architectures.profiler import usual_sizes
+    from nas.cli.arguments import read_target
+    from nas.cli.profile_tables import show_profile
+
+    architecture = read_target(target, runs=runs, storage=storage).architecture
+    pixels = usual_sizes(architecture) if sizes is None else _sizes(sizes)
+    report = None if as_json else lambda size: note(f"measuring at {size}×{size} pixels")
+    found = run_profile(architecture, sizes=pixels, device=device, report=report)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        show_profile(make_console(), found)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Reads `32,64`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+        raise InvalidValue(f"sizes={shown(text)}: must be whole numbers of pixels with commas between, such as 32,64")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+@click.command(short_help="Train one architecture at full length, on one or several seeds.")
+@click.argument("target", metavar="ARCHITECTURE|STUDY[:TRIAL]")
+@click.option("--data", metavar="SRC", help="The images; by default the study's own.")
+@click.option("--study", metavar="NAME", help="The folder of a file's trainings; by default the file's name.")
+@runs_option
+@click.option("--recipe", metavar="SPACE", help="Train a file's architecture as that space says; by default plainly.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option("--seeds", default=1, show_default=True, metavar="N", help="How many trainings.")
+@click.option("--seed", type=int, metavar="S", help="Of the splits of a file's images; by default 0.")
+@click.option(
+    "--logger",
+    default="none",
+    show_default=True,
+    metavar="tensorboard|csv|none",
+    help="Also write the curves to the study's folder, as they grow.",
+)
+@device_option
+@workers_options
+@storage_option
+def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, **options: Any) -> None:
+    """Train one architecture from scratch: of a YAML file, a trial of a study, or the most accurate one of a study.
+
+    The same command again goes on where it stopped, after the last epoch.
+    """
+    from nas.analysis.confirmation import confirmed
+    from nas.cli.arguments import read_target
+    from nas.cli.confirmation_tables import show_trained
+    from nas.spaces.search_space import load_space
+    from nas.workers.curve_loggers import logged
+    from nas.workflows.retrain import retrain, retrain_trial
+
+    chosen = read_target(target, runs=runs, storage=storage)
+    console = make_console()
+    name, recipe, seed = (options.pop(key) for key in ("study", "recipe", "seed"))
+    with watched(console) as view, logged(view, logger) as listener:
+        if chosen.study is not None:
+            given = {"--study": name, "--recipe": recipe, "--seed": seed}
+            if option := next((option for option, value in given.items() if value is not None), None):
+                raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")
+            assert chosen.trial is not None  # it comes with a study
+            found = retrain_trial(chosen.study, chosen.trial, seeds=seeds, listener=listener, **options)
+        else:
+            found = retrain(
+                target,
+                options.pop("data"),
+                name=name,
+                runs=runs,
+                recipe=load_space(recipe).recipe if recipe is not None else None,
+                seeds=seeds,
+                seed=seed or 0,
+                storage=storage,
+                listener=listener,
+                **options,
+            )
+    trained = confirmed(found)
+    member = trained.of(chosen.architecture) if trained is not None else None
+    if trained is None or member is None:
+        raise NasError(f"no training was completed; `nas trials {found.name} --runs {found.folder.parent}` says why")
+    show_trained(console, trained, member)

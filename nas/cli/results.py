@@ -1,0 +1,131 @@
+"""The commands of `nas` after a search: confirm, pick, export."""
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.architectures.cost import cost
+from nas.cli.console import (
+    device_option,
+    json_option,
+    make_console,
+    print_json,
+    reads_study,
+    watched,
+    workers_options,
+)
+from nas.exporters.formats import FILES, FORMATS
+from nas.units import count_text, percent_text
+
+if TYPE_CHECKING:
+    from nas.analysis.winners import Wanted
+    from nas.study.study import Study
+
+__all__ = ["confirm", "export", "pick"]
+
+
+def wishes(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say which network is wanted, and a `Wanted` in their place."""
+
+    @click.option("--max-flops", metavar="N", help="At most so many multiply–adds per image, such as 50M.")
+    @click.option("--max-params", metavar="N", help="At most so many parameters, such as 1M.")
+    @click.option("--max-latency", type=float, metavar="MS", help="At most so long for one image, on this machine.")
+    @click.option("--min-accuracy", type=float, metavar="A", help="The cheapest with at least that, such as 0.95.")
+    @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")
+    @functools.wraps(command)
+    def with_wishes(*arguments: Any, **options: Any) -> None:
+        from nas.analysis.winners import Wanted
+
+        command(*arguments, wanted=Wanted(**{name: options.pop(name) for name in Wanted._fields}), **options)
+
+    return with_wishes
+
+
+@click.command(short_help="Train the front again on several seeds: what is it worth?")
+@reads_study
+@click.option("--top", type=int, metavar="K", help="At most K; by default the front and all that may well be on it.")
+@click.option("--seeds", default=3, show_default=True, metavar="N", help="Trainings of each, from scratch.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option("--test", is_flag=True, help="Then measure the winners on the test images, once.")
+@click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
+@device_option
+@workers_options
+@json_option
+def confirm(study: "Study", as_json: bool, **options: Any) -> None:
+    """Train the front of STUDY again from scratch on several seeds, with what noise may have hidden behind it.
+
+    The same command again goes on where it stopped; with more --seeds it adds what is missing.
+    """
+    from rich.console import Console
+
+    from nas.analysis.confirmation import front_rows
+    from nas.cli.confirmation_tables import show_confirmed
+    from nas.workflows.confirm import confirm as run_confirm
+
+    console = Console(file=sys.stderr, highlight=False, markup=False) if as_json else make_console()
+    with watched(console) as view:
+        found = run_confirm(study, listener=view, **options)
+    if as_json:
+        print_json(front_rows(study, found))
+    else:
+        show_confirmed(console, found, study=study)
+
+
+@click.command(short_help="Say which trial to take, and why.")
+@reads_study
+@wishes
+@device_option
+@json_option
+def pick(study: "Study", wanted: "Wanted", device: str, as_json: bool) -> None:
+    """Say which trial of STUDY to take, by confirmed means if there are any: the most accurate within the limits.
+
+    With --min-accuracy it is the cheapest that is accurate enough, with --knee the one where more FLOPs begin to buy
+    little.
+    """
+    from nas.analysis.winners import choose
+
+    choice = choose(study, wanted, device=device)
+    record = choice.pick.record
+    if as_json:
+        print_json({**record.to_dict(), "reasons": choice.sentences})
+        return
+    console = make_console()
+    console.print(record.name, style="bold")
+    for sentence in choice.sentences:
+        console.print(sentence, soft_wrap=True)
+    console.print(f"\nNext: {export_command(study, record.trial)}", soft_wrap=True)
+
+
+@click.command(short_help="Write a trained network as files that need no nas, verified.")
+@reads_study
+@click.option("--trial", type=int, metavar="N", help="That one; by default what nas pick says.")
+@wishes
+@click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
+@click.option("--formats", default=",".join(FORMATS), show_default=True, metavar="F,F,...", help="What to write.")
+@click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
+def export(study: "Study", wanted: "Wanted", out: str, formats: str, **options: Any) -> None:
+    """Write a trained network of STUDY, or of the trainings of an ARCHITECTURE's file, and verify what was written.
+
+    The files need no nas. Each format is loaded back in a fresh process and compared on the validation images.
+    """
+    from nas.exporters.bundle import export as run_export
+
+    command = shlex.join(["nas", *sys.argv[1:]])
+    written = run_export(study, out, formats=formats.split(","), command=command, **options, **wanted._asdict())
+    trained = written.trained
+    flops = count_text(cost(trained.architecture).flops)
+    click.echo(f"{written.folder}: {trained.origin}")
+    click.echo(f"{trained.architecture.name}, {flops} FLOPs, {percent_text(written.accuracy)} on the validation images")
+    for name, difference in written.differences.items():
+        click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {difference:.1g}")
+
+
+def export_command(study: "Study", trial: int) -> str:
+    """What a person types to export a trial."""
+    where = [] if str(study.folder.parent) == "runs" else ["--runs", str(study.folder.parent)]
+    where += ["--storage", study.storage] if study.storage else []
+    return shlex.join(["nas", "export", study.name, "--trial", str(trial), *where, "--out", "best"])

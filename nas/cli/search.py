@@ -1,0 +1,206 @@
+"""The commands of `nas` that train: search, worker; and those that say beforehand what that means: space, doctor."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli.console import (
+    device_option,
+    json_option,
+    make_console,
+    print_json,
+    runs_option,
+    storage_option,
+    watched,
+    workers_options,
+)
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.study.study import Study
+
+__all__ = ["doctor", "search", "space", "worker"]
+
+
+@click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
+@click.argument("space", required=False)
+@click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
+@click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
+@runs_option
+@click.option(
+    "--trials", default=50, show_default=True, metavar="N", help="Spend the epochs of so many full trainings in all."
+)
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option(
+    "--sampler",
+    default="front",
+    show_default=True,
+    metavar="NAME",
+    help="front, or Optuna's tpe, tpe-multivariate, nsga2, random, gp.",
+)
+@click.option("--fidelities", type=int, metavar="K", help="Schedule lengths; 1: full only. By default 3 if E allows.")
+@click.option("--eta", default=3, show_default=True, metavar="N", help="The factor between schedule lengths.")
+@click.option(
+    "--stopping",
+    default="front",
+    show_default=True,
+    metavar="front|none",
+    help="Give up trainings beyond hope, or not.",
+)
+@click.option(
+    "--patience", type=int, metavar="K", help="End when K trainings' worth of epochs raise the front by < 1 %."
+)
+@click.option("--warm-start", metavar="STUDY", help="An earlier study whose trials the sampler learns from.")
+@click.option("--seed", type=int, metavar="S", help="Of splits, sampler and trainings; by default 0.")
+@click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
+@click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
+@click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
+@click.option("--trial-timeout", metavar="T", help="End a training as failed after that long: 30m.")
+@click.option(
+    "--keep",
+    metavar="front|all|none",
+    help="Whose weights stay on the disk; by default those that nothing beats.",
+)
+@click.option(
+    "--objectives",
+    metavar="A,B",
+    help="accuracy,flops, as by default, or accuracy,latency, which is measured before each training: one worker.",
+)
+@click.option("--measure-latency", is_flag=True, help="At the end, measure the latency of what is on the front.")
+@device_option
+@workers_options
+@storage_option
+def search(space: str | None, study: str | None, **options: Any) -> None:
+    """Search SPACE, a YAML file or a ready space's name (default: digits), for its front of accuracy and FLOPs.
+
+    The same command again goes on where it stopped; with more --trials it adds what is missing.
+    """
+    from nas.workflows.search import search as run_search
+
+    console = make_console()
+    with watched(console) as view:
+        found = run_search(space, name=study, listener=view, **options)
+    _finish(console, found)
+
+
+@click.command(short_help="Lend a search another hand, from this machine or another.")
+@click.argument("study")
+@runs_option
+@storage_option
+@click.option("--data", metavar="SRC", help="Where the study's images are on this machine, if elsewhere.")
+@click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
+@device_option
+def worker(study: str, timeout: str | None, **options: Any) -> None:
+    """Train for STUDY, beside the other workers of its search, until it has spent what it is to spend.
+
+    `nas search` begins a study. A worker reaches it in the same runs folder, or in a database.
+    """
+    import time
+
+    from nas.cli.live_view import PlainView
+    from nas.system.signals import interruptible
+    from nas.units import parse_duration
+    from nas.workers.join import join
+
+    deadline = time.time() + parse_duration(timeout, "timeout") if timeout is not None else float("inf")
+    with interruptible(), PlainView(make_console()) as view:
+        join(study, deadline=deadline, listener=view, **options)
+
+
+@click.command(short_help="Say what this machine has, what auto means here, and how fast it trains.")
+@click.argument("space", default="groupconv32", metavar="[SPACE]")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="S",
+    help="To measure for; 0: not at all.",
+)
+@json_option
+def doctor(space: str, seconds: float, as_json: bool) -> None:
+    """Say what this machine has and what `auto` would choose; measure how many images of SPACE a second it trains."""
+    from nas.cli.tables import show_machine, show_throughput
+    from nas.spaces.search_space import load_space
+    from nas.workers.environment import examine, measure
+
+    chosen = load_space(space)
+    found = examine()
+    if as_json:
+        measured = measure(chosen, seconds=seconds) if seconds else []
+        print_json({**found.to_dict(), "space": chosen.name, "throughput": [each._asdict() for each in measured]})
+        return
+    screen = make_console()
+    show_machine(screen, found)
+    if seconds:
+        show_throughput(screen, chosen, measure(chosen, seconds=seconds))
+
+
+def _finish(console: "Console", study: "Study") -> None:
+    """The front and what to type next; an error where nothing was completed."""
+    from nas.cli.tables import show_front, show_summary
+    from nas.study.records import FAILED
+
+    records = study.records()
+    failed = [record for record in records if record.state == FAILED and record.finished]
+    if not study.front():
+        if not failed:
+            raise NasError("no trial was completed in the time that was given")
+        detail = (failed[-1].detail or "").strip().splitlines() or [""]
+        raise NasError(f"no trial was completed: {len(failed)} failed, the last as {failed[-1].reason}: {detail[-1]}")
+    show_front(console, study)
+    show_summary(console, study)
+    if failed:
+        console.print(f"{len(failed)} trials failed; `nas trials {study.name}` says why.", style="red")
+    where = "" if study.folder.parent == Path("runs") else f" --runs {shlex.quote(str(study.folder.parent))}"
+    best = study.front()[-1]
+    console.print("\nNext:")
+    hints = {
+        f"nas show {best.trial} {study.name}{where}": "one trial, stage by stage",
+        f"nas confirm {study.name}{where}": "was it luck? the front on other seeds",
+        f"nas export {study.name}{where} --out best": "the most accurate, as files that need no nas",
+        f"nas dashboard{where}": "the front in the browser",
+    }
+    width = max(map(len, hints))
+    for command, purpose in hints.items():
+        console.print(f"  {command:<{width}}   {purpose}", soft_wrap=True)
+
+
+@click.command(short_help="Say what a space holds and what a search of it costs here.")
+@click.argument("file", required=False, metavar="[SPACE]")
+@click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
+@click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
+@device_option
+@json_option
+def space(file: str | None, trials: int, images: int | None, device: str, as_json: bool) -> None:
+    """Say what SPACE holds and what a search of it will cost here; without SPACE, list the ready ones."""
+    from nas.data.loading import DIGITS, load_data
+    from nas.spaces.preflight import estimate, preflight
+    from nas.spaces.search_space import load_space
+    from nas.system.resources import ready_spaces
+
+    if file is None:
+        spaces = [load_space(name) for name in ready_spaces()]
+        if as_json:
+            print_json([{"name": ready.name, "purpose": ready.purpose, "valid": ready.valid} for ready in spaces])
+            return
+        for ready in spaces:
+            click.echo(f"{ready.name:<12} {ready.purpose}")
+        return
+    report = preflight(load_space(file))
+    if images is None:
+        takes_digits = report.space.input == DIGITS
+        images = len(load_data("digits", DIGITS).train.labels) if takes_digits else 10_000
+    took = estimate(report, trials=trials, images=images, device=device)
+    if as_json:
+        print_json({**report.to_dict(), "estimate": took._asdict()})
+        return
+    from nas.cli.tables import show_preflight
+
+    show_preflight(make_console(), report, took)

@@ -1,0 +1,331 @@
+"""Tables and lines for the terminal: a front, trials, one trial, a space before its search."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nas.analysis.confirmation import holds_repetitions
+from nas.analysis.convergence import outlook
+from nas.analysis.cost_metrics import LATENCY, usual_axis
+from nas.analysis.figures.front import front_numbers
+from nas.analysis.rank_correlation import proxies
+from nas.analysis.significance import chance_difference
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.spaces.preflight import Estimate, Preflight
+from nas.spaces.search_space import SearchSpace
+from nas.strategy.latency_objective import known_model
+from nas.study.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
+from nas.study.study import Study
+from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
+
+if TYPE_CHECKING:
+    from nas.workers.environment import Machine
+    from nas.workers.throughput import Throughput
+
+__all__ = [
+    "FLOPS_NOTE",
+    "add_columns",
+    "front_table",
+    "headline",
+    "latency_cells",
+    "show_front",
+    "show_machine",
+    "show_preflight",
+    "show_proxies",
+    "show_summary",
+    "show_throughput",
+    "show_trial",
+    "sparkline",
+    "trials_table",
+]
+
+AVOIDED = {
+    "duplicates": "duplicates",
+    "over_budget": "over the budgets",
+    "fallbacks": "drawn at random, as the model could not be fitted",
+}
+BARS = "▁▂▃▄▅▆▇█"
+DISTURBED = 0.25
+"""On an idle device the error of a `LatencyModel` is a fraction of this."""
+FLOPS_NOTE = "FLOPs are multiply–adds per image."
+KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of {}."
+
+
+def headline(study: Study) -> str:
+    """What is searched, on what."""
+    space, data = study.config.space, study.config.data
+    what = f"space {space.name}, {space.valid:,} architectures"
+    if holds_repetitions(study):
+        what = "settled architectures, each on several seeds" if space.valid > 1 else space.name
+    images = f"{data['train_images']:,} training images" if "train_images" in data else "one's own training"
+    if data.get("skipped_images"):
+        images += f" ({data['skipped_images']} that cannot be read left out)"
+    return f"{study.name}: {what}; {images}, {space.recipe.epochs} epochs"
+
+
+def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
+    """The front from the least to the most costly; with `rows`, its most accurate end only.
+
+    A column has the latency where any member has one.
+    """
+    numbers = front_numbers(records)
+    cells = latency_cells(numbers.front)
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    latency = [LATENCY.key] if cells else []
+    add_columns(table, "trial", "architecture", "accuracy", *latency, "FLOPs", "parameters", "seconds")
+    shown = numbers.front[-rows:] if rows else numbers.front
+    for record in shown:
+        is_knee = numbers.knee is not None and record.trial == numbers.knee.trial
+        table.add_row(
+            str(record.trial),
+            Text(record.name + (" ◆" if is_knee else "")),
+            percent_text(record.accuracy or 0.0),
+            *([cells[record.trial]] if cells else []),
+            count_text(record.flops),
+            count_text(record.params),
+            f"{record.seconds or 0:.1f}",
+            style="bold" if is_knee else None,
+        )
+    return table
+
+
+def latency_cells(records: Sequence[TrialRecord]) -> dict[int, str]:
+    """By trial what a table says of its latency; nothing where none of them has one."""
+    found = {record.trial: LATENCY.value(record) for record in records}
+    if not any(found.values()):
+        return {}
+    return {trial: LATENCY.write(value) if value is not None else "–" for trial, value in found.items()}
+
+
+def trials_table(records: Sequence[TrialRecord]) -> Table:
+    """All trials by number, the front marked."""
+    on_front = {record.trial for record in front_numbers(records).front}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
+    table.add_column("state")
+    for record in records:
+        state = "front" if record.trial in on_front else record.state
+        if record.state == SHORT:
+            state = f"short: {record.length} epochs"
+        table.add_row(
+            str(record.trial),
+            Text(record.name),
+            percent_text(record.accuracy) if record.accuracy is not None else "–",
+            count_text(record.flops),
+            count_text(record.params),
+            f"{record.seconds:.1f}" if record.seconds is not None else "–",
+            Text(f"{state}: {record.reason}" if record.reason else state),
+            style="bold" if state == "front" else "red" if record.finished and record.accuracy is None else None,
+        )
+    return table
+
+
+def architecture_table(architecture: Architecture) -> Table:
+    """Stages with their shape and their cost."""
+    amounts = cost(architecture)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "part", "depth", "mid", "groups", "per group", "out", "size", "FLOPs", "parameters")
+    size = architecture.input.size
+    for conv in architecture.stem:
+        size = -(-size // conv.stride)
+    shapes: list[tuple[str, ...]] = [("stem", "", "", "", "", str(architecture.stem[-1].width), f"{size}×{size}")]
+    for number, stage in enumerate(architecture.stages, start=1):
+        size = -(-size // stage.stride)
+        values = (stage.depth, stage.mid, stage.groups, stage.mid // stage.groups, stage.out)
+        shapes.append((f"stage {number}", *map(str, values), f"{size}×{size}"))
+    shapes.append(("classifier", "", "", "", "", str(architecture.classes), ""))
+    parts = ["stem", *range(1, len(architecture.stages) + 1), "classifier"]
+    for part, shape in zip(parts, shapes, strict=True):
+        layers = [layer for layer in amounts.layers if part in (layer.kind, layer.stage)]
+        table.add_row(
+            *shape, count_text(sum(layer.flops for layer in layers)), count_text(sum(layer.params for layer in layers))
+        )
+    return table
+
+
+def show_front(console: Console, study: Study) -> None:
+    """The front, its knee, and what the numbers mean."""
+    records = study.records()
+    numbers = front_numbers(records)
+    axis = usual_axis(records)
+    console.print(front_table(records, title=f"The accuracy–{axis.name} front of {study.name}"))
+    notes = [
+        "Accuracy is on the validation images.",
+        FLOPS_NOTE,
+        *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
+    ]
+    console.print(" ".join(notes), style="dim")
+    model = known_model(study)
+    if device := model.device if model else study.attribute("latency_device"):
+        console.print(f"Latency is that of one image on {device}.", style="dim")
+    images = study.config.validation_images
+    if images and numbers.front:
+        points = 100 * chance_difference(numbers.front[-1].accuracy or 0.0, images)
+        console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
+
+
+def show_summary(console: Console, study: Study) -> None:
+    """What a search did for its front: trainings by kind, proposals that could not be had, what more would bring."""
+    records, full = study.records(), study.config.space.recipe.epochs
+    finished = [record for record in records if record.finished]
+    short = [record for record in finished if record.state == SHORT]
+    if short or any(record.state == STOPPED for record in finished):
+        lengths = " and ".join(str(length) for length in sorted({record.length or 0 for record in short}))
+        kinds = [
+            f"{sum(record.state == COMPLETE for record in finished)} full",
+            *([f"{len(short)} short ({lengths} of {full} epochs)"] if short else []),
+            *([f"{stopped} stopped" for stopped in [sum(r.state == STOPPED for r in finished)] if stopped]),
+        ]
+        worth = amount_text(trainings_spent(finished, full))
+        console.print(f"{len(finished)} trainings, the epochs of {worth} full ones: {', '.join(kinds)}.", style="dim")
+    avoided = {
+        name: count for key, name in AVOIDED.items() if (count := sum(record.avoided.get(key, 0) for record in records))
+    }
+    if avoided:
+        counted = ", ".join(f"{count} {name}" for name, count in avoided.items())
+        console.print(f"Proposals that were replaced before training: {counted}.", style="dim")
+    model = known_model(study)
+    if model is not None and model.error is not None:
+        disturbed = "; other programs may have disturbed the measurements" if model.error > DISTURBED else ""
+        console.print(
+            f"The search's model of the latency was within {100 * model.error:.0f} %, in the median, of what was held "
+            f"out from it{disturbed}.",
+            style="red" if disturbed else "dim",
+        )
+    if ahead := outlook(finished, study.config.space, bounds=model.bounds if model else None):
+        console.print(
+            f"Hypervolume {100 * ahead.hypervolume:.1f} %; another hour of training would bring about "
+            f"{100 * ahead.growth:.1f} points more, if each doubling of the time goes on to bring the same.",
+            style="dim",
+        )
+
+
+def show_proxies(console: Console, study: Study) -> None:
+    """How well short trainings foretold full ones."""
+    found = proxies(study.records())
+    if not found:
+        console.print("The study has no short trainings; --fidelities 3 makes some.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "epochs", "trainings", "also in full", "Kendall's τ")
+    for proxy in found:
+        tau = f"{proxy.tau:.2f}" if proxy.tau is not None else "–"
+        table.add_row(str(proxy.length), str(proxy.trainings), str(proxy.pairs), tau)
+    console.print(table)
+    console.print(
+        "τ is the rank correlation with the full result: 1 the same order, 0 none. It is over the promoted "
+        "architectures alone; over all of them it is usually greater.",
+        style="dim",
+    )
+    for proxy in found:
+        if proxy.misleads:
+            console.print(
+                f"Trainings of {proxy.length} epochs mislead here (τ {proxy.tau:.2f} over {proxy.pairs} pairs): "
+                "search with --fidelities 1, or with more --epochs.",
+                style="red",
+            )
+
+
+def show_trial(console: Console, record: TrialRecord) -> None:
+    """One trial: what it gave, what it costs, how it learned."""
+    console.print(Text(f"trial {record.trial}: {record.name}", style="bold"))
+    facts = [
+        record.state + (f", {record.reason}" if record.reason else ""),
+        *([f"a schedule of {record.length} epochs"] if record.length is not None else []),
+        *([f"{percent_text(record.accuracy)} validation accuracy"] if record.accuracy is not None else []),
+        f"{count_text(record.flops)} FLOPs",
+        f"{count_text(record.params)} parameters",
+        f"{count_text(record.cost.activations)} activations",
+        *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
+        *([duration_text(record.seconds)] if record.seconds is not None else []),
+    ]
+    console.print(Text(" · ".join(facts)), soft_wrap=True)
+    console.print(architecture_table(record.architecture))
+    if record.curve:
+        ends = f"{percent_text(record.curve[0])} to {percent_text(record.curve[-1])}"
+        console.print(Text(f"learning curve, {len(record.curve)} epochs, {ends}: {sparkline(record.curve)}"))
+    if record.detail:
+        console.print(Text(record.detail))
+    console.print(FLOPS_NOTE, style="dim")
+
+
+def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
+    """What a space holds, and what a search of it costs."""
+    space = report.space
+    about = "" if report.exact else "about "
+    console.print(Text.assemble((space.name, "bold"), f"  {space.purpose}"), soft_wrap=True)
+    console.print(
+        f"{space.combinations:,} combinations, {space.valid:,} valid architectures, "
+        f"{about}{report.within_budgets:,} within the budgets"
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "part", "smallest", "median", "largest", "budget")
+    for name, spread, budget in (
+        ("FLOPs", report.flops, space.max_flops),
+        ("parameters", report.params, space.max_params),
+    ):
+        table.add_row(name, *map(count_text, spread), count_text(budget) if budget else "none")
+    table.columns[0].header = ""
+    console.print(table)
+    for example in report.examples:
+        amounts = cost(example)
+        size = f"{count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters"
+        console.print(Text(f"for example {example.name}: {size}"))
+    console.print(
+        f"{took.trials} trials of {took.epochs} epochs on {took.images:,} training images: "
+        f"about {duration_text(took.seconds)} by one worker on this machine ({took.device})"
+    )
+    console.print(FLOPS_NOTE, style="dim")
+
+
+def show_machine(console: Console, machine: "Machine") -> None:
+    """What there is to train with, and what `--workers auto` makes of it."""
+    grid = Table.grid(padding=(0, 2))
+
+    def line(name: str, text: str) -> None:
+        grid.add_row(Text(name, style="bold"), Text(text))
+
+    line("system", f"{machine.system}, Python {machine.python}")
+    line("packages", ", ".join(f"{name} {found or 'missing'}" for name, found in machine.versions.items()))
+    for name, found in machine.extras.items():
+        line(f"extra {name}", found or f"not installed: pip install 'nas[{name}]'")
+    memory = f"{memory_text(machine.free_memory)} of {memory_text(machine.total_memory)} free"
+    line("CPU", f"{machine.cores} core{'s' * (machine.cores > 1)}, {memory}")
+    for number, gpu in enumerate(machine.gpus):
+        precision = "bfloat16" if gpu.bfloat16 else "float32"
+        memory = f"{memory_text(gpu.free)} of {memory_text(gpu.total)} free"
+        line(f"GPU {number}", f"{gpu.name}, {memory}, trains in {precision}")
+    if machine.gpus:
+        line("auto", "workers in turn over the GPUs, as many on each as is measured to be best")
+    else:
+        line("auto", f"no GPU that torch can use: {machine.usual_workers} workers on the CPU")
+    console.print(grid)
+
+
+def show_throughput(console: Console, space: SearchSpace, measured: "Sequence[Throughput]") -> None:
+    """How many images a second so many workers train."""
+    console.print(f"\nTraining examples of {space.name}, {space.input.size}×{space.input.size} pixels:")
+    for each in measured:
+        rate = f"{count_text(each.images_per_second)} images a second"
+        console.print(f"  {each.workers} worker{'s' * (each.workers > 1)}: {rate}")
+
+
+def sparkline(curve: Sequence[float]) -> str:
+    """Accuracies in [0, 1] as bars, from the curve's lowest to its highest."""
+    low, high = min(curve), max(curve)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in curve)
+
+
+def add_columns(table: Table, *names: str) -> None:
+    """Words to the left, numbers to the right; words yield in a narrow window."""
+    for name in names:
+        words = name in ("architecture", "part")
+        table.add_column(
+            name, justify="left" if words else "right", no_wrap=not words
+        )  # words yield in a narrow window

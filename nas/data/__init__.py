@@ -1,0 +1,1 @@
+"""Any source of images as arrays, split once."""

@@ -1,0 +1,278 @@
+"""ImageData: images and labels as arrays, split once into training, validation and test. NumPy alone."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.architectures.architecture import Input
+from nas.errors import DataError
+from nas.validation import LARGEST, integer
+
+__all__ = [
+    "HELD_OUT",
+    "ImageData",
+    "Images",
+    "Labels",
+    "MappedImages",
+    "Normalization",
+    "RawImages",
+    "Split",
+    "arrays_as_images",
+    "check_input",
+    "chunks",
+    "digest",
+    "split_images",
+]
+
+HELD_OUT = 0.2
+"""The share of each class held out for the test set where the source has none, then again for validation."""
+
+CHUNK_BYTES = 2**22
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class MappedImages:
+    """Some rows of a memory map, in their own order: (N, size, size, channels) uint8, read where they are used.
+
+    What an index of rows gives (a slice, indices or a mask) is an array in memory.
+    """
+
+    array: Images
+    rows: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size, channels)."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Images:
+        return self.array[self.rows[rows]]
+
+
+class Split(NamedTuple):
+    """Images (N, size, size, channels) uint8 and labels (N,) int64 in [0, classes)."""
+
+    images: Images | MappedImages
+    labels: Labels
+
+
+class Normalization(NamedTuple):
+    """Per-channel mean and standard deviation of images whose values are scaled to [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class RawImages(NamedTuple):
+    """What a source holds, before it is split: `test` and `validation` only where the source has them.
+
+    `skipped` names the images that could not be read.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split | None = None
+    test: Split | None = None
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """Three splits of one data set. A search reads `train` and `validation`; `test` is for the winners, once."""
+
+    source: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def input(self) -> Input:
+        """The channels and the size of every image."""
+        _, size, _, channels = self.train.images.shape
+        return Input(channels, size)
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """Measured on the training images alone, exactly, from how often each of the 256 values occurs.
+
+        In whole numbers up to the last division: sums of floats end in other digits on other processors.
+        """
+        channels = self.train.images.shape[-1]
+        counts = np.zeros((channels, 256), dtype=np.int64)
+        for part in chunks(self.train.images):
+            counts += [np.bincount(part[..., channel].ravel(), minlength=256) for channel in range(channels)]
+        means, stds = [], []
+        for occurrences in counts.tolist():
+            pixels = sum(occurrences)
+            total = sum(value * often for value, often in enumerate(occurrences))
+            squares = sum(value**2 * often for value, often in enumerate(occurrences))
+            means.append(total / (255 * pixels))
+            stds.append(math.sqrt(max((pixels * squares - total**2) / (255 * pixels) ** 2, 1e-6)))
+        return Normalization(tuple(means), tuple(stds))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with any pixel or label that a search reads, and with the splits."""
+        return digest((self.train, self.validation))[:16]
+
+    def describe(self) -> dict[str, Any]:
+        """What a study records of its data, and compares when it is resumed."""
+        return {
+            "source": self.source,
+            "classes": list(self.classes),
+            "train_images": len(self.train.labels),
+            "validation_images": len(self.validation.labels),
+            "skipped_images": len(self.skipped),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def chunks(images: Images | MappedImages) -> Iterator[Images]:
+    """The images in order, some MiB at a time: a pass over a memory map takes no more memory than that."""
+    step = max(1, CHUNK_BYTES // math.prod(images.shape[1:]))
+    for start in range(0, len(images), step):
+        yield np.ascontiguousarray(images[start : start + step])
+
+
+def digest(splits: Iterable[Split]) -> str:
+    """SHA-256 of every pixel and label, in order."""
+    sha = hashlib.sha256()
+    for split in splits:
+        for part in chunks(split.images):
+            sha.update(part.data)
+        sha.update(np.ascontiguousarray(split.labels).data)
+    return sha.hexdigest()
+
+
+def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) -> ImageData:
+    """Splits what the source does not bring split: stratified by class, the same for the same seed.
+
+    Splits of a memory map are `MappedImages`: nothing is read into memory for them.
+
+    `max_images` keeps a stratified part of the images that the search reads (training and validation together);
+    the test set stays whole.
+
+    Raises:
+        DataError: fewer than two classes, an empty class, or too few images to split.
+    """
+    _check_classes(raw)
+    if max_images is not None:
+        integer(max_images, "max_images", maximum=10**12)
+    rng = np.random.default_rng(seed)
+    train, test = (raw.train, raw.test) if raw.test else _hold_out(raw.train, raw, rng)
+    validation = raw.validation
+    if max_images is not None:
+        read = len(train.labels) + (len(validation.labels) if validation else 0)
+        share = min(1.0, max_images / read)
+        train = _part(train, share, rng)
+        validation = _part(validation, share, rng) if validation else None
+    if validation is None:
+        train, validation = _hold_out(train, raw, rng)
+    return ImageData(raw.source, raw.classes, train, validation, test, skipped=raw.skipped)
+
+
+def arrays_as_images(images: Any, labels: Any) -> RawImages:
+    """A pair of arrays as a source: images (N, H, W, C) uint8 with H = W, labels (N,) whole numbers from 0.
+
+    Raises:
+        DataError: shapes or types are others.
+    """
+    try:
+        images = images if isinstance(images, np.memmap) else np.asarray(images)  # forgets that it is mapped
+        labels = np.asarray(labels)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"data: must be a pair of arrays: {error}") from None
+    square = images.ndim == 4 and images.shape[1] == images.shape[2]
+    if not square or images.dtype != np.uint8:
+        raise DataError(
+            f"images: must be uint8 of shape (N, size, size, channels); got {images.dtype} of shape {images.shape}"
+        )
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"labels: must be whole numbers of shape ({len(images)},); got {labels.dtype} of shape {labels.shape}"
+        )
+    if len(labels) and labels.min() < 0:
+        raise DataError(f"labels: must count from 0; the smallest is {labels.min()}")
+    if len(labels) and labels.max() >= LARGEST:
+        raise DataError(f"labels: must be below {LARGEST}; the largest is {labels.max()}")
+    classes = tuple(str(label) for label in range(int(labels.max()) + 1 if len(labels) else 0))
+    return RawImages("arrays", classes, Split(images, labels.astype(np.int64)))
+
+
+def check_input(data: ImageData, wanted: Input) -> None:
+    """Refuses data whose images are not what the space's input says.
+
+    Raises:
+        DataError: naming the field that differs.
+    """
+    for name in ("channels", "size"):
+        have, want = getattr(data.input, name), getattr(wanted, name)
+        if have != want:
+            raise DataError(f"{data.source}: its images have {name} {have}, but the space's input.{name} is {want}")
+
+
+def _check_classes(raw: RawImages) -> None:
+    if len(raw.train.labels) == 0:
+        raise DataError(f"{raw.source}: holds no images")
+    if len(raw.classes) < 2:
+        raise DataError(f"{raw.source}: has {len(raw.classes)} class; a classifier needs at least 2")
+    if len(raw.train.labels) < len(raw.classes):
+        raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
+    for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
+        counts = np.bincount(split.labels, minlength=len(raw.classes)) if split else np.ones(1)
+        if split and len(counts) > len(raw.classes):
+            raise DataError(
+                f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes"
+            )
+        if (counts == 0).any():
+            empty = raw.classes[int(np.argmin(counts))]
+            raise DataError(f"{raw.source}: class '{empty}' has no {part} images")
+
+
+def _hold_out(split: Split, raw: RawImages, rng: np.random.Generator) -> tuple[Split, Split]:
+    """Parts HELD_OUT of every class, at least one image each, from the rest: (rest, held out)."""
+    rest, held = [], []
+    for label, members in enumerate(_members(split, rng)):
+        count = max(1, round(HELD_OUT * len(members)))
+        if count >= len(members):
+            needed = 3 - (raw.test is not None) - (raw.validation is not None)
+            raise DataError(
+                f"{raw.source}: class '{raw.classes[label]}' has too few images to split; "
+                f"at least {needed} are needed, one for each of training, validation and test"
+            )
+        held.append(members[:count])
+        rest.append(members[count:])
+    return _take(split, rest), _take(split, held)
+
+
+def _part(split: Split, share: float, rng: np.random.Generator) -> Split:
+    """About this share of every class, at least two images where there are two."""
+    return _take(split, [members[: max(2, round(share * len(members)))] for members in _members(split, rng)])
+
+
+def _members(split: Split, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """The indices of each class in random order."""
+    return [rng.permutation(np.flatnonzero(split.labels == label)) for label in range(int(split.labels.max()) + 1)]
+
+
+def _take(split: Split, parts: Sequence[NDArray[np.intp]]) -> Split:
+    order = np.sort(np.concatenate(parts))
+    images = split.images
+    if isinstance(images, MappedImages):
+        return Split(MappedImages(images.array, images.rows[order]), split.labels[order])
+    return Split(MappedImages(images, order) if isinstance(images, np.memmap) else images[order], split.labels[order])

@@ -1,0 +1,297 @@
+"""Where the encoded images of a source are: an image folder, parquet files or the Hugging Face hub → a Listing."""
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.data.images import Labels
+from nas.errors import DataError, MissingExtra, NasError, visible
+from nas.validation import LARGEST, shown
+
+__all__ = ["Encoded", "Listing", "list_source"]
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
+LONGEST_CLASS = 255
+LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+class Encoded(NamedTuple):
+    """The images of one split, not yet decoded: labels (N,), and N pairs of a name and the bytes or a path.
+
+    What cannot be one has no bytes, and after its name stands why.
+    """
+
+    labels: Labels
+    images: Callable[[], Iterator[tuple[str, bytes | Path]]]
+
+
+class Listing(NamedTuple):
+    """A source's images by split (train, validation, test); `version` changes when the source's content does."""
+
+    classes: tuple[str, ...]
+    splits: dict[str, Encoded]
+    version: str
+
+
+def list_source(source: str) -> Listing:
+    """Finds the images of a folder, a parquet file, a folder of parquet files or a hub name.
+
+    Raises:
+        DataError: nothing is there, or not in a form that can be read.
+        MissingExtra: parquet files and hub names need the extra `data`.
+    """
+    try:
+        path = Path(source).expanduser()
+        if path.is_file():
+            if path.suffix != ".parquet":
+                raise DataError(
+                    f"{source}: is a file but not a .parquet one; give a folder of images or a parquet file"
+                )
+            return _list_parquet(source, {"train": [path]})
+        if path.is_dir():
+            files = sorted(path.rglob("*.parquet"))
+            if any(_leads_out(file, path) for file in files):
+                raise DataError(f"{source}: a parquet file is {LEADS_OUT}")
+            return _list_parquet(source, _parquet_splits(source, path, files)) if files else _list_folder(source, path)
+        if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
+            raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
+        return _list_dataset(source, source, from_hub=True)
+    except (OSError, ValueError, RuntimeError) as error:  # no name that a file can have, or a folder not to be read
+        raise DataError(f"{source}: cannot be read: {error}") from None
+
+
+def _list_folder(source: str, root: Path) -> Listing:
+    """`CLASS/**/image`, or `SPLIT/CLASS/**/image` where a folder `train` holds folders.
+
+    The folders are read here and not by `datasets`, which takes a file for a test image when "test" is in its name.
+    """
+    parts = _split_folders(source, root)
+    for folder in [*parts.values(), *(folder for part in parts.values() for folder in _folders(part))]:
+        if _leads_out(folder, root):
+            raise DataError(f"{source}: '{folder.relative_to(root)}' is {LEADS_OUT}")
+    files = {split: {folder.name: _image_files(folder) for folder in _folders(part)} for split, part in parts.items()}
+    classes = tuple(sorted({name for folders in files.values() for name in folders}))
+    if not classes:
+        raise DataError(f"{source}: holds no class folders; expected CLASS/*.jpg or train/CLASS/*.jpg")
+    splits, stamps = {}, []
+    for split, folders in files.items():
+        for name in classes:
+            if not folders.get(name):
+                where = f"in {split}/" if parts != {"train": root} else "of a known kind"
+                raise DataError(f"{source}: class '{name}' has no images {where}")
+        pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
+        splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, [file for file, _ in pairs]))
+        stamps += [_stamp(file) for file, _ in pairs]
+    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be text
+    version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
+    return Listing(_class_names(source, classes), splits, version)
+
+
+def _class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes as they are used from here on: fit to be shown, on one line, no two alike.
+
+    Raises:
+        DataError: there are too many, or one is too long, or two are alike.
+    """
+    if len(names) > LARGEST:
+        raise DataError(f"{source}: has {len(names)} classes; at most {LARGEST} are allowed")
+    fit = [visible(name) for name in names]
+    if long := [name for name in fit if len(name) > LONGEST_CLASS]:
+        raise DataError(f"{source}: class {shown(long[0])} has more than {LONGEST_CLASS} characters")
+    if len(set(fit)) < len(fit):
+        alike = next(name for position, name in enumerate(fit) if name in fit[:position])
+        raise DataError(f"{source}: two classes are called {shown(alike)}")
+    return tuple(fit)
+
+
+def _split_folders(source: str, root: Path) -> dict[str, Path]:
+    """The folder of each split; the root alone where no folder `train` holds folders."""
+    named = [folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES]
+    parts = {SPLIT_NAMES[folder.name.lower()]: folder for folder in named}
+    if "train" not in parts or not _folders(parts["train"]):
+        return {"train": root}
+    if len(parts) < len(named):
+        raise DataError(f"{source}: has two folders for one split among {', '.join(folder.name for folder in named)}")
+    beside = next((folder for folder in _folders(root) if folder not in named and _image_files(folder)), None)
+    if beside:
+        raise DataError(f"{source}: images in '{beside.name}' stand beside the splits; move them into train/ or away")
+    return parts
+
+
+def _paths(root: Path, files: Sequence[Path]) -> Callable[[], Iterator[tuple[str, bytes | Path]]]:
+    def images() -> Iterator[tuple[str, bytes | Path]]:
+        for file in files:
+            name, why = str(file.relative_to(root)), _why_no_image(file, root)
+            yield (f"{name} ({why})", b"") if why else (name, file)
+
+    return images
+
+
+def _why_no_image(file: Path, root: Path) -> str | None:
+    if _leads_out(file, root):
+        return LEADS_OUT
+    if file.is_file():
+        return None
+    return "a link to nothing" if file.is_symlink() else "no file"
+
+
+def _leads_out(path: Path, root: Path) -> bool:
+    """Whether it is a link to something outside: a folder from a stranger is not to show a person's own files.
+
+    The folder that was named may itself be a link.
+    """
+    if not path.is_symlink():
+        return False
+    try:
+        return not path.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # to nothing, or to itself
+        return False
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Everything that is called like an image but folders: what is none is told of, not left out in silence."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+    )
+
+
+def _stamp(file: Path) -> str:
+    status = file.stat() if file.is_file() else file.lstat()
+    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by split, from the first word of their names or of their folders'; training if none tells.
+
+    `test-00000-of-00001.parquet` and `test/0000.parquet` are both of the test split.
+    """
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        names = (file.name, *reversed(file.relative_to(root).parts[:-1]))
+        words = [re.split(r"[-_. ]", name.lower())[0] for name in names]
+        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
+        splits.setdefault(split, []).append(file)
+    if "train" not in splits:
+        raise DataError(f"{source}: has parquet files for {', '.join(splits)} but none for training")
+    return splits
+
+
+def _list_parquet(source: str, splits: dict[str, list[Path]]) -> Listing:
+    files = {split: [str(file) for file in paths] for split, paths in splits.items()}
+    version = "\n".join(_stamp(path) for paths in splits.values() for path in paths)
+    return _list_dataset(source, "parquet", data_files=files, version=version)
+
+
+def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool = False, **options: Any) -> Listing:
+    """Lists what `datasets.load_dataset` reads; its columns are found by type, else by their usual names.
+
+    Images that are not in the data themselves are read `from_hub` alone, from the files that were fetched.
+    """
+    try:
+        import datasets
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtra(f"reading {source}", "data") from None
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports each of its retries
+    fetched = [datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
+    with _readable(source):
+        loaded = datasets.load_dataset(what, **options)
+        parts = {SPLIT_NAMES[name]: part for name, part in loaded.items() if name in SPLIT_NAMES}
+        if "train" not in parts:
+            raise DataError(f"{source}: has no training split; it has {', '.join(loaded)}")
+        features = parts["train"].features
+        image = _column(source, features, datasets.Image, ("image", "img"))
+        label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class"))
+        values = {name: list(part[label]) for name, part in parts.items()}
+        if strange := [value for column in values.values() for value in column if type(value) not in (int, str)]:
+            said = f"the column '{label}' holds {shown(strange[0])}; a label is a whole number or a text"
+            raise DataError(f"{source}: {said}")
+        if not isinstance(features[image], datasets.Image | dict):
+            raise DataError(f"{source}: the column '{image}' holds {features[image]}; it must hold images")
+        names = getattr(features[label], "names", None)
+        known = range(len(names)) if names else sorted({value for column in values.values() for value in column})
+        index = {value: position for position, value in enumerate(known)}
+        splits = {}
+        for name, part in parts.items():
+            unknown = next((value for value in values[name] if value not in index), None)
+            if unknown is not None:
+                raise DataError(f"{source}: a {name} image has the label {shown(unknown)}, which is no class")
+            encoded = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+            rows = _rows(source, name, encoded, image=image, within=map(Path, fetched) if from_hub else ())
+            splits[name] = Encoded(np.array([index[value] for value in values[name]], dtype=np.int64), rows)
+        version = version or " ".join(part._fingerprint for part in parts.values())
+    return Listing(_class_names(source, tuple(names or map(str, known))), splits, version)
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Whatever the readers of data sets or the network raise, it is the source that cannot be read."""
+    try:
+        yield
+    except NasError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DataError(f"{source}: cannot be read as a data set: {reason}") from None
+
+
+def _column(source: str, features: Any, kind: type, usual: Sequence[str]) -> str:
+    typed = [name for name, feature in features.items() if isinstance(feature, kind)]
+    named = [name for name in usual if name in features]
+    if not typed and not named:
+        raise DataError(f"{source}: has no column '{usual[0]}'; its columns are {', '.join(features)}")
+    return str((typed or named)[0])
+
+
+def _rows(
+    source: str, split: str, part: Any, *, image: str, within: Iterable[Path]
+) -> Callable[[], Iterator[tuple[str, bytes | Path]]]:
+    folders = [folder.resolve() for folder in within]
+
+    def rows() -> Iterator[tuple[str, bytes | Path]]:
+        with _readable(source):
+            for number, row in enumerate(part):
+                content = row[image] or {}
+                path = content.get("path")
+                name = path or f"{split} row {number}"
+                if content.get("bytes"):
+                    yield name, content["bytes"]
+                elif path and _lies_within(path, folders):
+                    yield name, Path(path)
+                else:  # a path that a stranger wrote may be that of a person's own file
+                    yield f"{name} (not in the data)", b""
+
+    return rows
+
+
+def _lies_within(path: str, folders: Sequence[Path]) -> bool:
+    try:
+        resolved = Path(path).resolve(strict=True)
+        return resolved.is_file() and any(resolved.is_relative_to(folder) for folder in folders)
+    except (OSError, RuntimeError, ValueError):
+        return False

@@ -1,0 +1,265 @@
+"""write_bundle(): a trained network as a folder that nas is not needed to use, whole and verified or not there at all.
+
+export() makes one of a trial of a study.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from nas.analysis.winners import Wanted, choose, trained_weights
+from nas.architectures.architecture import Architecture
+from nas.architectures.profile import MOST_WAITED
+from nas.data.images import ImageData
+from nas.errors import ExportError, InvalidValue
+from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
+from nas.exporters.model_card import card_text
+from nas.exporters.trained_network import Trained
+from nas.exporters.verification import (
+    ARCHITECTURE_FILE,
+    PREPROCESSING_FILE,
+    TOLERANCE,
+    Agreement,
+    allowed,
+    installed,
+    verify,
+)
+from nas.study.study import Study
+from nas.system.files import publish, why
+from nas.workers.join import images_of
+
+if TYPE_CHECKING:
+    from nas.architectures.network import GroupConvNet
+
+__all__ = ["Exported", "export", "write_bundle"]
+
+LABELS_FILE, CARD_FILE, VERIFICATION_FILE = "labels.json", "MODEL_CARD.md", "verification.json"
+IMAGES_IN_DOUBT = 3
+"""So many images may be classified otherwise on another kind of device, with another precision."""
+BATCH = 256
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written where; the accuracy that the weights gave, measured again; and by how much each format's
+    logits differ from theirs at most.
+    """
+
+    folder: Path
+    trained: Trained
+    accuracy: float
+    differences: Mapping[str, float]
+
+
+def write_bundle(
+    trained: Trained,
+    out: str | Path,
+    *,
+    images: ImageData,
+    formats: Sequence[str] = FORMATS,
+    command: str,
+    latency: str | None = None,
+) -> Exported:
+    """Writes a trained network in these formats, loads each back in a fresh process and compares it on `images`.
+
+    Beside the formats' files there are architecture.yaml, labels.json, preprocessing.json, MODEL_CARD.md and
+    verification.json. `images` are those it was trained with. The card quotes `command`, what this was asked for by,
+    and `latency`, a sentence on how quick it is. The folder appears whole, or not at all.
+
+    Raises:
+        InvalidValue: formats that are unknown or repeated, or none.
+        MissingExtra: a format needs what is not installed.
+        ExportError: `out` is not empty, there are no weights, or the files do not do what was recorded.
+        WeightsError: the weights are damaged, or another network's.
+    """
+    formats = checked_formats(formats)
+    target = Path(out).resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ExportError(f"out={out}: exists and is not an empty folder; name another")
+    network = _network(trained)
+    reference = _logits(network, trained, images)
+    accuracy = float((reference.argmax(axis=1) == images.validation.labels).mean())
+    if abs(accuracy - trained.accuracy) * len(reference) > IMAGES_IN_DOUBT + 0.5:
+        raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, but {trained.accuracy:.4f} was recorded")
+    try:
+        with _appearing(target) as (bundle, handover):
+            _write_descriptions(bundle, trained, images)
+            notes = _notes(trained, images)
+            write_formats(bundle, network, architecture=trained.architecture, formats=formats, notes=notes)
+            agreements = verify(bundle, reference, images=images.validation, formats=formats, handover=handover)
+            _write_json(bundle / VERIFICATION_FILE, _verification(trained, accuracy, reference, agreements))
+            sizes = {name: (bundle / FILES[name]).stat().st_size for name in formats}
+            card = card_text(trained, formats=sizes, command=command, latency=latency)
+            (bundle / CARD_FILE).write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"out={out}: cannot be written: {why(error)}") from None
+    return Exported(
+        Path(out), trained, accuracy, {name: found.largest_difference for name, found in agreements.items()}
+    )
+
+
+def export(
+    study: Study,
+    out: str | Path,
+    *,
+    trial: int | None = None,
+    formats: Sequence[str] = FORMATS,
+    data: Any = None,
+    command: str | None = None,
+    **wishes: Any,
+) -> Exported:
+    """Writes the bundle of a trial, the given one or the one that `choose` picks; measures its latency.
+
+    Its weights are those of the best confirming training, where it was confirmed, else those of the search. `data` is
+    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.winners.Wanted`.
+
+    Raises:
+        NasError: as `write_bundle`; or no trial will do, or the images are not those of the study.
+    """
+    wanted = Wanted(**wishes)
+    if trial is None:
+        trial = choose(study, wanted).pick.record.trial
+    elif wanted != Wanted():
+        raise InvalidValue(f"trial={trial}: is a choice already; leave out {' and '.join(wanted.given())}")
+    found = trained_weights(study, trial)
+    _check_weights(found)  # before the images, which may take minutes to be had
+    return write_bundle(
+        found,
+        out,
+        images=images_of(study.config, data),
+        formats=formats,
+        command=command or f"nas.export({study.name!r}, {Path(out).name!r}, trial={trial})",
+        latency=_latency(found.architecture),
+    )
+
+
+def _latency(architecture: Architecture) -> str:
+    from nas.architectures.latency import measure_latency
+
+    found = measure_latency(architecture)
+    disturbed = ", while other programs were at work" if found.waited > MOST_WAITED else ""
+    return (
+        f"{found.median:.3g} ms for one image ({found.low:.3g} to {found.high:.3g} in half of {found.runs} runs), "
+        f"BatchNorm folded, {found.device}{disturbed}"
+    )
+
+
+def _check_weights(trained: Trained) -> None:
+    file = trained.weights_file
+    if not file.is_file():
+        raise ExportError(
+            f"{trained.origin} has no weights in {file.parent}: deleted as others beat it (nas search --keep), or "
+            "trained by one's own evaluate; nas train STUDY:TRIAL trains it anew"
+        )
+
+
+def _network(trained: Trained) -> "GroupConvNet":
+    """The network with its trained weights, in evaluation mode on the CPU."""
+    from nas.architectures.network import build_network
+    from nas.architectures.weights import load_weights, put_into
+
+    _check_weights(trained)
+    network = build_network(trained.architecture)
+    put_into(network, load_weights(trained.weights_file), of=str(trained.weights_file))
+    return network.eval()
+
+
+def _logits(network: "GroupConvNet", trained: Trained, images: ImageData) -> Logits:
+    """What the network says of the validation images: the reference for all files."""
+    import torch
+
+    from nas.training.batches import DeviceImages
+
+    architecture = trained.architecture
+    if images.input != architecture.input or len(images.classes) != architecture.classes:
+        raise ExportError(
+            f"images: {images.input} in {len(images.classes)} classes; {trained.origin} takes {architecture.input} in "
+            f"{architecture.classes}"
+        )
+    validation = DeviceImages(images.validation, images.normalization, torch.device("cpu"))
+    with torch.inference_mode():
+        logits = torch.cat([network(validation.plain(rows)[0]) for rows in validation.in_order(BATCH)])
+    if not logits.isfinite().all():
+        raise ExportError(f"{trained.origin}: its weights give logits that are not finite")
+    found: Logits = logits.numpy()
+    return found
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder that is `target` at the end, and one for whatever else; if there is an exception, both are gone.
+
+    They lie beside `target`, under a name with this process's number; so what was left by a process that was killed
+    can be told, and is cleared.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for entry in target.parent.iterdir():
+        match = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.partial", entry.name)
+        if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
+            shutil.rmtree(entry, ignore_errors=True)
+    work = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    bundle, handover = work / "bundle", work / "handover"
+    try:
+        for folder in (work, bundle, handover):
+            folder.mkdir()
+        yield bundle, handover
+        if target.exists():
+            target.rmdir()
+        publish(bundle, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_descriptions(bundle: Path, trained: Trained, images: ImageData) -> None:
+    """What the network is, what it tells apart, and how an image is prepared for it."""
+    (bundle / ARCHITECTURE_FILE).write_text(trained.architecture.to_yaml(), encoding="utf-8")
+    _write_json(bundle / LABELS_FILE, list(images.classes))
+    preprocessing = {
+        "size": trained.architecture.input.size,
+        "channels": trained.architecture.input.channels,
+        "mean": list(images.normalization.mean),
+        "std": list(images.normalization.std),
+        "values": "from 0 to 255, divided by 255, then (value - mean) / std for each channel",
+        "resize": "upright as EXIF says, transparent parts on white, cropped to the central square, resized to "
+        "size × size pixels: bilinear, with antialiasing",
+    }
+    _write_json(bundle / PREPROCESSING_FILE, preprocessing)
+
+
+def _notes(trained: Trained, images: ImageData) -> dict[str, str]:
+    """What the weights' header says beside the architecture, for whoever has that one file alone."""
+    return {
+        "classes": json.dumps(images.classes),
+        "mean": json.dumps(images.normalization.mean),
+        "std": json.dumps(images.normalization.std),
+        "validation_accuracy": json.dumps(trained.accuracy),
+    }
+
+
+def _verification(
+    trained: Trained, accuracy: float, reference: Logits, agreements: Mapping[str, Agreement]
+) -> dict[str, Any]:
+    largest = float(np.abs(reference).max())
+    return {
+        "images": len(reference),
+        "accuracy": {"recorded": trained.accuracy, "reference": accuracy},
+        "tolerance": {"relative": TOLERANCE, "largest_logit": largest, "allowed": allowed(reference)},
+        "formats": {name: {"file": FILES[name], **found._asdict()} for name, found in agreements.items()},
+        "versions": installed(),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

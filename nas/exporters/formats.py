@@ -1,0 +1,160 @@
+"""The formats of a bundle: which there are, what each needs, and how a trained network is written in it.
+
+None of them is a pickle, and none names a folder of the machine that wrote it.
+"""
+
+import io
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nas.architectures.architecture import Architecture
+from nas.errors import ExportError, InvalidValue, MissingExtra
+from nas.exporters.standalone import standalone_source
+from nas.validation import one_of, sequence, shown
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from nas.architectures.network import GroupConvNet
+
+__all__ = ["FILES", "FORMATS", "INPUT", "OUTPUT", "checked_formats", "write_formats"]
+
+FORMATS = ("onnx", "pt2", "safetensors", "python")
+FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "python": "model.py"}
+"""The file of each format."""
+INPUT, OUTPUT = "images", "logits"
+"""What the ONNX file calls them."""
+OPSET = 18
+ONNX_NEEDS = ("onnx", "onnxruntime", "onnxscript")
+
+
+class _Model(NamedTuple):
+    """What all formats are written from."""
+
+    network: "GroupConvNet"
+    architecture: Architecture
+    notes: Mapping[str, str]
+
+
+def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """The formats to write, in the order of `FORMATS`: those that were asked for, and what they read.
+
+    Raises:
+        InvalidValue: there are none, or one is unknown or there twice.
+        MissingExtra: one cannot be written, as an extra is not installed.
+    """
+    asked = {one_of(name, "formats", FORMATS) for name in sequence(formats, "formats")}
+    if len(asked) != len(formats):
+        raise InvalidValue(f"formats={shown(list(formats))}: each at most once; allowed: {', '.join(FORMATS)}")
+    if "onnx" in asked and not all(map(find_spec, ONNX_NEEDS)):
+        raise MissingExtra("the ONNX format", "export")
+    if "python" in asked:
+        asked.add("safetensors")  # the program reads its weights there
+    return tuple(name for name in FORMATS if name in asked)
+
+
+def write_formats(
+    folder: Path,
+    network: "GroupConvNet",
+    *,
+    architecture: Architecture,
+    formats: Sequence[str],
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a network in evaluation mode, on the CPU, in each of these formats; `notes` join the safetensors header.
+
+    The files take any number of images (N, channels, size, size), normalised, and give logits (N, classes). The same
+    network gives the same bytes again.
+
+    Raises:
+        ExportError: the installed torch cannot write a format as it should be.
+    """
+    model = _Model(network, architecture, notes or {})
+    for name in formats:
+        _WRITERS[name](model, folder / FILES[name])
+
+
+def _write_safetensors(model: _Model, path: Path) -> None:
+    from nas.architectures.weights import save_weights
+
+    save_weights(path, model.network.state_dict(), model.architecture, notes=model.notes)
+
+
+def _write_python(model: _Model, path: Path) -> None:
+    path.write_text(standalone_source(model.architecture), encoding="utf-8")
+
+
+def _write_pt2(model: _Model, path: Path) -> None:
+    import torch
+
+    content = io.BytesIO()  # torch itself has no good word for a full disk
+    torch.export.save(_program(model.network, model.architecture), content)
+    with zipfile.ZipFile(content) as archive:  # older torches wrote the tensors by torch.save, which pickles
+        if any(member.filename.endswith(".pt") and member.file_size for member in archive.infolist()):
+            raise ExportError(f"pt2: torch {torch.__version__} puts pickles into it; a newer torch does not")
+    path.write_bytes(content.getvalue())
+
+
+def _write_onnx(model: _Model, path: Path) -> None:
+    """With each BatchNorm folded into its convolution, which gives the same numbers with less to compute."""
+    import torch
+
+    program = _program(_folded(model.network), model.architecture)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it misses torchvision, of which nothing is used
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch on its own names
+            onnx = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: "batch"},),
+            )
+    finally:
+        logger.setLevel(level)
+    assert onnx is not None  # it is None for the older exporter alone
+    for node in onnx.model.graph:
+        node.metadata_props.clear()  # where in torch's source and in ours it comes from
+    onnx.save(path, external_data=False)
+
+
+_WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {
+    "onnx": _write_onnx,
+    "pt2": _write_pt2,
+    "safetensors": _write_safetensors,
+    "python": _write_python,
+}
+
+
+def _program(network: "GroupConvNet", architecture: Architecture) -> "ExportedProgram":
+    """The network as torch.export traces it, for any number of images, without the example and our files' paths."""
+    import torch
+
+    size = architecture.input.size
+    example = torch.zeros(2, architecture.input.channels, size, size)
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+    program.example_inputs = None
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _folded(network: "GroupConvNet") -> "GroupConvNet":
+    """A copy whose convolutions do what their BatchNorms did."""
+    import copy
+
+    from nas.architectures.latency import fold
+
+    network = copy.deepcopy(network)
+    fold(network)
+    return network

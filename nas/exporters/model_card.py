@@ -1,0 +1,170 @@
+"""card_text(): what a person wants to know of a trained network before using it, as Markdown on one page."""
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+
+from nas.analysis.significance import wilson_interval
+from nas.architectures.cost import cost
+from nas.errors import visible
+from nas.exporters.formats import FILES
+from nas.exporters.trained_network import Trained
+from nas.training.recipe import Recipe
+from nas.units import count_text, percent_text
+
+__all__ = ["card_text"]
+
+CLASSES_NAMED = 20
+PURPOSES = {
+    "python": "the network as a program that needs torch alone: `python model.py photo.png`",
+    "safetensors": "the weights; `architecture.yaml` says of what",
+    "onnx": "for ONNX Runtime and other runtimes: `images` (N, channels, size, size) → `logits` (N, classes)",
+    "pt2": "for `torch.export.load`, with the same input and output",
+}
+
+
+def card_text(trained: Trained, *, formats: Mapping[str, int], command: str, latency: str | None) -> str:
+    """The model card of a bundle.
+
+    `formats` has the bytes of each format's file, `command` is what made the bundle, and `latency` says how quick the
+    network is, where and how that was measured; None: it was not. No path of this machine is in the text, unless it is
+    in `command`.
+    """
+    parts = [
+        _title(trained),
+        "## Files\n\n" + _files(formats),
+        "## How accurate\n\n" + _accuracies(trained),
+        "## What it costs\n\n" + _costs(trained, latency),
+        "## How it was trained\n\n" + _training(trained),
+        "## Limits\n\n" + _limits(trained),
+        "## Made by\n\n" + _made_by(trained, command),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(trained: Trained) -> str:
+    size, channels = trained.architecture.input.size, trained.architecture.input.channels
+    kind = {1: "grey ", 3: "colour "}.get(channels, "")
+    names = trained.config.classes
+    named = ", ".join(map(_escaped, names[:CLASSES_NAMED]))
+    more = f", and {len(names) - CLASSES_NAMED} more (`labels.json`)" if len(names) > CLASSES_NAMED else ""
+    return (
+        f"# {_escaped(trained.architecture.name)}\n\n"
+        f"A grouped-convolution network that sorts {kind}images of {size}×{size} pixels into {len(names)} classes: "
+        f"{named}{more}. It is {_escaped(trained.origin)}."
+    )
+
+
+def _files(formats: Mapping[str, int]) -> str:
+    rows = [f"| `{FILES[name]}` | {PURPOSES[name]} | {count_text(size)}B |" for name, size in formats.items()]
+    return (
+        "\n".join(["| File | What it is for | Size |", "|---|---|---|", *rows])
+        + "\n\nAll of them were loaded back in a fresh process and run on the validation images: `verification.json`. "
+        "How an image is prepared is in `preprocessing.json`. No file is a pickle."
+    )
+
+
+def _accuracies(trained: Trained) -> str:
+    images = trained.config.validation_images
+    if images:
+        low, high = wilson_interval(trained.accuracy, images)
+        chance = f"on {images:,} images; 95 % interval {percent_text(low)} to {percent_text(high)} (Wilson)"
+    else:
+        chance = "how many images there were is not recorded"
+    confirmed = (
+        f"{_mean(trained.confirmed)} | {_trainings(trained.confirmed)}"
+        if trained.confirmed
+        else ("not confirmed | it was not trained again on other seeds")
+    )
+    rows = [
+        f"| validation, these weights | {percent_text(trained.accuracy)} | {chance} |",
+        f"| validation, confirmed | {confirmed} |",
+    ]
+    if trained.test_accuracy is not None:
+        rows.append(
+            f"| test, these weights | {percent_text(trained.test_accuracy)} | images that no choice was made by |"
+        )
+    if trained.tested:
+        rows.append(f"| test, confirmed | {_mean(trained.tested)} | {_trainings(trained.tested)} |")
+    if trained.test_accuracy is None and not trained.tested:
+        rows.append("| test | not measured | the test images were not read |")
+    return (
+        "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows])
+        + "\n\nThe network was chosen among others by its accuracy on the validation images, so the first row flatters "
+        "it a little."
+    )
+
+
+def _costs(trained: Trained, latency: str | None) -> str:
+    amounts = cost(trained.architecture)
+    rows = [
+        ("FLOPs", f"{count_text(amounts.flops)} multiply–adds for one image"),
+        ("Parameters", count_text(amounts.params)),
+        ("Activations", f"{count_text(amounts.activations)} for one image"),
+        ("Latency", _escaped(latency) if latency is not None else "not measured"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {what} | {amount} |" for what, amount in rows)])
+
+
+def _training(trained: Trained) -> str:
+    config, data = trained.config, trained.config.data
+    names = {"train_images": "training", "validation_images": "validation"}
+    splits = [f"{data[key]:,} {name}" for key, name in names.items() if data.get(key)]
+    counts = f" ({' and '.join(splits)} images)" if splits else ""
+    return (
+        f"On `{_source(str(data.get('source', 'unknown')))}`{counts}, from scratch, seed {trained.seed}: "
+        f"{_recipe(config.space.recipe)}"
+    )
+
+
+def _recipe(recipe: Recipe) -> str:
+    """A recipe as a sentence."""
+    optimizer = "AdamW" if recipe.optimizer == "adamw" else f"SGD with momentum {recipe.momentum:g}"
+    changes = [f"shifted by up to {recipe.crop_padding} pixels"] if recipe.crop_padding else []
+    changes += ["mirrored half of the time"] if recipe.flip else []
+    return (
+        f"{recipe.epochs} epochs of batches of {recipe.batch_size} by {optimizer}, one cycle of the learning rate with "
+        f"its peak at {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, label smoothing "
+        f"{recipe.label_smoothing:g}; images {', '.join(changes) or 'as they are'}."
+    )
+
+
+def _limits(trained: Trained) -> str:
+    return (
+        f"- Every image gets one of the {len(trained.config.classes)} classes, also one that shows none of them.\n"
+        "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
+        "light or frequencies of the classes were not measured, nor were noise, blur or images made to deceive it.\n"
+        "- The probabilities were not calibrated: 90 % need not be right nine times of ten.\n"
+        "- An accuracy is measured on so many images and no more: small differences between two networks may be chance."
+    )
+
+
+def _made_by(trained: Trained, command: str) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in trained.config.to_dict()["versions"].items())
+    longest = max(map(len, re.findall("`+", command)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{command}\n{fence}\n\nwith {versions}."
+
+
+def _mean(accuracies: Sequence[float]) -> str:
+    mean = statistics.fmean(accuracies)
+    if len(accuracies) == 1:
+        return percent_text(mean)
+    return f"{100 * mean:.2f} ± {100 * statistics.stdev(accuracies):.2f} %"
+
+
+def _trainings(accuracies: Sequence[float]) -> str:
+    if len(accuracies) == 1:
+        return "one training from scratch"
+    return f"mean ± standard deviation of {len(accuracies)} trainings from scratch, each on a seed of its own"
+
+
+def _source(source: str) -> str:
+    """The last part of a path, safe between backticks."""
+    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
+    return visible(" ".join(last.replace("`", "'").split())) or "unknown"
+
+
+def _escaped(text: str) -> str:
+    """Text from data as text: on one line, and without a meaning for Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~:@$])", r"\\\1", visible(" ".join(text.split())))

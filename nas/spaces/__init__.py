@@ -1,0 +1,1 @@
+"""Search spaces: what may be searched."""

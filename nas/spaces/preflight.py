@@ -1,0 +1,178 @@
+"""What a space holds, before anything is trained: counts, costs, examples, and how long a search will take here."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost, stage_cost
+from nas.data.images import ImageData, Split
+from nas.errors import InvalidValue
+from nas.spaces.search_space import Params, SearchSpace
+
+__all__ = ["Estimate", "Preflight", "Spread", "estimate", "noise", "preflight"]
+
+COUNTED_EXACTLY = 5_000_000
+SAMPLED = 20_000
+EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
+FEW = 100
+TIMED_STEPS = 3
+Counts = NDArray[np.float64]  # which holds every count up to 9e15, and does not wrap around above
+
+
+class Spread(NamedTuple):
+    """The smallest, the median and the largest of some cost."""
+
+    smallest: int
+    median: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is in a space. Where `exact` is False, `within_budgets` and the spreads come from a random sample."""
+
+    space: SearchSpace
+    within_budgets: int
+    exact: bool
+    flops: Spread
+    params: Spread
+    examples: tuple[Architecture, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `--json` prints."""
+        return {
+            "name": self.space.name,
+            "purpose": self.space.purpose,
+            "architectures": self.space.combinations,
+            "valid": self.space.valid,
+            "within_budgets": self.within_budgets,
+            "exact": self.exact,
+            "flops": self.flops._asdict(),
+            "params": self.params._asdict(),
+            "examples": [
+                {
+                    "name": example.name,
+                    "flops": cost(example).flops,
+                    "params": cost(example).params,
+                    "architecture": example.to_dict(),
+                }
+                for example in self.examples
+            ],
+        }
+
+
+class Estimate(NamedTuple):
+    """What a search will take on this machine, from steps that were timed on the examples."""
+
+    trials: int
+    epochs: int
+    images: int
+    seconds: float
+    device: str
+
+
+def preflight(space: SearchSpace) -> Preflight:
+    """Counts a space, exactly up to five million valid architectures, from 20,000 random ones above.
+
+    Raises:
+        InvalidValue: no architecture keeps both budgets.
+    """
+    rng = np.random.default_rng(0)
+    exact = space.valid <= COUNTED_EXACTLY
+    costs = _all_costs(space) if exact else _costs_of(space, (space.sample(rng) for _ in range(SAMPLED)))
+    fits = np.ones(costs.shape[1], dtype=bool)
+    for values, budget in zip(costs, (space.max_flops, space.max_params), strict=True):
+        fits &= values <= (budget if budget is not None else np.inf)
+    within = int(fits.sum()) if exact else round(fits.mean() * space.valid)
+    fitting = costs[:, fits]
+    if not exact and within < FEW / SAMPLED * space.valid:  # too rare for a sample: those that are found, one by one
+        fitting = _costs_of(space, islice(space.affordable(), SAMPLED))
+        exact = fitting.shape[1] < SAMPLED
+        within = fitting.shape[1] if exact else max(within, SAMPLED)
+    if within == 0:
+        raise InvalidValue(f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture keeps both")
+    return Preflight(space, within, exact, _spread(fitting[0]), _spread(fitting[1]), _examples(space, rng))
+
+
+def _all_costs(space: SearchSpace) -> Counts:
+    """FLOPs and parameters (2, N) of every valid architecture.
+
+    A stage's cost depends on those before it through its input's width alone, so the sums are built up stage by
+    stage, apart for each width that is handed on.
+    """
+    ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=float)]}
+    for choices, size in zip(space.stages, space.sizes, strict=True):
+        by_width: dict[int, list[Counts]] = defaultdict(list)
+        for cin, sums in ways.items():
+            before = np.concatenate(sums, axis=1)
+            added: dict[int, list[tuple[int, int]]] = defaultdict(list)
+            for stage in choices.stages():
+                amounts = stage_cost(stage, cin, size)
+                added[stage.out].append((amounts.flops, amounts.params))
+            for out, amounts_of_out in added.items():
+                both = np.array(amounts_of_out, dtype=float).T
+                by_width[out].append((before[:, :, None] + both[:, None, :]).reshape(2, -1))
+        ways = by_width
+    whole = [
+        np.concatenate(sums, axis=1)
+        + np.array(space.stem_cost)[:, None]
+        + np.array([[out * space.classes], [(out + 1) * space.classes]])
+        for out, sums in ways.items()
+    ]
+    return np.concatenate(whole, axis=1)
+
+
+def _costs_of(space: SearchSpace, points: Iterable[Params]) -> Counts:
+    costs = [cost(space.architecture(point)) for point in points]
+    return np.array([[amounts.flops for amounts in costs], [amounts.params for amounts in costs]], dtype=float)
+
+
+def _spread(values: Counts) -> Spread:
+    return Spread(int(values.min()), int(np.median(values)), int(values.max()))
+
+
+def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:
+    """Architectures within the budgets, from cheap to dear: random ones, or the first if those are rarely within."""
+    sample = [architecture for _ in range(1000) if space.fits(architecture := space.architecture(space.sample(rng)))]
+    if len(sample) < len(EXAMPLE_QUANTILES):
+        sample = [space.architecture(point) for point in islice(space.affordable(), 1000)]
+    ordered = sorted(sample, key=lambda architecture: cost(architecture).flops)
+    return tuple(ordered[int(quantile * (len(ordered) - 1))] for quantile in EXAMPLE_QUANTILES)
+
+
+def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto") -> Estimate:
+    """Times training steps of the examples on this machine, and multiplies: trials × epochs × training images.
+
+    A forward pass on a fourth as many validation images adds about a twelfth to each epoch.
+    """
+    from nas.training.train import on_device, steps
+
+    space = report.space
+    data = on_device(noise(space), space.recipe, device)
+    seconds = []
+    for example in report.examples:
+        running = steps(example, data, space.recipe)
+        next(running)  # warms up
+        timed = []
+        for _ in range(TIMED_STEPS):
+            start = time.perf_counter()
+            trained = next(running)
+            timed.append((time.perf_counter() - start) / trained)
+        seconds.append(min(timed))
+    epoch = float(np.mean(seconds)) * images * (1 + 1 / 12)
+    return Estimate(trials, space.recipe.epochs, images, epoch * space.recipe.epochs * trials, data.device.type)
+
+
+def noise(space: SearchSpace) -> ImageData:
+    """Random images and labels of a space's shape: one batch of its recipe."""
+    shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))
+    return ImageData("noise", (), split, split, split)

@@ -1,0 +1,145 @@
+"""StageChoices: the values that the fields of one stage may take, and which of them go together."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nas.architectures.architecture import Stage, fit_groups
+from nas.errors import InvalidValue
+from nas.validation import integer, mapping, sequence, shown
+
+__all__ = ["FIELDS", "StageChoices"]
+
+FIELDS = ("depth", "mid", "groups", "out")
+MOST_CHOICES = 1000
+
+
+@dataclass(frozen=True)
+class StageChoices:
+    """The values that each field of a stage may take, ascending; `out` None means: as wide as `mid`."""
+
+    depth: tuple[int, ...]
+    mid: tuple[int, ...]
+    groups: tuple[int, ...]
+    out: tuple[int, ...] | None
+    stride: int = 2
+
+    @classmethod
+    def from_dict(cls, data: object, name: str) -> "StageChoices":
+        """Reads one stage of a space's YAML; `name` ("stage1") goes before the field in errors."""
+        stage = mapping(data, name, required=FIELDS, optional=("stride",))
+        depth, mid, groups = (_choices(stage[key], f"{name}.{key}") for key in ("depth", "mid", "groups"))
+        out = None if stage["out"] == "mid" else _choices(stage["out"], f"{name}.out")
+        choices = cls(depth, mid, groups, out, integer(stage.get("stride", 2), f"{name}.stride"))
+        if not choices.pairs:
+            raise InvalidValue(
+                f"{name}: none of groups={list(groups)} divides any of mid={list(mid)}; "
+                f"nearest valid for mid={mid[0]}: groups={fit_groups(mid[0], groups[0])}"
+            )
+        return choices
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that `from_dict` takes, with every list written out."""
+        out = "mid" if self.out is None else list(self.out)
+        return {
+            "depth": list(self.depth),
+            "mid": list(self.mid),
+            "groups": list(self.groups),
+            "out": out,
+            "stride": self.stride,
+        }
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """All (mid, groups) in which groups divides mid."""
+        return tuple((mid, groups) for mid in self.mid for groups in self.groups if mid % groups == 0)
+
+    @property
+    def count(self) -> int:
+        """How many valid stages there are."""
+        return len(self.depth) * len(self.pairs) * len(self.out or (0,))
+
+    def stages(self) -> Iterator[Stage]:
+        """All valid stages."""
+        for depth, (mid, groups), out in itertools.product(self.depth, self.pairs, self.out or (0,)):
+            yield Stage(depth, mid, groups, out or mid, self.stride)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that the stage may hand on."""
+        return self.out or tuple(dict(self.pairs))
+
+    def leanest(self) -> Iterator[Stage]:
+        """The stages among which the one of fewest FLOPs and parameters is, whatever its input.
+
+        Cost grows with depth and falls with groups, so only widths are left to compare. Where `out` does not follow
+        `mid`, a wider one is leaner only by the weights of its grouped convolution.
+        """
+        most_groups = dict(self.pairs)  # pairs ascend, so the last of each width stays
+        fewest = math.inf
+        for mid, groups in most_groups.items():
+            if self.out is not None and mid * (mid // groups) >= fewest:
+                continue
+            fewest = mid * (mid // groups)
+            for out in self.out or (mid,):
+                yield Stage(self.depth[0], mid, groups, out, self.stride)
+
+    def richest(self) -> Iterator[Stage]:
+        """The stages among which the one of most FLOPs is, whatever its input."""
+        fewest_groups = dict(reversed(self.pairs))  # pairs ascend, so the first of each width stays
+        most = 0
+        for mid, groups in fewest_groups.items():  # from the widest on
+            if self.out is not None and mid * (mid // groups) <= most:
+                continue
+            most = mid * (mid // groups)
+            for out in self.out or (mid,):
+                yield Stage(self.depth[-1], mid, groups, out, self.stride)
+
+    def nearest_first(self, to: Stage) -> list[Stage]:
+        """All valid stages, those first that are the fewest steps in the lists of values from the given one."""
+        fields = [(name, values) for name in FIELDS if (values := getattr(self, name)) is not None]
+        places = {name: {value: place for place, value in enumerate(values)} for name, values in fields}
+
+        def steps(stage: Stage) -> int:
+            return sum(abs(place[getattr(stage, name)] - place[getattr(to, name)]) for name, place in places.items())
+
+        return sorted(self.stages(), key=steps)
+
+    def repair(self, mid: int, groups: int) -> tuple[int, int]:
+        """The pair itself if valid; else the next lower divisor of `mid` among the groups, by `fit_groups`.
+
+        Where `mid` has none below it takes the lowest one above, and a `mid` without any the nearest that has one.
+        """
+        mids = {pair[0] for pair in self.pairs}
+        if mid not in mids:
+            mid = min(mids, key=lambda other: (abs(other - mid), other))
+        divisors = [pair[1] for pair in self.pairs if pair[0] == mid]
+        candidate = fit_groups(mid, groups)
+        while candidate not in divisors and candidate > 1:
+            candidate = fit_groups(mid, candidate - 1)
+        return mid, candidate if candidate in divisors else divisors[0]
+
+
+def _choices(value: object, name: str) -> tuple[int, ...]:
+    """One number, a list of numbers, or a range `{low: 16, high: 64, step: 8}`, as ascending numbers."""
+    if isinstance(value, Mapping):
+        bounds = mapping(value, name, required=("low", "high"), optional=("step",))
+        low = integer(bounds["low"], f"{name}.low")
+        high = integer(bounds["high"], f"{name}.high", minimum=low)
+        step = integer(bounds.get("step", 1), f"{name}.step")
+        choices: Sequence[int] = range(low, high + 1, step)
+    elif isinstance(value, list):
+        choices = sorted(integer(member, name) for member in sequence(value, name))
+    elif isinstance(value, int):
+        choices = [integer(value, name)]
+    else:
+        raise InvalidValue(f"{name}={shown(value)}: must be a whole number, a list of them, or low/high/step")
+    if len(choices) > MOST_CHOICES:
+        raise InvalidValue(f"{name}: has {len(choices)} choices; at most {MOST_CHOICES} are allowed (a larger step?)")
+    repeated = next((a for a, b in itertools.pairwise(choices) if a == b), None)
+    if repeated is not None:
+        raise InvalidValue(f"{name}: {repeated} stands twice")
+    return tuple(choices)

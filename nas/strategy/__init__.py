@@ -1,0 +1,1 @@
+"""The search strategy: what is trained next, and for how long."""

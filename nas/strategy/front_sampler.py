@@ -1,0 +1,317 @@
+"""FrontSampler: an Optuna sampler for a value that is trained for and a cost that is known beforehand.
+
+It models the value alone (`surrogate`), knows the cost exactly, and proposes what grows the hypervolume of
+(log cost, value) most (`acquisition`). With several lengths of training it chooses how long to train as well.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from numpy.linalg import LinAlgError
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.errors import InvalidValue
+from nas.strategy.acquisition import NODES, Scale, Staircase, gain_per_epoch
+from nas.strategy.candidates import Batch, Candidates, Point
+from nas.strategy.surrogate import Observations, Surrogate
+from nas.validation import shown
+
+__all__ = ["SHORT_VALUE", "FrontSampler", "Seen"]
+
+SHORT_VALUE = "accuracy"
+"""The user attribute that holds the value of a trial of a shorter length, which ends PRUNED, without values."""
+
+STRATA, SHORT_STRATA = 6, 10
+"""A search begins with a point of each of so many strata of equal cost rank; more where they are trained short."""
+STARTED_LONG = 4
+"""Where they are trained short, so many of them, from the cheapest to the dearest, are trained in full as well: only
+these show by how much full trainings differ."""
+LOCAL_STEPS = 3
+FRESH = 60
+NEIGHBOURED = 5
+MOST_SEEN, MOST_PRIOR = 500, 200
+"""The model sees at most so many trainings: those at full length first, then the latest; of a prior the last."""
+
+
+class Seen(NamedTuple):
+    """A training of the past: a point's parameters, its length (None: full), its value."""
+
+    params: Mapping[str, Any]
+    length: int | None
+    value: float
+
+
+class _Training(NamedTuple):
+    """A training that was begun; `value` is None unless it ended with one."""
+
+    point: Point
+    length: float
+    value: float | None
+    running: bool = False
+
+
+class FrontSampler(BaseSampler):
+    """Proposes what grows the hypervolume of (log cost, value) most, for each epoch of training.
+
+    The study maximises its first objective, the value, and minimises its second, the cost. It begins with one point of
+    each of some strata of equal cost rank. Running trials are taken for ended with the value that the model expects of
+    them, so that several workers propose different things. What was proposed once is not proposed again, whatever
+    became of it. Proposals follow from the seed and the trials alone: a sampler made anew goes on where another was.
+
+    Args:
+        search_space: Optuna distributions by name.
+        cost: of a point's parameters, above 0; the same as the study's second objective.
+        seed: of the start and of ties; None: not repeatable.
+        is_valid: whether a point may be proposed.
+        cost_is_log: whether `cost` gives the logarithm of the cost.
+        fidelity: the parameter that is the length of training, if one is; no part of a point, and cost does not
+            depend on it. A trial of less than the full length is told as PRUNED, with its value as the user attribute
+            `SHORT_VALUE`, and may be proposed again at a greater length.
+        lengths: the values that `fidelity` may have, ascending; the last one is the full length.
+        prior: trainings of an earlier study that the model learns from; they are no results of this one.
+        reference: the value from which hypervolume is measured; None: the lowest one seen at full length.
+        draw: gives a valid random point, or None; for spaces where trying at random would seldom find one.
+
+    `fell_back` tells of the last proposal whether it was drawn at random, as the model could not be fitted.
+    """
+
+    def __init__(
+        self,
+        search_space: Mapping[str, BaseDistribution],
+        cost: Callable[[dict[str, Any]], float],
+        *,
+        seed: int | None = None,
+        is_valid: Callable[[dict[str, Any]], bool] | None = None,
+        cost_is_log: bool = False,
+        fidelity: str | None = None,
+        lengths: Sequence[int] = (),
+        prior: Sequence[Seen] = (),
+        reference: float | None = None,
+        draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        self._search_space = dict(search_space)
+        self._fidelity = fidelity
+        self._lengths = _checked(lengths, fidelity, search_space) if fidelity else (1,)
+        self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        choices = {name: distribution for name, distribution in search_space.items() if name != fidelity}
+        self._candidates = Candidates(
+            choices, cost, is_valid=is_valid, cost_is_log=cost_is_log, draw=draw, seed=self._seed
+        )
+        known = [(self._candidates.point(seen.params), seen) for seen in prior]
+        self._prior = [
+            _Training(point, seen.length or self._lengths[-1], seen.value) for point, seen in known if point is not None
+        ][-MOST_PRIOR:]
+        self._reference = reference
+        self._study: tuple[object, int] | None = None
+        self._ended: dict[int, _Training | None] = {}  # of that study, by number: what has ended changes no more
+        self._start = self._starting_points()
+        self.fell_back = False
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters."""
+        return self._search_space
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """For parameters that are not of the search space: at random."""
+        return RandomSampler(self._seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next training: a point, and its length where there are several.
+
+        Raises:
+            InvalidValue: the study's directions are others than maximise, minimise.
+        """
+        if study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
+            raise InvalidValue("FrontSampler: the study's directions must be ['maximize', 'minimize']: value and cost")
+        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+        if self._study != (study._storage, study._study_id):
+            self._study, self._ended = (study._storage, study._study_id), {}
+        chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
+        if chosen is None:  # all is known already; Optuna wants a proposal all the same, and will draw one
+            return {}
+        point, rung = chosen
+        params = self._candidates.params(point)
+        return {**params, self._fidelity: self._lengths[rung]} if self._fidelity else params
+
+    def _propose(self, trainings: Sequence[_Training]) -> tuple[Point, int] | None:
+        """The next point and rung after those trainings, in the order they were begun; None if nothing is left."""
+        self.fell_back = False
+        full = len(self._lengths) - 1
+        begun: dict[Point, _Training] = {}
+        for training in trainings:  # a later one counts: what failed may have been tried again
+            if training.point not in begun or training.length >= begun[training.point].length:
+                begun[training.point] = training
+        known = sum(training.running or training.value is not None for training in trainings)
+        rng = np.random.default_rng([self._seed, known])
+
+        def open_rung(point: Point) -> int:
+            """The lowest rung that a point may be trained at next; above the highest one if it may not."""
+            last = begun.get(point)
+            if last is None:
+                return 0
+            closed = last.running or last.value is None
+            return full + 1 if closed else bisect_right(self._lengths, last.length)
+
+        if known < len(self._start):
+            for point, rung in self._start:
+                if open_rung(point) <= rung:
+                    return point, rung
+        candidates = [point for point in self._considered(trainings, rng) if open_rung(point) <= full]
+        if not candidates:
+            return None
+        batch = self._candidates.batch(candidates)
+        try:
+            model = _Model(self, trainings, rng)
+        except (ValueError, LinAlgError):
+            self.fell_back = True
+            return self._stratified(batch, open_rung, rng)
+        worth, rungs = model.worth(batch, np.array([open_rung(point) for point in batch.points]))
+        best = int(np.argmax(worth))
+        for _ in range(0 if self._candidates.complete else LOCAL_STEPS):
+            near = [point for point in self._candidates.neighbours(batch.points[best], rng) if open_rung(point) <= full]
+            if not near:
+                break
+            around = self._candidates.batch(near)
+            worth_near, rungs_near = model.worth(around, np.array([open_rung(point) for point in near]))
+            if worth_near.max() <= worth[best]:
+                break
+            batch, worth, rungs, best = around, worth_near, rungs_near, int(np.argmax(worth_near))
+        return batch.points[best], int(rungs[best])
+
+    def _considered(self, trainings: Sequence[_Training], rng: np.random.Generator) -> list[Point]:
+        """The points that may be proposed: all, or a fixed sample, some fresh ones, and neighbours of the best."""
+        if self._candidates.complete:
+            return self._candidates.sample
+        known = [training for training in trainings if training.value is not None]
+        logs = np.array([self._candidates.log_cost(training.point) for training in known])
+        highest = np.array([training.value for training in known], dtype=float)
+        order = np.lexsort((-highest, logs))
+        best_before = np.maximum.accumulate(np.concatenate([[-np.inf], highest[order]]))[:-1]
+        front = order[highest[order] > best_before].tolist()
+        spread = {round(at) for at in np.linspace(0, len(front) - 1, NEIGHBOURED)} if front else set[int]()
+        near = [point for at in sorted(spread) for point in self._candidates.neighbours(known[front[at]].point, rng)]
+        begun = [training.point for training in trainings]
+        return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
+
+    def _starting_points(self) -> list[tuple[Point, int]]:
+        """A random point of each stratum of cost rank, in random order; then some from end to end at full length."""
+        rng = np.random.default_rng(self._seed)
+        ranked = sorted(self._candidates.sample, key=self._candidates.log_cost)
+        strata = np.array_split(np.arange(len(ranked)), SHORT_STRATA if len(self._lengths) > 1 else STRATA)
+        chosen = [ranked[rng.choice(part)] for part in strata if len(part)]
+        start = [(chosen[at], 0) for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
+        if len(self._lengths) == 1 or not chosen:
+            return start
+        spread = sorted({round(at) for at in np.linspace(0, len(chosen) - 1, STARTED_LONG)})
+        return start + [(chosen[at], len(self._lengths) - 1) for at in spread]
+
+    def _stratified(
+        self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator
+    ) -> tuple[Point, int]:
+        """A random point of a random stratum of cost rank."""
+        ranked = np.argsort(batch.log_cost, kind="stable")
+        strata = [part for part in np.array_split(ranked, STRATA) if len(part)]
+        point = batch.points[int(rng.choice(strata[rng.integers(len(strata))]))]
+        return point, open_rung(point)
+
+    def _known(self, trial: FrozenTrial) -> _Training | None:
+        """What a trial says; of one that has ended, as it was read before."""
+        if not trial.state.is_finished():
+            return self._training(trial)
+        if trial.number not in self._ended:
+            self._ended[trial.number] = self._training(trial)
+        return self._ended[trial.number]
+
+    def _training(self, trial: FrozenTrial) -> _Training | None:
+        """What a trial says; None if its parameters are not those of the search space."""
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        point = self._candidates.point(params)
+        if point is None or trial.state == TrialState.WAITING:
+            return None
+        full = self._lengths[-1]
+        length = params.get(self._fidelity, full) if self._fidelity else full
+        if trial.state == TrialState.COMPLETE:
+            return _Training(point, length, trial.values[0])
+        if trial.state == TrialState.PRUNED:
+            value = trial.user_attrs.get(SHORT_VALUE)
+            if value is not None and not self._fidelity:
+                return None  # a short training says nothing to a sampler of full ones alone
+            return _Training(point, length, value)
+        return _Training(point, length, None, running=trial.state == TrialState.RUNNING)
+
+
+class _Model:
+    """The surrogate and the front after some trainings: what further ones are worth."""
+
+    def __init__(self, sampler: FrontSampler, trainings: Sequence[_Training], rng: np.random.Generator) -> None:
+        self._lengths, candidates = sampler._lengths, sampler._candidates
+        full = self._lengths[-1]
+        ended = [training for training in trainings if training.value is not None]
+        whole = [(training.point, training.value) for training in ended if training.length == full]
+        kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
+        ended = [ended[place] for place in sorted(kept)]
+        # A rung for each length of the earlier study, then one for each of this one's, the full length last.
+        labelled = [(0, training) for training in sampler._prior] + [(1, training) for training in ended]
+        kinds = {(study, training.length) for study, training in labelled} | {(1, length) for length in self._lengths}
+        self._rungs = {kind: rung for rung, kind in enumerate(sorted(kinds))}
+        values = [training.value for _, training in labelled if training.value is not None]
+        self._scale = Scale.of(values)
+        seen = Observations(
+            candidates.batch(training.point for _, training in labelled).features,
+            np.array([self._rungs[study, training.length] for study, training in labelled], dtype=int),
+            self._scale.modelled(values),
+        )
+        self._surrogate = Surrogate.fit(seen, rungs=len(self._rungs), rng=rng)
+        running = [t for t in trainings if t.running and (1, t.length) in self._rungs]
+        if running:
+            around = candidates.batch(training.point for training in running).features
+            self._surrogate = self._surrogate.believing(around, np.array([self._rungs[1, t.length] for t in running]))
+            expected = self._scale.values(self._surrogate.posterior(around).mean).tolist()
+            whole += [(t.point, value) for t, value in zip(running, expected, strict=True) if t.length == full]
+        reached = np.array([value for _, value in whole], dtype=float)
+        logs = np.array([candidates.log_cost(point) for point, _ in whole])
+        reference = sampler._reference
+        if reference is None:
+            reference = float(reached.min()) if whole else 0.0
+        right = max([candidates.most_log_cost, *logs.tolist()])
+        self._front = Staircase.of(logs, reached, reference=reference, right=right)
+
+    def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The greatest expected gain per epoch of each candidate, and the rung at which it is had."""
+        full = len(self._lengths) - 1
+        short = [self._rungs[1, length] for length in self._lengths[:-1]]
+        known = self._surrogate.posterior(batch.features, told_by=short)
+
+        def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+            deviation = np.sqrt(np.maximum(variance, 1e-12) + known.noise)
+            return self._front.expected_gain(batch.log_cost, mean, deviation, scale=self._scale)
+
+        best = gains(known.mean, known.variance) / self._lengths[-1]
+        rungs = np.full(len(best), full)
+        for rung in range(full):
+            moved = np.minimum(known.told[rung], np.sqrt(known.variance))
+            outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
+            rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])
+            better = (open_rungs <= rung) & (rate > best)
+            best, rungs = np.where(better, rate, best), np.where(better, rung, rungs)
+        return best, rungs
+
+
+def _checked(lengths: Sequence[int], fidelity: str, search_space: Mapping[str, BaseDistribution]) -> tuple[int, ...]:
+    """The lengths, if they are ascending values of that parameter."""
+    if fidelity not in search_space:
+        raise InvalidValue(f"fidelity={fidelity!r}: must be a parameter of the search space: {', '.join(search_space)}")
+    if not lengths or list(lengths) != sorted(set(lengths)) or lengths[0] <= 0:
+        raise InvalidValue(f"lengths={shown(lengths)}: must be ascending numbers above 0")
+    return tuple(lengths)

@@ -1,0 +1,104 @@
+"""The latencies that a search measures while nothing else runs: a sample for its model, each trial's, the front's."""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.architectures.latency_model import LatencyModel, fit
+from nas.errors import StudyError
+from nas.spaces.search_space import SearchSpace
+from nas.study.records import LATENCY_KEY
+from nas.study.study import Study
+from nas.system.hardware import device_of, in_words
+
+if TYPE_CHECKING:
+    from nas.architectures.latency import Latency
+
+__all__ = ["SAMPLE", "known_model", "latency_on", "measure_front", "sampled", "settle_model"]
+
+SAMPLE = 40
+"""So many architectures of a space are measured for the model, from the fewest FLOPs to the most."""
+DRAWN = 2000
+SECONDS = 0.1
+DISTURBED, ATTEMPTS = 0.2, 3
+"""Where threads waited for more than this share of the time, other programs were in the way: it is measured again."""
+
+
+def latency_on(device: str) -> Callable[[Architecture], float]:
+    """What gives the milliseconds of one image on a device: of up to three measurements the least disturbed one."""
+
+    def measure(architecture: Architecture) -> float:
+        from nas.architectures.latency import measure_latency
+
+        found: list[Latency] = []
+        while len(found) < ATTEMPTS and not any(each.waited <= DISTURBED for each in found):
+            found.append(measure_latency(architecture, device=device, seconds=SECONDS))
+        return min(found, key=lambda each: each.waited).median
+
+    return measure
+
+
+def measure_front(study: Study, *, device: str) -> None:
+    """Measures the members of a study's front that have no latency yet; each is kept at once.
+
+    What was measured so on another device is measured anew: only latencies of one device can be compared.
+    """
+    if study.attribute("latency_device") != (here := in_words(device_of(device))):
+        study.set_attribute("latencies", {})
+        study.set_attribute("latency_device", here)
+    measure = latency_on(device)
+    for member in study.front():
+        if LATENCY_KEY not in member.measures:
+            known = study.attribute("latencies") or {}
+            study.set_attribute("latencies", {**known, str(member.trial): measure(member.architecture)})
+
+
+def known_model(study: Study) -> LatencyModel | None:
+    """The model by which a search for latency chooses; None where accuracy is weighed against FLOPs."""
+    written = study.attribute("latency_model")
+    return LatencyModel.from_dict(written) if written else None
+
+
+def settle_model(study: Study, *, device: str) -> LatencyModel:
+    """The study's model; where it has none yet, a sample of its space is measured, and the model kept.
+
+    Raises:
+        StudyError: its latencies are those of another device, with which those of this one cannot be compared.
+    """
+    here = in_words(device_of(device))
+    if (known := known_model(study)) is not None:
+        if known.device != here:
+            raise StudyError(
+                f"study '{study.name}': its latencies are those of {known.device}, and device={device!r} is {here}; "
+                "go on where it was begun, or under another --study name"
+            )
+        return known
+    sample = sampled(study.config.space, seed=study.config.seed)
+    measure = latency_on(device)
+    model = fit(sample, [measure(architecture) for architecture in sample], device=here)
+    study.set_attribute("latency_model", model.to_dict())
+    return model
+
+
+def sampled(space: SearchSpace, *, seed: int) -> list[Architecture]:
+    """Architectures within the budgets, as evenly over the logarithm of FLOPs as random ones allow, in random order.
+
+    In random order, so that a device that grows warm does not make the dear ones look dearer than they are.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [space.architecture(space.sample(rng)) for _ in range(DRAWN)]
+    fitting = {architecture.key: architecture for architecture in drawn if space.fits(architecture)}
+    if len(fitting) < SAMPLE:  # too rare for chance, or few in all
+        nearby = (space.architecture(point) for point in islice(space.affordable(), DRAWN))
+        fitting |= {architecture.key: architecture for architecture in nearby}
+    left = sorted(fitting.values(), key=lambda architecture: (cost(architecture).flops, architecture.key))
+    logs = np.log([cost(architecture).flops for architecture in left])
+    free = np.ones(len(left), dtype=bool)
+    for level in np.linspace(logs[0], logs[-1], min(SAMPLE, len(left))):
+        free[np.argmin(np.where(free, np.abs(logs - level), np.inf))] = False
+    chosen = [left[at] for at in np.flatnonzero(~free)]
+    return [chosen[at] for at in rng.permutation(len(chosen))]

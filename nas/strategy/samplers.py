@@ -1,0 +1,185 @@
+"""Samplers by name, and the wrapper that keeps whatever they propose valid, within budget and new."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.errors import NasError
+from nas.spaces.search_space import Params, SearchSpace
+from nas.strategy.front_sampler import FrontSampler, Seen
+from nas.study.storage.backend import LENGTH, distributions
+
+__all__ = ["FRONT", "SAMPLERS", "Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
+
+FRONT = "front"
+_OPTUNAS: Mapping[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed),
+}
+SAMPLERS = (FRONT, *_OPTUNAS)
+"""The names that `nas search --sampler` takes."""
+
+ATTEMPTS = 8
+
+
+class SpaceExhausted(NasError):
+    """Every architecture of the space that keeps its budgets has been trained."""
+
+
+def front_sampler(
+    space: SearchSpace,
+    *,
+    seed: int,
+    lengths: Sequence[int],
+    prior: Sequence[Seen] = (),
+    expense: Callable[[Architecture], float] = lambda architecture: cost(architecture).flops,
+) -> FrontSampler:
+    """`FrontSampler` on the architectures of a space within its budgets, for schedules of these lengths.
+
+    `expense` is what accuracy is weighed against: FLOPs, or what a `LatencyModel` foretells.
+    """
+
+    def affordable(rng: np.random.Generator) -> Params | None:
+        """A random architecture within the budgets; the nearest one to it where few are; None where there is none."""
+        for _ in range(ATTEMPTS):
+            point = space.sample(rng)
+            if space.fits(space.architecture(point)):
+                return point
+        return next(space.affordable(near=point), None)
+
+    return FrontSampler(
+        distributions(space, lengths=len(lengths) > 1),
+        lambda params: expense(space.architecture(params)),
+        seed=seed,
+        is_valid=lambda params: space.repair(params) == params and space.fits(space.architecture(params)),
+        fidelity=LENGTH if len(lengths) > 1 else None,
+        lengths=lengths,
+        prior=prior,
+        reference=1 / space.classes,
+        draw=affordable,
+    )
+
+
+class Queued(RandomSampler):
+    """Proposes nothing: where all is settled beforehand, only what waits in the study is trained.
+
+    Raises:
+        SpaceExhausted: from `sample_relative`, when nothing waits.
+    """
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing for a trial that waited, whose parameters are fixed."""
+        if "fixed_params" not in trial.system_attrs:
+            raise SpaceExhausted("all that waited has been trained")
+        return {}
+
+
+class ValidSampler(BaseSampler):
+    """Wraps any sampler; what Optuna records is a valid architecture within the budgets that is new.
+
+    The inner sampler's joint proposal is completed, repaired (`SearchSpace.repair`) and looked up. If it cannot be
+    had, the inner sampler is asked again; after `ATTEMPTS` the nearest free point is taken, so that a sampler that
+    insists on what is known does not hold up the search. `avoided` counts the proposals that could not be had.
+
+    Args:
+        inner: the sampler, or its name among Optuna's and the seed it is made with.
+        begun: the longest length that an architecture, by its key, was trained or tried for.
+        lengths: of the schedules, ascending; of an inner sampler that chooses none, the first.
+        due: a point that is to be trained at that length now, whatever the inner sampler would propose.
+
+    Raises:
+        SpaceExhausted: from `sample_relative`, when there is no free point.
+    """
+
+    def __init__(
+        self,
+        inner: BaseSampler | tuple[str, int],
+        space: SearchSpace,
+        begun: Mapping[str, int],
+        *,
+        lengths: Sequence[int] = (),
+        due: tuple[Params, int] | None = None,
+    ) -> None:
+        self._inner = _OPTUNAS[inner[0]](inner[1]) if isinstance(inner, tuple) else inner
+        self._space, self._begun, self._due = space, begun, due
+        self._lengths = tuple(lengths) or (space.recipe.epochs,)
+        self._distributions = distributions(space, lengths=len(self._lengths) > 1)
+        self.avoided: dict[str, int] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters, whatever the inner sampler models jointly."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A free point; nothing for a trial whose parameters are fixed already (one that was interrupted)."""
+        if "fixed_params" in trial.system_attrs:
+            self._propose(study, trial)  # a sampler may keep notes with every trial, as NSGA-II its generation
+            return {}
+        if self._due is not None:
+            self._propose(study, trial)
+            return self._lasting(*self._due)
+        proposal: Params = {}
+        for _ in range(ATTEMPTS):
+            proposal, length = self._propose(study, trial)
+            if self._is_free(proposal, length):
+                return self._lasting(proposal, length)
+        for point in self._space.affordable(near=proposal):
+            if self._is_free(point, self._lengths[0]):
+                return self._lasting(point, self._lengths[0])
+        raise SpaceExhausted("every architecture of the space within its budgets has been trained")
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Left to the inner sampler."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Left to the inner sampler."""
+        self._inner.before_trial(study, trial)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """Left to the inner sampler."""
+        self._inner.after_trial(study, trial, state, values)
+
+    def _propose(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Params, int]:
+        """The inner sampler's point, repaired, and the length that it chose, or the first."""
+        joint = self._inner.infer_relative_search_space(study, trial)
+        params = self._inner.sample_relative(study, trial, joint)
+        length = self._lengths[0]
+        if isinstance(self._inner, FrontSampler):
+            length = params.pop(LENGTH, length)
+            self._count("fallbacks", self._inner.fell_back)
+        for name in self._space.parameters:
+            if name not in params:
+                params[name] = self._inner.sample_independent(study, trial, name, self._distributions[name])
+        return self._space.repair({name: params[name] for name in self._space.parameters}), length
+
+    def _lasting(self, point: Params, length: int) -> dict[str, Any]:
+        return {**point, LENGTH: length} if len(self._lengths) > 1 else dict(point)
+
+    def _is_free(self, params: Params, length: int) -> bool:
+        architecture = self._space.architecture(params)
+        over = not self._space.fits(architecture)
+        if over or self._begun.get(architecture.key, 0) >= length:
+            self._count("over_budget" if over else "duplicates")
+            return False
+        return True
+
+    def _count(self, reason: str, times: int = 1) -> None:
+        if times:
+            self.avoided[reason] = self.avoided.get(reason, 0) + times

@@ -1,0 +1,84 @@
+"""Strategy: what is trained next, and for how long. Sampler, schedule lengths, stop rule and the end of a search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nas.architectures.latency_model import LatencyModel
+from nas.strategy.front_sampler import FrontSampler, Seen
+from nas.strategy.multi_fidelity import StopRule, promotion
+from nas.strategy.samplers import FRONT, Queued, ValidSampler, front_sampler
+from nas.study.config import StudyConfig
+from nas.study.plan import SearchPlan
+from nas.study.records import COMPLETE, RUNNING, SHORT, TrialRecord
+from nas.study.storage.backend import QUEUED
+from nas.study.study import Study
+
+__all__ = ["Strategy", "seen_of"]
+
+
+@dataclass
+class Strategy:
+    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick.
+
+    `model` foretells the latency where that is what accuracy is weighed against.
+    """
+
+    config: StudyConfig
+    plan: SearchPlan
+    model: LatencyModel | None = None
+    stop: StopRule | None = field(init=False)
+    _front: FrontSampler | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.stop = StopRule.of(self.config) if self.plan.stopping == "front" else None
+
+    def chooser(self, records: Sequence[TrialRecord]) -> ValidSampler | Queued:
+        """What proposes the next training after those that are finished or running."""
+        if self.plan.sampler == QUEUED:
+            return Queued()
+        space, full, plan = self.config.space, self.config.space.recipe.epochs, self.plan
+        begun_ones = _begun(records)
+        begun: dict[str, int] = {}
+        for record in begun_ones:
+            tried = record.accuracy is not None and record.length  # what failed or runs is not to be begun again
+            begun[record.architecture.key] = max(tried or full, begun.get(record.architecture.key, 0))
+        if plan.sampler == FRONT:
+            if self._front is None:
+                by_model = {"expense": self.model.predict} if self.model is not None else {}
+                seed, lengths = self.config.seed, plan.lengths
+                self._front = front_sampler(space, seed=seed, lengths=lengths, prior=plan.prior, **by_model)
+            return ValidSampler(self._front, space, begun, lengths=plan.lengths)
+        # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
+        seed = int(np.random.SeedSequence([self.config.seed, len(begun_ones)]).generate_state(1)[0])
+        due = promotion(begun_ones, plan.lengths, plan.eta)
+        return self._by_name(seed, begun, due)
+
+    def last_resort(self, records: Sequence[TrialRecord]) -> ValidSampler | None:
+        """Where every architecture was begun: the promotion that rank had not granted; None if all are trained."""
+        if self.plan.sampler == QUEUED:
+            return None
+        due = promotion(_begun(records), self.plan.lengths, self.plan.eta, any_rank=True)
+        return self._by_name(self.config.seed, {}, due) if due else None
+
+    def _by_name(self, seed: int, begun: dict[str, int], due: tuple[TrialRecord, int] | None) -> ValidSampler:
+        space = self.config.space
+        wanted = (space.point(due[0].architecture), due[1]) if due else None
+        name = "random" if self.plan.sampler == FRONT else self.plan.sampler
+        return ValidSampler((name, seed), space, begun, lengths=self.plan.lengths, due=wanted)
+
+
+def _begun(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those that are finished or running: an interrupted one is trained again before anything new is proposed."""
+    return [record for record in records if record.finished or record.state == RUNNING]
+
+
+def seen_of(study: Study) -> list[Seen]:
+    """The trainings of a study that gave an accuracy, for a sampler to learn from."""
+    space = study.config.space
+    return [
+        Seen(space.point(record.architecture), record.length, record.accuracy)
+        for record in study.records()
+        if record.state in (COMPLETE, SHORT) and record.accuracy is not None
+    ]

@@ -1,0 +1,1 @@
+"""What is kept of a search: its configuration, its records, its storage."""

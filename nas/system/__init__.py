@@ -1,0 +1,1 @@
+"""The machine: files, signals, memory, processes, GPUs."""

@@ -1,0 +1,24 @@
+"""Where the files that are not Python modules lie: the ready search spaces and the dashboard.
+
+A wheel carries them inside the package; in a checkout they stand beside it, at the top.
+"""
+
+from pathlib import Path
+
+__all__ = ["dashboard_server", "ready_spaces"]
+
+
+def ready_spaces() -> dict[str, Path]:
+    """The spaces that come with nas, by name."""
+    return {path.stem: path for path in sorted(_folder("search_spaces").glob("*.yaml"))}
+
+
+def dashboard_server() -> Path:
+    """The program that serves the dashboard."""
+    return _folder("app") / "server.py"
+
+
+def _folder(name: str) -> Path:
+    package = Path(__file__).resolve().parents[1]
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name

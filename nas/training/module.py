@@ -1,0 +1,225 @@
+"""TrainingModule: one training as Lightning runs it, a run of batches a step and an accuracy an epoch."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, cast
+
+import lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.architectures.network import build_network
+from nas.errors import TrainingFailed
+from nas.system.cuda_graph import CapturedStep, is_wanted
+from nas.training.batches import DeviceData
+from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.recipe import Recipe
+from nas.training.trainer import ALONE, Loader, Team, in_float32
+
+__all__ = ["Report", "TrainingModule", "one_cycle"]
+
+BATCHES_PER_STEP = 50
+EVALUATION_BATCH, CUDA_EVALUATION_BATCH = 256, 2048
+CUDA_EVALUATION_ACTIVATIONS = 2**30
+"""No batch is larger than has so many activations in all, of which few are held at one time: 4 GiB as float32."""
+
+Report = Callable[[int, float], None]
+"""Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
+
+
+class TrainingModule(lightning.LightningModule):
+    """Manual optimisation over runs of batches; validation accuracy after every epoch in `curve`."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        data: DeviceData,
+        recipe: Recipe,
+        *,
+        seed: int,
+        report: Report | None,
+        team: Team = ALONE,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = build_network(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.curve: list[float] = []
+        self.confusion = torch.zeros(0)
+        self.checkpoint: Checkpoint | None = None
+        self._learner: nn.Module = self.network
+        self._data, self._recipe, self._report, self._team = data, recipe, report, team
+        self._batch_size = min(recipe.batch_size, len(data.train))
+        self._evaluation_batch = _evaluation_batch(architecture, data.device)
+        self._steps = recipe.epochs * (len(data.train) // self._batch_size)
+        self.steps_done = 0
+        self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
+        self._loss = torch.zeros((), device=data.device)
+        self._is_captured = is_wanted(data.device) and team.processes == 1 and not data.train.streamed
+        self._captured: CapturedStep | None = None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, or SGD with Nesterov's momentum; fused into one kernel on every device.
+
+        The learning rate is a tensor, so that a captured step reads what `learn` writes there.
+        """
+        recipe, parameters, device = self._recipe, self.network.parameters(), self._data.device
+        # A kernel on the CPU computes with the rate as a float64, one on a GPU with a float32.
+        kind = torch.float64 if device.type == "cpu" else torch.float32
+        rate = torch.tensor(recipe.learning_rate, dtype=kind, device=device)
+        if recipe.optimizer == "adamw":
+            return torch.optim.AdamW(
+                parameters, lr=rate, weight_decay=recipe.weight_decay, fused=True, capturable=self._is_captured
+            )
+        return torch.optim.SGD(
+            parameters,
+            lr=rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Takes over how far the training had come; its state follows once there is an optimiser."""
+        self.checkpoint = checkpoint
+        progress = checkpoint.progress()
+        if progress is None or not self._may_follow(progress):
+            return
+        if not checkpoint.holds(self.network, self.configure_optimizers(), self.generator):
+            return
+        self.steps_done = progress.step
+        for accuracy in progress.curve:
+            self.curve.append(accuracy)
+            if self._report:
+                self._report(len(self.curve), accuracy)
+
+    def _may_follow(self, progress: Progress) -> bool:
+        """Whether some epochs are done and some are left, by that many steps each."""
+        epochs, steps = len(progress.curve), self._steps // self._recipe.epochs
+        return 0 < epochs < self._recipe.epochs and progress.step == epochs * steps
+
+    def on_train_start(self) -> None:
+        """Puts back the state of a training that was interrupted."""
+        if self.checkpoint and self.curve:
+            self.checkpoint.restore(self.network, self._optimizer, self.generator)
+        self._learner = self._team.averaging(self.network)
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
+
+    def train_dataloader(self) -> Loader[list[Tensor]]:
+        """Runs of batches of indices, drawn anew each epoch."""
+
+        def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
+            batches = [self._team.share(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
+            self._augmenting = self._team.own(self.generator)
+            for start in range(0, len(batches), BATCHES_PER_STEP):
+                yield batches[start : start + BATCHES_PER_STEP]
+
+        return Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
+
+    def val_dataloader(self) -> Loader[slice]:
+        """Slices of the validation images."""
+        images = self._data.validation
+        slices = self._team.share(images.in_order(min(self._evaluation_batch, len(images) // self._team.processes)))
+        return Loader(len(slices), lambda: iter(slices))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Nothing to transfer: the images are there."""
+        return batch
+
+    def training_step(self, run: list[Tensor]) -> None:
+        """One run of batches."""
+        self.learn(run, self._optimizer)
+
+    def learn(self, run: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
+        """A step of the optimiser on the images of each of these batches of rows."""
+        step = partial(self._descend, optimizer=optimizer)
+        if self._is_captured and self._captured is None:
+            self._captured = CapturedStep(step, self.generator)
+        with self._captured.on_its_stream() if self._captured else nullcontext():
+            for rows in run:
+                rate = self._recipe.learning_rate * one_cycle(self.steps_done / self._steps, self._recipe.warmup)
+                for group in optimizer.param_groups:
+                    group["lr"].fill_(rate)
+                (self._captured or step)(rows)
+                self.steps_done += 1
+
+    def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
+        """Forward, backward, update: everything of a step that is done on the device, eagerly or in a graph."""
+        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
+        loss = F.cross_entropy(self._learner(images), labels, label_smoothing=self._recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self._loss += loss.detach()
+
+    @property
+    def replays(self) -> bool:
+        """Whether the next step is the replay of a CUDA graph."""
+        return self._captured is not None and self._captured.is_captured
+
+    def close(self) -> None:
+        """Gives back what a captured step holds; the network and the results stay."""
+        if self._captured:
+            self._captured.close()
+
+    def on_train_epoch_end(self) -> None:
+        """Stops a training that diverged; asked once an epoch, as asking waits for the device."""
+        if not math.isfinite(self.wait()):
+            raise TrainingFailed("not_finite", f"the loss was not finite in epoch {len(self.curve)}")
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is counted yet."""
+        classes = self.network.classifier.out_features
+        self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
+        self._team.average(self.network.buffers())
+
+    def validation_step(self, rows: slice) -> None:
+        """Counts which class the images of each class are taken for, in float32 as an export computes."""
+        images, labels = self._data.validation.plain(rows)
+        with in_float32(self._data.device):
+            found = self.network(images).argmax(dim=1)
+        self.confusion.view(-1).scatter_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Adds to the curve, keeps what may have to go on from here, and reports."""
+        self._team.add_up(self.confusion)
+        self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
+        if self.checkpoint and self._team.rank == 0 and len(self.curve) < self._recipe.epochs:
+            progress = Progress(tuple(self.curve), self.steps_done)
+            self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
+        if self._report:
+            self._report(len(self.curve), self.curve[-1])
+
+    def wait(self) -> float:
+        """The sum of the losses since the start; asking for it waits for the device."""
+        return self._loss.item()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's state as contiguous tensors on the CPU."""
+        return {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The share of the peak learning rate at a share of the training: up in a line, then down half a cosine.
+
+    Smith and Topin (arXiv:1708.07120), with the cosine that is usual since. Starts at 1/25 of the peak.
+    """
+    if progress < warmup:
+        return 0.04 + 0.96 * progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) if warmup < 1 else 1.0
+
+
+def _evaluation_batch(architecture: Architecture, device: torch.device) -> int:
+    """How many images are evaluated at once: on a GPU, which is idle between small batches, many."""
+    if device.type == "cpu":
+        return EVALUATION_BATCH
+    affordable = CUDA_EVALUATION_ACTIVATIONS // cost(architecture).activations
+    return max(1, min(CUDA_EVALUATION_BATCH, affordable))

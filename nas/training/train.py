@@ -1,0 +1,174 @@
+"""Training one architecture with Lightning: train(architecture, data, recipe) → TrainingResult.
+
+Lightning's cost lies in its step, not in its epoch: a training step here is a run of batches with manual
+optimisation, and batches are cut from images that are there already, so that a trial runs close to a bare loop.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.architectures.weights import put_into
+from nas.data.images import ImageData
+from nas.system.cuda_graph import WARM_UP_STEPS, is_wanted
+from nas.system.hardware import AUTO, device_of
+from nas.training.batches import DeviceData, DeviceImages
+from nas.training.checkpoint import Checkpoint
+from nas.training.module import Report, TrainingModule
+from nas.training.recipe import Recipe
+from nas.training.trainer import ALONE, Team, bare_trainer, in_half, quiet_lightning
+
+__all__ = [
+    "TrainingResult",
+    "evaluate",
+    "on_device",
+    "steps",
+    "threads_for",
+    "train",
+]
+
+CPU_PROBE_FLOPS = 20 * 10**9
+SMALL_STEP_FLOPS = 10**9
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What one training gave: accuracies on the validation images in [0, 1], and float32 weights on the CPU.
+
+    `confusion` (classes, classes) counts the validation images of class i (row) that are taken for class j (column).
+    """
+
+    accuracy: float
+    curve: tuple[float, ...]
+    weights: dict[str, Tensor]
+    confusion: NDArray[np.int64]
+
+
+def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: float = 1.0) -> DeviceData:
+    """Readies the training and validation images for a device, once for a whole search.
+
+    On a CPU they are used where they are, so that processes that map the same files share them. A GPU gets a copy, or,
+    if that took more than half of this process's `share` of its free memory, each batch when it is needed.
+
+    Raises:
+        InvalidValue: `device` is not one of `DEVICES`, or there is no CUDA device.
+    """
+    chosen = device_of(device)
+    streamed = not _fits(data, chosen, share)
+    return DeviceData(
+        DeviceImages(data.train, data.normalization, chosen, padding=recipe.crop_padding, streamed=streamed),
+        DeviceImages(data.validation, data.normalization, chosen, streamed=streamed),
+        chosen,
+    )
+
+
+def _fits(data: ImageData, device: torch.device, share: float) -> bool:
+    """Whether the images leave half of this share of a GPU's free memory for training; on a CPU they are not copied."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    size = sum(math.prod(split.images.shape) for split in (data.train, data.validation))
+    return size <= share * free / 2
+
+
+def train(
+    architecture: Architecture,
+    data: DeviceData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    team: Team = ALONE,
+) -> TrainingResult:
+    """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
+
+    With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
+    what it had reported, and ends as if it had never been interrupted. Whoever has the result safe deletes it.
+
+    A `team` trains together (`nas.training.distributed`): all its processes call this alike, and the first one writes
+    the checkpoint.
+
+    Raises:
+        TrainingFailed: the loss was not finite (`not_finite`).
+        KeyboardInterrupt: passed on, where Lightning alone would end the process.
+    """
+    with (
+        quiet_lightning(),
+        threads_for(architecture, recipe),
+        torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
+    ):
+        torch.manual_seed(seed)
+        module = TrainingModule(architecture, data, recipe, seed=seed, report=report, team=team)
+        if checkpoint is not None:
+            identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
+            identity |= {"images": len(data.train), "device": data.device.type}
+            module.go_on_from(Checkpoint(checkpoint, identity))
+        trainer = bare_trainer(data.device, epochs=recipe.epochs - len(module.curve))
+        try:
+            trainer.fit(module)
+        finally:
+            module.close()
+    return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
+
+
+def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData, *, recipe: Recipe) -> float:
+    """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with.
+
+    Raises:
+        WeightsError: the weights are not those of the architecture.
+    """
+    module = TrainingModule(architecture, data, recipe, seed=0, report=None)
+    put_into(module.network, weights, of=architecture.name)
+    with quiet_lightning(), threads_for(architecture, recipe):
+        bare_trainer(data.device, epochs=1).validate(module, verbose=False)
+    return module.curve[-1]
+
+
+def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Iterator[int]:
+    """Trains without end, optimiser included: how many images a step took, once it is done; the first warms up.
+
+    Where steps are captured as a CUDA graph the first comes after the capture.
+
+    The batch is the recipe's on a GPU; on a CPU no larger than takes about a second a step.
+    """
+    module = TrainingModule(architecture, data, recipe, seed=0, report=None).to(data.device)
+    optimizer = module.configure_optimizers()
+    affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
+    rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
+    run = [rows] * (WARM_UP_STEPS + 1) if is_wanted(data.device) else [rows]
+    while True:
+        with (
+            quiet_lightning(),
+            threads_for(architecture, recipe),
+            torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device), cache_enabled=False),
+        ):
+            module.learn(run, optimizer)
+        module.wait()
+        run = [rows]
+        yield len(rows)
+
+
+@contextmanager
+def threads_for(architecture: Architecture, recipe: Recipe) -> Iterator[None]:
+    """One CPU thread where a training step is small, all of them where it is large.
+
+    On small steps a second thread gains little; but where another program wants the cores, threads that wait for each
+    other at every operation take several times as long as one (docs/benchmarks.md).
+    """
+    threads = torch.get_num_threads()
+    if 3 * cost(architecture).flops * recipe.batch_size < SMALL_STEP_FLOPS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Who trains, and how workers are kept alive."""

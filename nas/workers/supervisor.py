@@ -1,0 +1,146 @@
+"""supervise(): keeps the workers of a search at work, wherever they are, and ends them all when it ends."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from nas.errors import StudyError
+from nas.study.plan import SearchPlan
+from nas.study.records import RUNNING
+from nas.study.storage.recovery import MOST_DEATHS
+from nas.study.study import Study
+from nas.workers.loop import ending
+from nas.workers.trial import Listener
+from nas.workers.watching import Overdue, Watcher
+
+__all__ = ["Crew", "End", "Member", "supervise"]
+
+SECONDS_BETWEEN_LOOKS = 0.5
+TIMEOUT = "timeout"
+
+
+class End(NamedTuple):
+    """How a worker ended: by itself for a `reason`, on an `error` that is the user's to mend, or it `died` of this."""
+
+    reason: str | None = None
+    error: str | None = None
+    died: str | None = None
+
+
+class Member(Protocol):
+    """One worker."""
+
+    @property
+    def worker(self) -> str:
+        """Who it is, as its trials name it."""
+
+    def end(self) -> End | None:
+        """How it ended; None while it works."""
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it does."""
+
+
+class Crew(Protocol):
+    """The workers of one search: processes of this machine, or actors of a cluster."""
+
+    def start(self, number: int) -> Member:
+        """One more worker, on the place of that number, from 0."""
+
+    def wait(self, members: Sequence[Member], seconds: float) -> None:
+        """Until one of them has ended, or for so long."""
+
+    def dismiss(self, members: Sequence[Member]) -> None:
+        """Ends them, at once if they do not within seconds."""
+
+
+def supervise(
+    study: Study, crew: Crew, plan: SearchPlan, *, workers: int, deadline: float, listener: Listener | None
+) -> str:
+    """Starts so many workers, replaces one that dies, and tells the listener what all of the study's workers do.
+
+    A training that takes longer than the plan allows is ended as failed, and with it the worker that hangs in it. With
+    no workers of its own it waits for what those of others do. Returns why the search ended, as `nas.workers.loop.run`.
+
+    Raises:
+        StudyError: a worker cannot work, or one after the other died before any training had ended.
+        KeyboardInterrupt: passed on, once the workers are ended and what they trained is put back.
+    """
+    if listener:
+        listener.search_started(study, plan.trials)
+    watcher = Watcher(study, listener)
+    overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
+    ended_here: set[str] = set()
+    reasons: list[str] = []
+    with _crew_of(study, crew, workers) as members:
+        deaths, ended_before = 0, 0
+        while members or (not workers and not reasons):
+            crew.wait(list(members.values()), SECONDS_BETWEEN_LOOKS)
+            watcher.look()
+            if overdue:
+                ended_here |= _end_hanging(study, overdue, list(members.values()))
+            if not workers and (reason := _ended_by_others(study, plan, deadline)):
+                reasons.append(reason)
+            for place, member in list(members.items()):
+                if (end := member.end()) is None:
+                    continue
+                del members[place]
+                if end.error:
+                    raise StudyError(end.error)
+                if end.reason:
+                    reasons.append(end.reason)
+                    continue
+                if member.worker in ended_here:
+                    members[place] = crew.start(place)
+                    continue
+                with study.asking(died={member.worker: end.died or ""}):
+                    ended_by_now = sum(record.ended is not None and record.finished for record in study.records())
+                deaths = deaths + 1 if ended_by_now == ended_before else 1
+                ended_before = ended_by_now
+                if deaths > MOST_DEATHS * workers:  # by then what kills the workers would have been given up
+                    raise StudyError(
+                        f"study '{study.name}': {deaths} workers died one after the other with no training ended "
+                        f"between, the last of {end.died}"
+                    )
+                members[place] = crew.start(place)
+    watcher.look()
+    reason = next((reason for reason in reasons if reason != "complete"), "complete")
+    if listener:
+        listener.search_ended(reason)
+    return reason
+
+
+@contextmanager
+def _crew_of(study: Study, crew: Crew, workers: int) -> Iterator[dict[int, Member]]:
+    """The members by place; however it is left, all are ended, and what they trained is put back."""
+    members: dict[int, Member] = {}
+    try:
+        for place in range(workers):
+            members[place] = crew.start(place)
+        yield members
+    finally:
+        left = list(members.values())
+        crew.dismiss(left)
+        if left:
+            with study.asking():
+                study.put_back(ended=[member.worker for member in left])
+
+
+def _end_hanging(study: Study, overdue: Overdue, members: Sequence[Member]) -> set[str]:
+    """Records trainings that take too long as failed, and ends their workers, whatever these hang in: which ones."""
+    ended: set[str] = set()
+    for record in overdue.among(study.records()):
+        detail = f"it had not ended after {overdue.seconds:g} s, and was ended together with its worker"
+        if study.give_up(record.trial, TIMEOUT, detail):
+            for member in members:
+                if member.worker == record.worker:
+                    member.kill()
+                    ended.add(member.worker)
+    return ended
+
+
+def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> str | None:
+    records = study.records()
+    if any(record.state == RUNNING for record in records):
+        return None
+    return ending(records, study.config.space, plan=plan, deadline=deadline)

@@ -1,0 +1,1 @@
+"""From start to end: a search, a confirmation, a retraining."""

@@ -1,0 +1,128 @@
+"""confirm(): the front, and what noise may have hidden behind it, trained again from scratch on several seeds."""
+
+from dataclasses import replace
+from typing import Any
+
+from nas.analysis.confirmation import TESTED, Confirmed, confirmed, repetitions_of
+from nas.analysis.luck import contenders
+from nas.data.images import ImageData
+from nas.errors import DataError, StudyError
+from nas.study.catalog import repetitions_name
+from nas.study.config import StudyConfig
+from nas.study.records import TrialRecord
+from nas.study.study import Study
+from nas.system.hardware import AUTO
+from nas.validation import integer
+from nas.workers.join import images_of
+from nas.workers.scaling import Staffing
+from nas.workers.trial import Evaluate, Listener
+from nas.workflows.repeat import repeat
+
+__all__ = ["confirm", "repeat_trials"]
+
+
+def confirm(
+    study: Study,
+    *,
+    top: int | None = None,
+    seeds: int = 3,
+    epochs: int | None = None,
+    test: bool = False,
+    data: Any = None,
+    evaluate: Evaluate | None = None,
+    listener: Listener | None = None,
+    **hands: Any,
+) -> Confirmed:
+    """Trains the front of a study again from scratch, and the trials that luck may have kept from it.
+
+    The same call again trains what is missing. Trainings lie in a study of their own inside the study's folder, one for
+    each number of epochs; the longest are those that are shown.
+
+    Args:
+        study: a search that has a complete trial.
+        top: at most so many architectures, the most probable members of the true front. None: the front and all whose
+            probability of being on it is at least a fifth.
+        seeds: trainings of each architecture.
+        epochs: in place of the recipe's.
+        test: then measure the winners, the front of the confirmed means, on the test images, each training once.
+        data: where the study's images are now, if elsewhere; needed where it was searched on arrays.
+        evaluate: one's own training, if the study was searched with one; it must take `seed`.
+        listener: is told what happens.
+        hands: who trains, by the names that `nas.search` has for it: `device`, `workers`, `ray` and so on.
+
+    Raises:
+        NasError: the study has no complete trial, or its images cannot be had.
+        KeyboardInterrupt: passed on, once the running trainings are put back.
+    """
+    integer(top if top is not None else 1, "top", maximum=10_000)
+    chosen = contenders(study.records(), study.config.validation_images, top=top)
+    if not chosen:
+        raise StudyError(f"study '{study.name}' has no complete trial to confirm yet")
+    staffing = Staffing(**hands)
+    if test and evaluate is not None:
+        raise DataError("test: with one's own evaluate, the test images are one's own to measure on")
+    images = images_of(study.config, data) if evaluate is None else None
+    repeat_trials(
+        study,
+        chosen,
+        seeds=seeds,
+        epochs=epochs,
+        images=images,
+        evaluate=evaluate,
+        staffing=staffing,
+        listener=listener,
+    )
+    found = confirmed(study)
+    if found is None:
+        raise StudyError(f"study '{study.name}': none of the trainings was completed; nas confirm begins them again")
+    if test:
+        assert images is not None  # they were refused together with one's own training
+        _test(found, images, device=staffing.device)
+        found = confirmed(study) or found
+    return found
+
+
+def repeat_trials(
+    study: Study,
+    chosen: list[TrialRecord],
+    *,
+    seeds: int,
+    epochs: int | None,
+    images: ImageData | None,
+    evaluate: Evaluate | None = None,
+    staffing: Staffing,
+    listener: Listener | None = None,
+) -> Study:
+    """Trains the architectures of these trials on each seed, in the study of repetitions of so many epochs."""
+    config = study.config
+    recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
+    return repeat(
+        repetitions_of(study).get(recipe.epochs, repetitions_name(study.name, recipe.epochs)),
+        study.folder,
+        StudyConfig(config.space.with_changes(recipe=recipe), config.data, config.seed),
+        points=[config.space.point(record.architecture) for record in chosen],
+        seeds=seeds,
+        images=images,
+        evaluate=evaluate,
+        storage=study.storage,
+        staffing=staffing,
+        listener=listener,
+    )
+
+
+def _test(found: Confirmed, images: ImageData, *, device: str = AUTO) -> None:
+    """Measures the winners' trainings that were not measured yet on the test images, and records it."""
+    from nas.architectures.weights import load_weights
+    from nas.training.train import evaluate, on_device
+
+    study, recipe = found.study, found.study.config.space.recipe
+    tested = {trial: accuracy for member in found.members for trial, accuracy in member.tested.items()}
+    winners = [training for member in found.members if member.on_front for training in member.trainings]
+    missing = [training for training in winners if training.trial not in tested]
+    if not missing:
+        return
+    data = on_device(replace(images, validation=images.test), recipe, device)
+    for training in missing:
+        weights = load_weights(study.weights_file(training.trial))
+        tested[training.trial] = evaluate(training.architecture, weights, data, recipe=recipe)
+    study.set_attribute(TESTED, {str(trial): accuracy for trial, accuracy in tested.items()})

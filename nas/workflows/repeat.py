@@ -1,0 +1,96 @@
+"""repeat(): trains given architectures from scratch on several seeds, in a study that holds nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nas.data.images import ImageData
+from nas.errors import InvalidValue
+from nas.spaces.search_space import Params, SearchSpace
+from nas.study.config import StudyConfig
+from nas.study.plan import SearchPlan
+from nas.study.records import COMPLETE, RUNNING, WAITING
+from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
+from nas.study.storage.heartbeat import this_worker
+from nas.study.study import Study
+from nas.training.distributed import equal_shares, shared_training
+from nas.validation import integer
+from nas.workers.scaling import Staffing
+from nas.workers.trial import Evaluate, Listener, takes
+from nas.workflows.search import carry_out
+
+__all__ = ["MOST_SEEDS", "repeat"]
+
+MOST_SEEDS = 1000
+
+
+def repeat(
+    name: str,
+    runs: str | Path,
+    config: StudyConfig,
+    *,
+    points: Sequence[Params],
+    seeds: int,
+    staffing: Staffing,
+    images: ImageData | None = None,
+    evaluate: Evaluate | None = None,
+    storage: str | None = None,
+    listener: Listener | None = None,
+) -> Study:
+    """Trains the architecture at each point of the space on each seed; what the study holds already is kept.
+
+    The seeds begin after the configuration's, on which a search's score was picked for being high. What failed is
+    tried again.
+
+    Raises:
+        NasError: the study has another configuration, or one's own `evaluate` takes no `seed`.
+        KeyboardInterrupt: passed on, once the running trainings are put back.
+    """
+    integer(seeds, "seeds", maximum=MOST_SEEDS)
+    if evaluate is not None and not takes(evaluate, "seed"):
+        raise InvalidValue("evaluate takes no keyword 'seed': without, a repetition would repeat nothing")
+    space = config.space
+    study = Study.create(name, runs, config, storage=storage)
+    with study.locked():
+        study.put_back(ended=[this_worker()])
+        records = study.records()
+        there = [record for record in records if record.state in (COMPLETE, WAITING, RUNNING)]
+        known = {(record.architecture.key, record.seed) for record in there}
+        missing = [
+            {**point, SEED: seed}
+            for seed in [(config.seed + 1 + number) % (LARGEST_SEED + 1) for number in range(seeds)]
+            for point in points
+            if (space.architecture(point).key, seed) not in known
+        ]
+        left = len(missing) + sum(record.state != COMPLETE for record in there)
+        if left:
+            finished = sum(record.finished for record in records)
+            plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
+            if left == 1 and evaluate is None and images is not None:
+                staffing, evaluate = _for_one(staffing, space, images, config.seed)
+            work = staffing.work(
+                name,
+                runs,
+                space=space,
+                plan=plan,
+                images=images,
+                seed=config.seed,
+                evaluate=evaluate,
+                storage=storage,
+                listener=listener,
+            )
+            study.queue(missing)
+            carry_out(study, plan, work)
+    return study
+
+
+def _for_one(staffing: Staffing, space: SearchSpace, images: ImageData, seed: int) -> tuple[Staffing, Evaluate | None]:
+    """Who does the only training that is left: all GPUs together, where there are several.
+
+    With more trainings each GPU has some of its own, which loses nothing to waiting for the others.
+    """
+    processes = equal_shares(space.recipe, images, staffing.together)
+    if processes == 1:
+        return staffing, None
+    training = shared_training(images, space, processes=processes, seed=seed, device=staffing.device)
+    return replace(staffing, workers=1), training

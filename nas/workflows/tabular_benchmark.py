@@ -1,0 +1,185 @@
+"""Tables of whole search spaces, every architecture trained once: searches are replayed on them in seconds, exactly.
+
+    table = Table.load("benchmarks/tables/digits.parquet")
+    replay(table, sampler="tpe", fidelities=1, trials=100, seed=0).hypervolume[-1]
+
+What is replayed is the search itself (`run`), with a table in place of the training. One's own sampler is
+replayed by `table.evaluate`, `table.space` and Optuna.
+"""
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+from nas.errors import DataError, MissingExtra
+from nas.spaces.search_space import SearchSpace
+from nas.strategy.front_sampler import Seen
+from nas.strategy.multi_fidelity import schedule_lengths
+from nas.study.config import StudyConfig
+from nas.study.pareto import hypervolume_history
+from nas.study.plan import SearchPlan
+from nas.study.records import COMPLETE, TrialRecord
+from nas.study.study import Study
+from nas.workers.loop import run
+
+__all__ = ["Replay", "Table", "Trained", "replay"]
+
+
+class Trained(NamedTuple):
+    """One row: accuracies in [0, 1], the validation accuracy after each epoch, and the seconds it took."""
+
+    accuracy: float
+    curve: tuple[float, ...]
+    seconds: float
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every architecture of a space, trained for each of `lengths` epochs: `rows` by (key, epochs, seed).
+
+    `about` says how it was made: the data, the machine, the versions.
+    """
+
+    name: str
+    space: SearchSpace
+    lengths: tuple[int, ...]
+    rows: Mapping[tuple[str, int, int], Trained]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, file: str | Path) -> "Table":
+        """Reads what `benchmarks/tables/make.py` wrote.
+
+        Raises:
+            DataError: it cannot be read, or is no such table.
+            MissingExtra: parquet files need the extra `data`.
+        """
+        try:
+            import pyarrow.parquet
+        except ImportError:
+            raise MissingExtra("a table", "data") from None
+        try:
+            content = pyarrow.parquet.read_table(file)
+            about = json.loads((content.schema.metadata or {})[b"nas"])
+            space = SearchSpace.from_dict(about.pop("space"))
+            found = {
+                (space.architecture(row).key, row["epochs"], row["seed"]): Trained(
+                    row["accuracy"], tuple(row["curve"]), row["seconds"], row["test_accuracy"]
+                )
+                for row in content.to_pylist()
+            }
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read as a table of trainings: {error}") from None
+        return cls(Path(file).stem, space, tuple(sorted({epochs for _, epochs, _ in found})), found, about)
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """All of them, in the order of the space."""
+        return tuple(self.space.architecture(point) for point in self.space.points())
+
+    def accuracies(self, epochs: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Of all architectures in order; NaN where one was not trained so."""
+        rows = [self.rows.get((architecture.key, epochs, seed)) for architecture in self.architectures]
+        return np.array([row.accuracy if row else np.nan for row in rows])
+
+    def evaluate(self, architecture: Architecture, report: Callable[[int, float], None], *, epochs: int) -> float:
+        """What a training would have given, as `nas.search(evaluate=...)` takes it."""
+        row = self.rows[architecture.key, epochs, 0]
+        for epoch, accuracy in enumerate(row.curve, start=1):
+            report(epoch, accuracy)
+        return row.accuracy
+
+    def hypervolume(self, architectures: Sequence[Architecture | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """After each full training, in order, as a share of what the whole table dominates; None: nothing new.
+
+        The reference point is fixed by the table: its largest FLOPs and its lowest accuracy.
+        """
+        return np.asarray(self._dominated(architectures) / self._dominated(self.architectures)[-1])
+
+    def _dominated(self, architectures: Sequence[Architecture | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        full = self.lengths[-1]
+        flops = [cost(architecture).flops for architecture in self.architectures]
+        lowest = float(self.accuracies(full).min())
+        return hypervolume_history(
+            [self.rows[a.key, full, 0].accuracy if a else lowest for a in architectures],
+            [cost(a).flops if a else max(flops) for a in architectures],
+            chance=lowest,
+            least_flops=min(flops),
+            most_flops=max(flops),
+        )
+
+
+class Replay(NamedTuple):
+    """A search on a table: after each training, the epochs and seconds spent and the share of the true hypervolume.
+
+    `proposing` are the seconds that each proposal took here, the writing of the trial before it included.
+    """
+
+    epochs: list[int]
+    seconds: list[float]
+    hypervolume: list[float]
+    proposing: list[float]
+    records: list[TrialRecord]
+
+
+def replay(
+    table: Table,
+    *,
+    sampler: str = "front",
+    fidelities: int | None = None,
+    eta: int = 3,
+    stopping: str = "front",
+    trials: int = 100,
+    prior: Sequence[Seen] = (),
+    seed: int = 0,
+) -> Replay:
+    """Searches a table as `nas.search` would search its space; the options are its.
+
+    Raises:
+        DataError: the table has no trainings of these lengths.
+    """
+    full = table.lengths[-1]
+    lengths = schedule_lengths(full, fidelities, eta)
+    if not set(lengths) <= set(table.lengths):
+        raise DataError(f"{table.name}: has trainings of {table.lengths} epochs, none of some of {lengths}")
+    images = table.about["data"]["validation_images"]
+    config = StudyConfig(table.space, {"source": "table", "validation_images": images}, seed)
+    optuna_study = optuna.create_study(directions=["maximize", "minimize"])
+    optuna_study.set_user_attr("nas", config.to_dict())
+    study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, "sqlite://")  # in memory: nothing is there
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
+    proposing, since = list[float](), time.perf_counter()
+
+    def evaluate(architecture: Architecture, report: Callable[[int, float], None], *, epochs: int = full) -> float:
+        nonlocal since
+        proposing.append(time.perf_counter() - since)
+        try:
+            return table.evaluate(architecture, report, epochs=epochs)
+        finally:
+            since = time.perf_counter()
+
+    run(study, evaluate, plan)
+    records = []
+    for place, record in enumerate(study.records()):  # with the table's time in place of the clock's
+        row = table.rows[record.architecture.key, record.length or full, 0]
+        seconds = row.seconds * len(record.curve) / len(row.curve)
+        records.append(dataclasses.replace(record, seconds=seconds, ended=float(place)))
+    return Replay(
+        np.cumsum([record.epochs_spent(full) for record in records]).tolist(),
+        np.cumsum([record.seconds or 0.0 for record in records]).tolist(),
+        table.hypervolume([r.architecture if r.state == COMPLETE else None for r in records]).tolist(),
+        proposing,
+        records,
+    )

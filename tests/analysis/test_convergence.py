@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas import SearchSpace, TrialRecord
+from nas.analysis.convergence import history, is_settled, outlook
+from nas.study.records import SHORT, STOPPED
+from tests.analysis.test_selection import trial
+
+EPOCHS = 2  # of the tiny space's recipe
+
+
+def trials(space: SearchSpace, accuracies: list[float], seconds: float = 10.0) -> list[TrialRecord]:
+    """Of one architecture, so that the hypervolume grows with the best accuracy alone."""
+    return [
+        replace(trial(space, number, accuracy), seconds=seconds, ended=float(number))
+        for number, accuracy in enumerate(accuracies)
+    ]
+
+
+def test_short_trainings_are_spent_for_but_raise_nothing(tiny: SearchSpace) -> None:
+    [first, second, third] = trials(tiny, [0.5, 0.9, 0.9])
+    short = replace(second, state=SHORT, length=1)
+    stopped = replace(third, state=STOPPED, accuracy=None, reason="at_chance", curve=(0.1,))
+    past = history([first, short, stopped], tiny)
+    assert past.epochs == [2, 3, 4]
+    assert len(set(past.hypervolume)) == 1
+    assert history([first, second], tiny).hypervolume[1] > past.hypervolume[-1]
+
+
+def test_a_search_has_settled_when_the_last_epochs_brought_next_to_nothing(tiny: SearchSpace) -> None:
+    rising = trials(tiny, [0.5, 0.6, 0.7, 0.8])
+    assert not is_settled(rising, tiny, 2)
+    flat = trials(tiny, [0.5, 0.8, 0.8, 0.8, 0.801])
+    assert is_settled(flat, tiny, 3)
+    assert not is_settled(flat, tiny, 4)  # four trials ago it was 0.5
+    assert not is_settled(flat, tiny, 5)  # nothing was there yet
+    assert not is_settled([], tiny, 1)
+
+
+def test_another_hour_is_taken_to_bring_what_doublings_brought(tiny: SearchSpace) -> None:
+    accuracies = (0.4 + 0.1 * np.log2(np.arange(1, 17))).tolist()  # each doubling of the time brings the same
+    ahead = outlook(trials(tiny, accuracies), tiny, seconds=160.0)
+    past = history(trials(tiny, accuracies), tiny).hypervolume
+    assert ahead is not None
+    assert ahead.hypervolume == past[-1]
+    assert ahead.growth == pytest.approx(past[15] - past[7])
+    assert outlook(trials(tiny, accuracies[:7]), tiny) is None
+    whole = outlook(trials(tiny, [0.1, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.99]), tiny, seconds=1e9)
+    assert whole is not None
+    assert whole.hypervolume + whole.growth <= 1

@@ -1,0 +1,106 @@
+import random
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas import Architecture, Input, Stage, StemConv, build_network, cost
+from nas.architectures.cost import LayerCost
+
+
+def architecture(
+    depths: tuple[int, ...],
+    mids: tuple[int, ...],
+    groups: tuple[int, ...],
+    outs: tuple[int, ...],
+    *,
+    strides: tuple[int, ...] = (1, 2, 2),
+    stem: StemConv = StemConv(64),  # noqa: B008 - frozen
+    size: int = 32,
+    classes: int = 10,
+) -> Architecture:
+    stages = tuple(Stage(*values) for values in zip(depths, mids, groups, outs, strides, strict=True))
+    return Architecture(Input(3, size), classes, (stem,), stages)
+
+
+RESNEXT_OUTS = (256, 512, 1024)
+RESNEXT_29_32X4 = architecture((3, 3, 3), (128, 256, 512), (32, 32, 32), RESNEXT_OUTS)
+RESNEXT_29_16X64 = architecture((3, 3, 3), (1024, 2048, 4096), (16, 16, 16), RESNEXT_OUTS)
+RESNEXT_20_16X4 = architecture((2, 2, 2), (64, 128, 256), (16, 16, 16), RESNEXT_OUTS)
+REGNETX_200MF = architecture(
+    (1, 1, 4, 7),
+    (24, 56, 152, 368),
+    (3, 7, 19, 46),
+    (24, 56, 152, 368),
+    strides=(2, 2, 2, 2),
+    stem=StemConv(32, 2),
+    size=224,
+    classes=1000,
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "params"),
+    [
+        (RESNEXT_29_32X4, 4_775_754),
+        (RESNEXT_29_16X64, 68_155_210),
+        (RESNEXT_20_16X4, 1_995_082),
+        (REGNETX_200MF, 2_684_792),
+    ],
+)
+def test_published_parameter_counts(network: Architecture, params: int) -> None:
+    assert cost(network).params == params
+
+
+def test_published_flops_of_regnetx_200mf() -> None:
+    assert round(cost(REGNETX_200MF).flops / 1e9, 3) == 0.199
+
+
+def random_architecture(rng: random.Random) -> Architecture:
+    def stage() -> Stage:
+        width, groups = rng.randint(1, 6), rng.randint(1, 6)
+        return Stage(rng.randint(1, 3), width * groups, groups, rng.randint(1, 24), rng.choice((1, 2, 3)))
+
+    stem = tuple(StemConv(rng.randint(1, 16), rng.choice((1, 2))) for _ in range(rng.randint(1, 3)))
+    stages = tuple(stage() for _ in range(rng.randint(1, 3)))
+    return Architecture(Input(rng.randint(1, 4), rng.randint(108, 140)), rng.randint(2, 12), stem, stages)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_what_torch_counts_on_random_architectures(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(32):
+        made = random_architecture(rng)
+        amounts = cost(made)
+        with torch.device("meta"):
+            network = build_network(made)
+            with FlopCounterMode(display=False) as counter:
+                network(torch.empty(1, made.input.channels, made.input.size, made.input.size))
+        assert amounts.flops * 2 == counter.get_total_flops()
+        assert amounts.params == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_layers_are_the_modules_of_the_network_and_sum_to_the_totals() -> None:
+    amounts = cost(RESNEXT_20_16X4)
+    network = build_network(RESNEXT_20_16X4)
+    seen: dict[str, int] = {}
+    for layer in amounts.layers:
+        module = network.get_submodule(layer.layer)
+        assert layer.params == sum(parameter.numel() for parameter in module.parameters())
+        module.register_forward_hook(lambda _m, _i, out, name=layer.layer: seen.update({name: out.numel()}))
+    network(torch.zeros(1, 3, 32, 32))
+    assert seen == {layer.layer: layer.activations for layer in amounts.layers}
+    for field in ("flops", "params", "activations"):
+        assert sum(getattr(layer, field) for layer in amounts.layers) == getattr(amounts, field)
+
+
+def test_a_small_network_by_hand() -> None:
+    made = Architecture(Input(1, 4), 2, (StemConv(2),), (Stage(1, 4, 2, 6, 2),))
+    assert cost(made).layers == (
+        LayerCost("stem.0", "stem", 0, 2 * 9 * 16, 18 + 4, 2 * 16),
+        LayerCost("stages.0.0.reduce", "reduce", 1, 2 * 4 * 16, 8 + 8, 4 * 16),
+        LayerCost("stages.0.0.grouped", "grouped", 1, 4 * 2 * 9 * 4, 72 + 8, 4 * 4),
+        LayerCost("stages.0.0.expand", "expand", 1, 4 * 6 * 4, 24 + 12, 6 * 4),
+        LayerCost("stages.0.0.projection", "projection", 1, 2 * 6 * 4, 12 + 12, 6 * 4),
+        LayerCost("classifier", "classifier", 0, 12, 12 + 2, 2),
+    )

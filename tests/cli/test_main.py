@@ -1,0 +1,208 @@
+import csv
+import io
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import nas
+from tests.conftest import Ran, write_photos
+
+Command = Callable[..., Ran]
+FORMS = {"trial", "state", "architecture", "name", "accuracy", "flops", "params", "seconds", "epochs"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one study of four real trainings, made in the terminal's way."""
+    folder = tmp_path_factory.mktemp("runs")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "nas",
+            "search",
+            "--trials",
+            "4",
+            "--epochs",
+            "3",
+            "--device",
+            "cpu",
+            "--runs",
+            folder,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def test_help_names_every_command_and_needs_no_torch() -> None:
+    program = "import sys; sys.argv = ['nas', '--help']\nfrom nas.cli.main import main\n"
+    program += "try: main()\nexcept SystemExit: pass\n"
+    program += "print(sorted({'torch', 'optuna', 'lightning', 'numpy', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    for command in ("search", "front", "confirm", "pick", "export", "train", "profile", "dashboard"):
+        assert f"\n  {command}" in ran.stdout
+    assert ran.stderr.strip() == "[]"
+
+
+def test_without_a_command_it_helps(nas_command: Command) -> None:
+    ran = nas_command()
+    assert ran.code == 0
+    assert "Usage: nas" in ran.out
+
+
+def test_search_prints_a_line_for_each_trial_and_the_front(nas_command: Command, tmp_path: Path) -> None:
+    ran = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    for number in range(3):
+        assert f"trial {number} ({number + 1}/3)" in ran.out
+    assert "The accuracy–FLOPs front of digits" in ran.out
+    assert f"nas export digits --runs {tmp_path} --out best" in ran.out
+    again = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
+    assert again.code == 0
+    assert "3 trials are there already; the study is to have 3" in again.out
+
+
+def test_search_on_an_image_folder(nas_command: Command, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", per_class=12)
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "name: small\ninput: {channels: 3, size: 16}\nstem: [{width: 8}]\n"
+        "stages: [{depth: [1, 2], mid: [8, 16], groups: [1, 2, 4], out: 16}]\nrecipe: {epochs: 3, batch_size: 8}\n"
+    )
+    ran = nas_command("search", space, "--data", photos, "--trials", 2, "--device", "cpu", "--runs", tmp_path / "runs")
+    assert (ran.code, ran.err) == (0, "")
+    study = nas.Study.open("small-photos", tmp_path / "runs")
+    assert study.config.data["classes"] == ["cat", "dog"]
+    assert all(record.architecture.classes == 2 for record in study.records())
+
+
+def test_json_is_an_array_of_objects_of_the_same_form(nas_command: Command, runs: Path) -> None:
+    trials = json.loads(nas_command("trials", "--runs", runs, "--json").out)
+    front = json.loads(nas_command("front", "--runs", runs, "--json").out)
+    assert [record.pop("confirmed") for record in front] == [None] * len(front)
+    [shown] = json.loads(nas_command("show", front[-1]["trial"], "--runs", runs, "--json").out)
+    assert len(trials) == 4
+    assert all(set(record) >= FORMS for record in [*trials, *front, shown])
+    assert all(record in trials for record in front)
+    assert {key: shown[key] for key in trials[0]} == front[-1]
+    assert sum(layer["flops"] for layer in shown["layers"]) == shown["flops"]
+    architecture = nas.Architecture.from_dict(shown["architecture"])
+    assert nas.cost(architecture).params == shown["params"]
+    assert architecture.name == shown["name"]
+
+
+def test_csv_has_a_row_for_each_trial(nas_command: Command, runs: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(nas_command("trials", "digits", "--runs", runs, "--csv").out)))
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert all(int(row["stage1.mid"]) % int(row["stage1.groups"]) == 0 for row in rows)
+
+
+def test_tables_are_for_people(nas_command: Command, runs: Path) -> None:
+    front = nas_command("front", "--study", "digits", "--runs", runs)
+    trials = nas_command("trials", "--runs", runs)
+    shown = nas_command("show", 2, "digits", "--runs", runs)
+    assert (front.code, trials.code, shown.code) == (0, 0, 0)
+    [record] = [record for record in nas.Study.open("digits", runs).records() if record.trial == 2]
+    assert record.name in trials.out
+    assert "multiply–adds" in front.out
+    assert "stage 3" in shown.out
+
+
+def test_export_writes_and_verifies(nas_command: Command, runs: Path, tmp_path: Path) -> None:
+    ran = nas_command("export", "digits", "--runs", runs, "--out", tmp_path / "best", "--formats", "safetensors,python")
+    assert ran.code == 0
+    best = nas.Study.open("digits", runs).front()[-1]
+    assert nas.Architecture.from_yaml(tmp_path / "best" / "architecture.yaml") == best.architecture
+    assert ran.out.count("loaded back; its logits differ by at most") == 2
+
+
+def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
+    ran = nas_command("space", "digits", "--trials", 10, "--device", "cpu")
+    assert ran.code == 0
+    assert "138,240 combinations, 117,990 valid architectures" in ran.out
+    assert "10 trials of 15 epochs on 1,151 training images: about" in ran.out
+    report = json.loads(nas_command("space", "digits", "--json", "--device", "cpu").out)
+    assert report["architectures"] == 138_240
+    assert report["valid"] == report["within_budgets"] == 117_990
+    assert len(report["examples"]) == 3
+    assert report["estimate"]["seconds"] > 0
+    listed = nas_command("space")
+    assert listed.out.splitlines()[0].startswith("digits ")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("serach",), "No such command 'serach'. Did you mean 'search'?"),
+        (
+            ("search", "--trails", "3"),
+            "No such option '--trails'. (Did you mean one of: '--eta', '--ray', '--trials'?)",
+        ),
+        (("search", "--trials", "many"), "'many' is not a valid integer"),
+        (("search", "--trials", "0"), "trials=0"),
+        (("search", "--max-flops", "big"), "max_flops=big: must be a positive number such as 50M"),
+        (("search", "--timeout", "soon"), "timeout=soon: must be a positive duration"),
+        (
+            ("search", "--sampler", "grid"),
+            "sampler='grid': must be one of front, tpe, tpe-multivariate, nsga2, random, gp",
+        ),
+        (("search", "nowhere.yaml"), "no such file, and no ready space of that name"),
+        (("search", "--data", "./nowhere"), "./nowhere: no such file or folder"),
+        (("search", "groupconv32"), "--data"),
+        (("search", "groupconv32", "--data", "digits"), "channels"),
+        (("search", "--study", "../up"), "study='../up'"),
+        (("search", "--storage", "nonsense://x"), "storage cannot be used"),
+        (("front",), "there is no study in"),
+        (("front", "demo"), "no study 'demo'"),
+        (("show", "x"), "'x' is not a valid integer"),
+        (("export", "demo"), "Missing option '--out'"),
+        (("space", "digit"), "did you mean 'digits'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    nas_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = nas_command(*args)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("nas: ")
+    assert ran.err.count("\n") == 1
+    assert message in ran.err
+
+
+def test_a_search_that_completes_nothing_is_an_error_that_says_why(nas_command: Command, tmp_path: Path) -> None:
+    space = tmp_path / "wild.yaml"
+    text = nas.system.resources.ready_spaces()["digits"].read_text()
+    space.write_text(
+        text.replace("epochs: 15", "epochs: 1\n  optimizer: sgd\n  learning_rate: 1000\n  weight_decay: 1000")
+    )
+    ran = nas_command("search", space, "--trials", 2, "--device", "cpu", "--runs", tmp_path / "runs")
+    assert ran.code == 2
+    assert "no trial was completed: 2 failed, the last as not_finite" in ran.err
+    assert "failed: not_finite" in ran.out
+
+
+def test_an_unwritable_runs_folder_is_one_line(nas_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file, where a folder should be")
+    ran = nas_command("search", "--trials", 1, "--runs", tmp_path / "runs", "--device", "cpu")
+    assert ran.code == 2
+    assert "cannot be written" in ran.err
+
+
+def test_a_port_that_is_taken_is_one_line(nas_command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("streamlit")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = nas_command("dashboard", "--runs", tmp_path, "--port", port, "--no-browser")
+    assert ran.code == 2
+    assert ran.err == f"nas: port={port}: cannot be used (Address already in use); name another with --port\n"

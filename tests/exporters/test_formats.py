@@ -1,0 +1,140 @@
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import nas.exporters.formats
+from benchmarks.exports import random_network
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.architectures.network import GroupConvNet
+from nas.errors import InvalidValue, MissingExtra
+from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
+
+# Projections and identities, groups of one and of many channels, strides that do not divide the map.
+ARCHITECTURE = Architecture(
+    Input(3, 9), 5, (StemConv(8, 2),), (Stage(2, 12, 4, 16, 1), Stage(1, 16, 16, 24, 2), Stage(2, 8, 1, 24, 1))
+)
+Model = Callable[[torch.Tensor], torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def network() -> GroupConvNet:
+    return random_network(ARCHITECTURE, np.random.default_rng(1))
+
+
+@pytest.fixture(scope="module")
+def folder(network: GroupConvNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("formats")
+    write_formats(folder, network, architecture=ARCHITECTURE, formats=FORMATS, notes={"classes": "[]"})
+    return folder
+
+
+def test_a_format_is_a_file(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES.values())
+
+
+@pytest.mark.parametrize("images", [1, 2, 7])
+def test_onnx_and_pt2_take_any_number_of_images(images: int, folder: Path, network: GroupConvNet) -> None:
+    batch = torch.randn(images, 3, 9, 9)
+    with torch.inference_mode():
+        expected = network(batch).numpy()
+        exported = torch.export.load(folder / "model.pt2").module()(batch).numpy()
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(exported, expected, atol=1e-5)
+    np.testing.assert_allclose(session.run(["logits"], {"images": batch.numpy()})[0], expected, atol=1e-5)
+
+
+def test_onnx_is_one_file_of_convolutions_without_batchnorms(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = [node.op_type for node in model.graph.node]
+    assert set(kinds) == {"Conv", "Relu", "Add", "ReduceMean", "Gemm"}
+    assert kinds.count("Conv") == 1 + 5 * 3 + 2  # the stem, five blocks, two projections
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+    assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {"images": ["batch", 3, 9, 9], "logits": ["batch", 5]}
+
+
+def test_the_same_network_gives_the_same_bytes(folder: Path, network: GroupConvNet, tmp_path: Path) -> None:
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=["onnx", "pt2", "python"])
+    for name in ("onnx", "pt2", "python"):
+        assert (tmp_path / FILES[name]).read_bytes() == (folder / FILES[name]).read_bytes(), name
+
+
+def test_no_file_is_or_holds_a_pickle_or_a_path_of_this_machine(folder: Path, network: GroupConvNet) -> None:
+    """A pickle begins with 0x80 and names what it builds; in an archive whatever is not text is a tensor's bytes."""
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        assert not content.startswith(b"\x80")
+        assert b"cbuiltins" not in content
+        assert b"site-packages" not in content
+        assert str(Path(nas.exporters.formats.__file__).parent).encode() not in content
+    state = network.state_dict()
+    with zipfile.ZipFile(folder / "model.pt2") as archive:
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    tensors = json.loads(members["data/weights/model_weights_config.json"])["config"]
+    assert tensors.keys() == state.keys()
+    for name, about in tensors.items():
+        assert about["use_pickle"] is False
+        assert members.pop(f"data/weights/{about['path_name']}") == state[name].numpy().tobytes()
+    assert json.loads(members["data/constants/model_constants_config.json"]) == {"config": {}}
+    for content in members.values():
+        assert content.decode("utf-8").isprintable() or content.decode("utf-8").strip().isprintable()
+
+
+def test_pt2_needs_nothing_of_ours(folder: Path, network: GroupConvNet) -> None:
+    program = (
+        "import sys, torch; sys.modules['nas'] = None\n"
+        "network = torch.export.load(sys.argv[1]).module()\n"
+        "print(network(torch.ones(3, 3, 9, 9)).tolist())"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, str(folder / "model.pt2")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(json.loads(ran.stdout), network(torch.ones(3, 3, 9, 9)).tolist(), atol=1e-5)
+
+
+def test_the_network_itself_stays_as_it_was(network: GroupConvNet, tmp_path: Path) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=["onnx"])
+    assert before.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_formats_are_checked_and_bring_what_they_read() -> None:
+    assert checked_formats(FORMATS) == FORMATS
+    assert checked_formats(["safetensors", "onnx"]) == ("onnx", "safetensors")
+    assert checked_formats(["python"]) == ("safetensors", "python")
+
+
+@pytest.mark.parametrize(
+    ("formats", "message"),
+    [
+        ([], r"formats=\[\]: must have at least one"),
+        ("onnx", "formats='onnx': must be a list"),
+        (["onx"], "formats='onx': must be one of onnx, pt2, safetensors, python; did you mean 'onnx'"),
+        ([3], "formats=3: must be one of onnx"),
+        (["pt2", "pt2"], "each at most once; allowed: onnx, pt2, safetensors, python"),
+    ],
+)
+def test_other_formats_are_one_line(formats: list[str], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        checked_formats(formats)
+
+
+def test_without_the_extra_there_is_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtra, match=r"the ONNX format needs the extra 'export': pip install 'nas\[export\]'"):
+        checked_formats(FORMATS)
+    assert checked_formats(["pt2", "python"]) == ("pt2", "safetensors", "python")

@@ -1,0 +1,102 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.exporters.model_card import card_text
+from nas.exporters.trained_network import Trained
+from nas.spaces.search_space import SearchSpace
+from nas.study.config import StudyConfig
+from tests.conftest import TINY
+
+SIZES = {"onnx": 31_000, "pt2": 115_000, "safetensors": 27_500, "python": 14_700}
+DATA = {
+    "source": "/home/someone/secret/birds",
+    "classes": ["tit", "owl"],
+    "train_images": 1151,
+    "validation_images": 288,
+}
+
+
+def trained(**data: Any) -> Trained:
+    architecture = Architecture(Input(1, 8), 2, (StemConv(8),), (Stage(1, 8, 2, 16),))
+    config = StudyConfig(SearchSpace.from_dict(TINY), {**DATA, **data}, 7)
+    return Trained(architecture, Path("/home/someone/secret/w"), 0.9, config, "trial 3 of the study 'birds'", 7)
+
+
+def card(of: Trained, *, latency: str | None = None, command: str = "nas export birds --out best") -> str:
+    return card_text(of, formats=SIZES, command=command, latency=latency)
+
+
+def row(text: str, what: str) -> list[str]:
+    return next(
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if f"| {what}" in line
+    )
+
+
+def test_what_was_measured_and_what_was_not() -> None:
+    text = card(trained())
+    assert row(text, "validation, these")[1:] == ["90.00 %", "on 288 images; 95 % interval 85.99 % to 92.96 % (Wilson)"]
+    assert row(text, "validation, confirmed")[1] == "not confirmed"
+    assert row(text, "test")[1:] == ["not measured", "the test images were not read"]
+    assert row(text, "Latency") == ["Latency", "not measured"]
+    assert row(text, "FLOPs") == ["FLOPs", "17.4 k multiply–adds for one image"]
+    assert text.count("multiply–adds") == 1
+    assert row(text, "`model.onnx`")[2] == "31.0 kB"
+    assert "1,151 training and 288 validation images" in text
+    assert "seed 7: 2 epochs of batches of 64 by AdamW" in text
+    assert "nas export birds --out best" in text
+
+
+def test_confirmed_and_tested_accuracies_are_told_apart() -> None:
+    text = card(replace(trained(), confirmed=(0.9, 0.92, 0.88), tested=(0.85, 0.87), test_accuracy=0.861))
+    assert row(text, "validation, confirmed")[1:] == [
+        "90.00 ± 2.00 %",
+        "mean ± standard deviation of 3 trainings from scratch, each on a seed of its own",
+    ]
+    assert row(text, "test, these")[1] == "86.10 %"
+    assert row(text, "test, confirmed")[1] == "86.00 ± 1.41 %"
+    assert "not read" not in text
+    one = card(replace(trained(), confirmed=(0.9,)))
+    assert row(one, "validation, confirmed")[1:] == ["90.00 %", "one training from scratch"]
+
+
+def test_a_latency_is_quoted() -> None:
+    assert (
+        row(card(trained(), latency="0.8 ms an image, median of 100"), "Latency")[1] == "0.8 ms an image, median of 100"
+    )
+
+
+@pytest.mark.parametrize("source", ["/home/someone/secret/birds", "/home/someone/secret/birds/", r"C:\secret\birds"])
+def test_no_folder_of_this_machine_is_told(source: str) -> None:
+    text = card(trained(source=source))
+    assert "On `birds` (" in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["*owl*", "<script>", "[a](b)", "a|b", "`x`", "![i](j)", "_x_", "a\n# b", "&amp;", "\\*"]
+)
+def test_names_are_text(name: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(card(trained(classes=[name, "other"])))
+    paragraph = next(token for token in tokens if token.type == "inline" and "sorts" in token.content)
+    assert paragraph.children
+    assert {child.type for child in paragraph.children} <= {"text", "text_special", "softbreak"}
+    shown = "".join(child.content for child in paragraph.children)
+    assert f"2 classes: {' '.join(name.split())}, other." in shown
+
+
+def test_of_many_classes_the_first_are_named() -> None:
+    text = card(trained(classes=[f"class{number}" for number in range(1000)]))
+    assert "into 1000 classes: class0, class1" in text
+    assert "class19, and 980 more (`labels.json`)" in text
+    assert "class20" not in text
+
+
+def test_a_command_stays_in_its_block() -> None:
+    text = card(trained(), command="nas export '```' --out best")
+    fences = [token for token in MarkdownIt("commonmark").parse(text) if token.type == "fence"]
+    assert [fence.content for fence in fences] == ["nas export '```' --out best\n"]

@@ -1,0 +1,69 @@
+import traceback
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.errors import DeviceLost, TrainingFailed
+from nas.study.records import FAILED, TrialRecord
+from nas.workers.failures import failure, is_out_of_memory, may_lack_memory, refuse_lost_device
+
+ASSERT = """CUDA error: device-side assert triggered
+CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
+For debugging consider passing CUDA_LAUNCH_BLOCKING=1
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+"""
+
+
+def failed(reason: str, detail: str) -> TrialRecord:
+    architecture = Architecture(Input(1, 8), 10, (StemConv(8),), (Stage(1, 8, 1, 8),))
+    return TrialRecord(3, FAILED, architecture, reason=reason, detail=detail)
+
+
+def detail_of(error: Exception) -> str:
+    try:
+        raise error
+    except Exception:
+        return traceback.format_exc()
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "retried"),
+    [
+        (MemoryError(), True, True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), False, True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), False, True),
+        (RuntimeError(ASSERT), False, False),
+        (ValueError("unable to find an engine to execute this computation"), False, False),
+    ],
+)
+def test_what_is_tried_again_alone(error: Exception, memory: bool, retried: bool) -> None:
+    assert (is_out_of_memory(error), may_lack_memory(error)) == (memory, retried)
+
+
+def test_failures_have_a_reason_and_a_detail() -> None:
+    assert failure(TrainingFailed("not_finite", "the loss was not finite in epoch 2")) == (
+        "not_finite",
+        "the loss was not finite in epoch 2",
+    )
+    assert failure(MemoryError())[0] == "out_of_memory"
+    assert failure(RuntimeError(ASSERT))[0] == "error"
+
+
+def test_a_gpu_that_cannot_be_used_any_more_ends_the_work_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = failed("error", detail_of(RuntimeError(ASSERT)))
+    refuse_lost_device("s", record)  # this process uses no GPU
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    refuse_lost_device("s", record)  # it works as before
+
+    def synchronize() -> None:
+        raise RuntimeError(ASSERT)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    with pytest.raises(DeviceLost, match=r"study 's': trial 3 .*Error: CUDA error: device-side assert triggered\)"):
+        refuse_lost_device("s", record)
+    refuse_lost_device("s", replace(record, reason="not_finite"))
