@@ -19,8 +19,9 @@ import optuna
 
 import nas
 from nas import Architecture, Study
-from nas.strategy.samplers import FRONT, ValidSampler
+from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
+from nas.study.plan import FRONT
 from nas.study.records import COMPLETE, Outcome
 from nas.study.storage.backend import distributions
 

@@ -13,7 +13,7 @@ import optuna
 
 from benchmarks.search import TABLES
 from nas.strategy import acquisition, front_sampler, surrogate
-from nas.strategy.front_sampler import Seen
+from nas.study.plan import Seen
 from nas.workflows.tabular_benchmark import Table, replay
 
 SEEDS, TRIALS, AT = 10, 30, (10, 20, 30)

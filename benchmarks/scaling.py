@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 import nas
 from benchmarks.bookkeeping import SPACE, nothing
-from nas.strategy.samplers import FRONT
+from nas.study.plan import FRONT
 from nas.study.records import COMPLETE
 from tests.postgresql import binaries, server
 

@@ -41,7 +41,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED_CODE)
     except (MemoryError, RuntimeError) as error:
-        from nas.workers.failures import is_out_of_memory
+        from nas.system.memory import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise

@@ -21,9 +21,10 @@ from nas.errors import InvalidValue
 from nas.strategy.acquisition import NODES, Scale, Staircase, gain_per_epoch
 from nas.strategy.candidates import Batch, Candidates, Point
 from nas.strategy.surrogate import Observations, Surrogate
+from nas.study.plan import Seen
 from nas.validation import shown
 
-__all__ = ["SHORT_VALUE", "FrontSampler", "Seen"]
+__all__ = ["SHORT_VALUE", "FrontSampler"]
 
 SHORT_VALUE = "accuracy"
 """The user attribute that holds the value of a trial of a shorter length, which ends PRUNED, without values."""
@@ -38,14 +39,6 @@ FRESH = 60
 NEIGHBOURED = 5
 MOST_SEEN, MOST_PRIOR = 500, 200
 """The model sees at most so many trainings: those at full length first, then the latest; of a prior the last."""
-
-
-class Seen(NamedTuple):
-    """A training of the past: a point's parameters, its length (None: full), its value."""
-
-    params: Mapping[str, Any]
-    length: int | None
-    value: float
 
 
 class _Training(NamedTuple):

@@ -13,12 +13,12 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.errors import NasError
 from nas.spaces.search_space import Params, SearchSpace
-from nas.strategy.front_sampler import FrontSampler, Seen
+from nas.strategy.front_sampler import FrontSampler
+from nas.study.plan import Seen
 from nas.study.storage.backend import LENGTH, distributions
 
-__all__ = ["FRONT", "SAMPLERS", "Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
+__all__ = ["Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
 
-FRONT = "front"
 _OPTUNAS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "tpe-multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
@@ -26,8 +26,6 @@ _OPTUNAS: Mapping[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed),
 }
-SAMPLERS = (FRONT, *_OPTUNAS)
-"""The names that `nas search --sampler` takes."""
 
 ATTEMPTS = 8
 

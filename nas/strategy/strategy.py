@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nas.architectures.latency_model import LatencyModel
-from nas.strategy.front_sampler import FrontSampler, Seen
+from nas.strategy.front_sampler import FrontSampler
 from nas.strategy.multi_fidelity import StopRule, promotion
-from nas.strategy.samplers import FRONT, Queued, ValidSampler, front_sampler
+from nas.strategy.samplers import Queued, ValidSampler, front_sampler
 from nas.study.config import StudyConfig
-from nas.study.plan import SearchPlan
+from nas.study.plan import FRONT, SearchPlan, Seen
 from nas.study.records import COMPLETE, RUNNING, SHORT, TrialRecord
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study

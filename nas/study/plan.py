@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nas.errors import InvalidValue
-from nas.strategy.front_sampler import Seen
-from nas.strategy.samplers import FRONT, SAMPLERS
 from nas.study.storage.backend import QUEUED
 from nas.validation import integer, mapping, one_of, real, sequence, shown, text
 
-__all__ = ["SearchPlan"]
+__all__ = ["FRONT", "SAMPLERS", "SearchPlan", "Seen"]
+
+FRONT = "front"
+SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
+"""The names that `nas search --sampler` takes."""
 
 CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "trials": lambda value, field: integer(value, field, maximum=10**9),
@@ -22,6 +24,14 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
 }
 """What of a plan is a plain value, and how it is checked."""
+
+
+class Seen(NamedTuple):
+    """A training of the past: a point's parameters, its length (None: full), its value."""
+
+    params: Mapping[str, Any]
+    length: int | None
+    value: float
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import Cost, cost
 from nas.study import pareto
 from nas.study.config import BY_FLOPS
-from nas.study.storage.heartbeat import is_alive
+from nas.system.processes import is_alive
 
 __all__ = [
     "COMPLETE",

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from nas.system.hardware import CUDA_GRAPHS
+from nas.system.memory import is_out_of_memory
 from nas.validation import one_of
-from nas.workers.failures import is_out_of_memory
 
 __all__ = ["WARM_UP_STEPS", "CapturedStep", "TimedReplay", "is_wanted"]
 

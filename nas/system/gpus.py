@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from nas.errors import InvalidValue
 from nas.system.hardware import gpu_count
-from nas.workers.process_pool import METHOD, prepare
+from nas.system.processes import METHOD, prepare
 
 __all__ = ["Gpu", "gpus"]
 

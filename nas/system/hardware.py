@@ -25,6 +25,7 @@ __all__ = [
     "in_words",
     "total_memory",
     "usual_workers",
+    "visible_gpus",
     "workers_asked_for",
 ]
 
@@ -125,3 +126,13 @@ def _cgroup_cores() -> int:
         return -(-int(quota) // int(period))
     except (OSError, ValueError):  # no cgroup, or no limit: "max"
         return sys.maxsize
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine as `CUDA_VISIBLE_DEVICES` names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    from nas.system.hardware import gpu_count
+
+    return [str(number) for number in range(gpu_count())]

@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["give_all_back", "not_growing"]
+__all__ = ["MAY_LACK_MEMORY", "SAY_NO_MEMORY", "give_all_back", "is_out_of_memory", "may_lack_memory", "not_growing"]
+
+SAY_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What torch's RuntimeErrors say where an allocation fails, on the CPU and in some of CUDA's libraries."""
+MAY_LACK_MEMORY = (
+    "unable to find an engine to execute this computation",
+    "Unable to find a valid cuDNN algorithm",
+    "STATUS_NOT_INITIALIZED",
+)
+"""What cuDNN and cuBLAS say also where they find no memory for their workspace, or for the library itself."""
 
 
 @contextmanager
@@ -39,3 +48,17 @@ def give_all_back() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a training found no memory, on the CPU or on the GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_NO_MEMORY)
+
+
+def may_lack_memory(error: Exception) -> bool:
+    """Whether a training may succeed with the GPU to itself: it found no memory, or failed as libraries then may."""
+    if is_out_of_memory(error):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in MAY_LACK_MEMORY)

@@ -26,11 +26,11 @@ from nas.data.loading import open_shared, save_shared
 from nas.errors import TrainingFailed
 from nas.spaces.search_space import SearchSpace
 from nas.system.gpus import gpus
-from nas.system.hardware import AUTO, cores
+from nas.system.hardware import AUTO, cores, visible_gpus
+from nas.system.memory import is_out_of_memory
+from nas.system.processes import METHOD, prepare
 from nas.training.recipe import Recipe
-from nas.workers.failures import is_out_of_memory
 from nas.workers.join import as_evaluate
-from nas.workers.process_pool import METHOD, prepare, visible_gpus
 from nas.workers.trial import Evaluate, Report
 
 if TYPE_CHECKING:

@@ -6,26 +6,12 @@ from collections.abc import Sequence
 
 from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import FAILED, TrialRecord
+from nas.system.memory import is_out_of_memory
 
-__all__ = [
-    "ALIKE_AT_FIRST",
-    "failure",
-    "is_out_of_memory",
-    "may_lack_memory",
-    "refuse_failing",
-    "refuse_lost_device",
-]
+__all__ = ["ALIKE_AT_FIRST", "failure", "refuse_failing", "refuse_lost_device"]
 
 DETAIL_CHARACTERS = 2000
 OUT_OF_MEMORY, UNFORESEEN = "out_of_memory", "error"
-SAY_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What torch's RuntimeErrors say where an allocation fails, on the CPU and in some of CUDA's libraries."""
-MAY_LACK_MEMORY = (
-    "unable to find an engine to execute this computation",
-    "Unable to find a valid cuDNN algorithm",
-    "STATUS_NOT_INITIALIZED",
-)
-"""What cuDNN and cuBLAS say also where they find no memory for their workspace, or for the library itself."""
 ALIKE_AT_FIRST = 3
 """So many failures of one kind, and nothing else since a search began, are no bad luck: something is broken."""
 
@@ -36,20 +22,6 @@ def failure(error: Exception) -> tuple[str, str]:
         return error.reason, str(error)
     detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
     return OUT_OF_MEMORY if is_out_of_memory(error) else UNFORESEEN, detail.encode("utf-8", "replace").decode()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a training found no memory, on the CPU or on the GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_NO_MEMORY)
-
-
-def may_lack_memory(error: Exception) -> bool:
-    """Whether a training may succeed with the GPU to itself: it found no memory, or failed as libraries then may."""
-    if is_out_of_memory(error):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in MAY_LACK_MEMORY)
 
 
 def refuse_lost_device(study: str, record: TrialRecord) -> None:

@@ -16,10 +16,9 @@ from nas.study.config import BY_LATENCY, StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.study import Study
 from nas.system.hardware import AUTO, device_id
-from nas.system.memory import give_all_back
+from nas.system.memory import give_all_back, may_lack_memory
 from nas.training.device_lock import alone, beside_others
 from nas.training.recipe import Recipe
-from nas.workers.failures import may_lack_memory
 from nas.workers.loop import run
 from nas.workers.trial import Evaluate, Listener, Report
 

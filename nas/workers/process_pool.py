@@ -16,20 +16,18 @@ from typing import Any
 from nas.data.images import ImageData
 from nas.data.loading import open_shared
 from nas.errors import DeviceLost, InvalidValue, NasError
-from nas.study.storage.heartbeat import worker_named
-from nas.system.hardware import AUTO
+from nas.system.hardware import AUTO, visible_gpus
+from nas.system.processes import METHOD, worker_named
 from nas.system.signals import interrupt_on_sigterm
 from nas.workers.join import join
 from nas.workers.supervisor import End, Member
 from nas.workers.trial import Evaluate
 
-__all__ = ["Processes", "Task", "prepare", "visible_gpus", "work"]
+__all__ = ["Processes", "Task", "work"]
 
-NEEDED = ["nas.workers.join", "nas.training.train"]
 SECONDS_TO_END = 3.0
 """For workers to put back what they train; then there is time left to end within five (`nas.system.signals`)."""
 FIRST_TO_GO = "500"
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,6 @@ class Task:
                 f"evaluate={self.evaluate!r}: cannot be handed to other processes ({error}); with several workers it "
                 "must be a function at the top of a module"
             ) from None
-
-
-def prepare() -> None:
-    """Begins to import what workers need, in a process of its own, while this one does other things."""
-    if METHOD == "forkserver":
-        from multiprocessing import forkserver
-
-        multiprocessing.get_context(METHOD).set_forkserver_preload(NEEDED)
-        forkserver.ensure_running()
 
 
 class Processes:
@@ -178,13 +167,3 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(SECONDS_TO_END)
         os._exit(1)
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs of this machine as `CUDA_VISIBLE_DEVICES` names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
-    from nas.system.hardware import gpu_count
-
-    return [str(number) for number in range(gpu_count())]

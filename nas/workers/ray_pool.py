@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.data.images import ImageData, Split
 from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 from nas.workers.process_pool import Task, work
 from nas.workers.supervisor import End, Member
 

@@ -13,10 +13,11 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.plan import SearchPlan
 from nas.study.study import Study
 from nas.system.hardware import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
+from nas.system.processes import prepare
 from nas.validation import one_of, real
 from nas.workers.join import our_training
 from nas.workers.loop import run
-from nas.workers.process_pool import Processes, Task, prepare
+from nas.workers.process_pool import Processes, Task
 from nas.workers.supervisor import Crew, supervise
 from nas.workers.trial import Evaluate, Listener
 

@@ -19,7 +19,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.system.files import cache_folder, write_whole
 from nas.system.gpus import Gpu, gpus
 from nas.system.hardware import AUTO, CUDA_GRAPHS, cores
-from nas.workers.process_pool import METHOD, prepare
+from nas.system.processes import METHOD, prepare
 
 __all__ = ["Throughput", "best_per_gpu", "throughput"]
 

@@ -11,8 +11,8 @@ from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.records import COMPLETE, RUNNING, WAITING
 from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
-from nas.study.storage.heartbeat import this_worker
 from nas.study.study import Study
+from nas.system.processes import this_worker
 from nas.training.distributed import equal_shares, shared_training
 from nas.validation import integer
 from nas.workers.scaling import Staffing

@@ -16,17 +16,16 @@ from nas.errors import DataError, InvalidValue, StudyError
 from nas.spaces.search_space import SearchSpace, load_space
 from nas.strategy.latency_objective import measure_front, settle_model
 from nas.strategy.multi_fidelity import schedule_lengths
-from nas.strategy.samplers import FRONT, SAMPLERS
 from nas.strategy.strategy import seen_of
 from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, tidy
 from nas.study.catalog import study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import NotBegun
-from nas.study.plan import SearchPlan
+from nas.study.plan import FRONT, SAMPLERS, SearchPlan
 from nas.study.records import INTERRUPTED, RUNNING
-from nas.study.storage.heartbeat import this_worker
 from nas.study.study import Study
 from nas.system.hardware import AUTO
+from nas.system.processes import this_worker
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
 from nas.workers.scaling import Staffing, sole_worker

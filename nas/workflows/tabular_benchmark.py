@@ -24,11 +24,10 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.errors import DataError, MissingExtra
 from nas.spaces.search_space import SearchSpace
-from nas.strategy.front_sampler import Seen
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.study.config import StudyConfig
 from nas.study.pareto import hypervolume_history
-from nas.study.plan import SearchPlan
+from nas.study.plan import SearchPlan, Seen
 from nas.study.records import COMPLETE, TrialRecord
 from nas.study.study import Study
 from nas.workers.loop import run

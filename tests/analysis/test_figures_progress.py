@@ -7,7 +7,7 @@ from nas import SearchSpace
 from nas.analysis.convergence import history
 from nas.analysis.figures.progress import bands, bands_figure, hypervolume_figure, seconds_figure, seconds_left
 from nas.study.records import RUNNING, SearchState, TrialRecord
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 from tests.analysis.test_selection import trial
 
 

@@ -22,7 +22,7 @@ from nas.architectures.cost import cost
 from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.confusion import load_confusion
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from tests.conftest import Ran, formula
 from tests.strategy.test_strategy import timed

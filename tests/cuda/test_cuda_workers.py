@@ -17,7 +17,7 @@ SEARCH = """
 import sys
 import torch
 import nas
-from nas.workers.process_pool import visible_gpus
+from nas.system.hardware import visible_gpus
 from nas.workers.throughput import best_per_gpu
 from tests.conftest import TINY
 

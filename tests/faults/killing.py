@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import Study, TrialRecord
-from nas.workers.process_pool import METHOD
+from nas.system.processes import METHOD
 
 PATIENCE = 120.0
 """Nothing that is waited for takes so many seconds, on a machine however busy."""

@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import SearchSpace, Study, TrialRecord
-from nas.workers.process_pool import METHOD
+from nas.system.processes import METHOD
 from tests.faults.killing import forked
 
 WIDE = {

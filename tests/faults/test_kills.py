@@ -14,8 +14,7 @@ import pytest
 
 import nas
 from nas import SearchSpace, Study
-from nas.study.storage.heartbeat import is_alive
-from nas.workers.process_pool import METHOD
+from nas.system.processes import METHOD, is_alive
 from tests.conftest import formula
 from tests.faults.killing import check_whole, finished, forked, kill, results, started, until, wait_a_moment
 

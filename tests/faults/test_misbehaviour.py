@@ -14,7 +14,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace
 from nas.errors import TrainingFailed
-from nas.workers.process_pool import METHOD
+from nas.system.processes import METHOD
 from tests.conftest import Ran, formula
 from tests.faults.killing import forked, until
 

@@ -13,8 +13,8 @@ import pytest
 
 import nas
 from nas import Architecture, SearchSpace, Study
+from nas.system.processes import METHOD
 from nas.system.signals import INTERRUPTED_CODE
-from nas.workers.process_pool import METHOD
 from tests.faults.killing import forked, kill, until
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")

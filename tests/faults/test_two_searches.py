@@ -10,7 +10,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.study.records import SearchState
-from nas.workers.process_pool import METHOD
+from nas.system.processes import METHOD
 from tests.conftest import formula
 from tests.faults.killing import check_whole, forked, kill, until
 

@@ -10,8 +10,9 @@ from optuna.trial import TrialState
 
 from nas import FrontSampler
 from nas.errors import InvalidValue
-from nas.strategy.front_sampler import SHORT_VALUE, STRATA, Seen
+from nas.strategy.front_sampler import SHORT_VALUE, STRATA
 from nas.study.pareto import hypervolume_history
+from nas.study.plan import Seen
 
 SPACE: dict[str, BaseDistribution] = {
     "depth": IntDistribution(1, 4),

@@ -4,7 +4,8 @@ import optuna
 import pytest
 
 from nas import SearchSpace, cost, load_space
-from nas.strategy.samplers import FRONT, SAMPLERS, SpaceExhausted, ValidSampler, front_sampler
+from nas.strategy.samplers import SpaceExhausted, ValidSampler, front_sampler
+from nas.study.plan import FRONT, SAMPLERS
 from nas.study.storage.backend import distributions
 from tests.conftest import formula
 

@@ -99,7 +99,7 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     sampler = nas.strategy.samplers.ValidSampler(("random", 7), tiny, {})
     with monkeypatch.context() as patch:
         patch.setattr("nas.study.study.this_worker", lambda: "elsewhere:1")
-        patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "elsewhere:1")
+        patch.setattr("nas.system.processes.this_worker", lambda: "elsewhere:1")
         study._attendance.beat()
         _, asked = study.ask(sampler)
     study.put_back()

@@ -15,7 +15,7 @@ from nas.strategy.samplers import ValidSampler
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
 from nas.study.records import Outcome, SearchState
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
 

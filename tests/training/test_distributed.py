@@ -22,14 +22,14 @@ from nas import Architecture, Recipe, SearchSpace, build_network
 from nas.data.images import ImageData
 from nas.errors import TrainingFailed
 from nas.study.records import COMPLETE
+from nas.system.memory import is_out_of_memory
+from nas.system.processes import METHOD
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import SECONDS_BEFORE_FIRST
 from nas.training.distributed import _again, equal_shares, train_together
 from nas.training.module import one_cycle
 from nas.training.train import evaluate, on_device, train
 from nas.training.trainer import Team
-from nas.workers.failures import is_out_of_memory
-from nas.workers.process_pool import METHOD
 from nas.workers.scaling import Staffing
 from nas.workflows.retrain import retrain
 

@@ -7,7 +7,8 @@ import torch
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.errors import DeviceLost, TrainingFailed
 from nas.study.records import FAILED, TrialRecord
-from nas.workers.failures import failure, is_out_of_memory, may_lack_memory, refuse_lost_device
+from nas.system.memory import is_out_of_memory, may_lack_memory
+from nas.workers.failures import failure, refuse_lost_device
 
 ASSERT = """CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.

@@ -12,7 +12,7 @@ import nas
 from nas import Architecture, NasError, SearchSpace, Study, TrialRecord
 from nas.spaces.preflight import preflight
 from nas.study.records import SearchState
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 from tests.conftest import formula
 
 Report = Callable[[int, float], None]

@@ -14,9 +14,8 @@ import torch
 
 import nas
 from nas import Architecture, ImageData, NasError, SearchSpace, Study, TrialRecord
-from nas.study.storage.heartbeat import is_alive
+from nas.system.processes import METHOD, is_alive
 from nas.training.train import on_device, train
-from nas.workers.process_pool import METHOD
 from tests.conftest import formula
 
 Report = Callable[[int, float], None]

@@ -13,7 +13,7 @@ pytest.importorskip("ray")
 KILLS_ONE = """
 import os, signal, sys, threading, time
 import nas
-from nas.study.storage.heartbeat import this_worker
+from nas.system.processes import this_worker
 
 def kill_one():
     while True:

@@ -1,7 +1,5 @@
 """Which process trains a trial, and whether it is still there."""
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -11,58 +9,16 @@ from typing import TYPE_CHECKING, Self
 
 from nas.errors import StudyError
 from nas.system.files import why
+from nas.system.processes import is_alive, this_worker
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Attendance", "Heartbeat", "is_alive", "this_worker", "worker_named"]
+__all__ = ["Attendance", "Heartbeat"]
 
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 120.0
 """A worker on another machine that was not heard of for so long is taken for dead."""
-STARTTIME = 19
-"""Where `/proc/PID/stat` has it after the process's name (proc_pid_stat(5))."""
-
-
-def this_worker() -> str:
-    """This process, as `worker_named` names it."""
-    return worker_named(os.getpid())
-
-
-def worker_named(pid: int) -> str:
-    """A process of this machine, as `HOST:PID@BEGAN`: numbers are used again, after a reboot or in a container soon."""
-    return f"{socket.gethostname()}:{pid}@{_began(pid)}"
-
-
-def is_alive(worker: str) -> bool | None:
-    """Whether that process still runs; None where it is on another machine."""
-    host, _, process = worker.rpartition(":")
-    pid, _, began = process.partition("@")
-    if host != socket.gethostname() or not pid.isdigit():
-        return None
-    import psutil
-
-    try:
-        zombie = psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE  # dead, if nobody has asked how it ended
-        return not zombie and (not began or began == _began(int(pid)))
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:  # there, but another person's
-        return True
-
-
-def _began(pid: int) -> str:
-    """When a process began, by a clock that nobody sets: Linux counts from the boot, which has a name of its own."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
-        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
-        return f"{boot}{after_name.split()[STARTTIME]}"
-    except (OSError, IndexError):
-        import psutil
-
-        with suppress(psutil.Error):
-            return f"{psutil.Process(pid).create_time():.2f}"
-        return ""  # it is gone
 
 
 class Heartbeat:

@@ -15,7 +15,7 @@ MOST = 1e15
 MOST_EPOCHS = 100_000
 LONGEST = 10_000
 WORKER = re.compile(r"[^\s/\\\0]{1,255}:[0-9]{1,9}(@[\w.]{0,64})?")
-"""`nas.study.storage.heartbeat.worker_named`, and as it was named before; it becomes the name of a file."""
+"""`nas.system.processes.worker_named`, and as it was named before; it becomes the name of a file."""
 
 
 def checked_trial(attrs: Mapping[str, Any]) -> dict[str, Any]:
