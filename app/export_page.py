@@ -16,8 +16,8 @@ import panel
 import selection
 import streamlit as st
 
-from nas.analysis.winners import trained_weights
 from nas.exporters.formats import FILES, FORMATS
+from nas.exporters.trained_network import trained_weights
 from nas.study.records import COMPLETE
 
 _exporting = threading.Lock()

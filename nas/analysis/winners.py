@@ -9,15 +9,14 @@ from nas.analysis.confirmation import Confirmed, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, Axis, usual_axis
 from nas.analysis.selection import Limit, Pick, nearest_miss, pick
 from nas.analysis.significance import chance_difference
-from nas.errors import ExportError, InvalidValue, NasError
-from nas.exporters.trained_network import Trained
+from nas.errors import InvalidValue, NasError
 from nas.study.records import COMPLETE, TrialRecord
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.units import parse_count
 from nas.validation import real
 
-__all__ = ["Choice", "Wanted", "choose", "choose_from", "trained_weights", "with_latency"]
+__all__ = ["Choice", "Wanted", "choose", "choose_from", "with_latency"]
 
 MOST_MEASURED = 100
 
@@ -138,43 +137,3 @@ def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[
         else record
         for record in complete
     ]
-
-
-def trained_weights(study: Study, trial: int) -> Trained:
-    """The weights of a trial: of its best confirming training, where it has any, else those of the search.
-
-    Raises:
-        ExportError: the trial is not complete.
-        StudyError: there is no such trial.
-    """
-    record = study.record(trial)
-    if record.state != COMPLETE:
-        why = f" ({record.reason})" if record.reason else ""
-        raise ExportError(f"trial {trial} is {record.state}{why}; only complete trials have weights")
-    assert record.accuracy is not None  # a complete trial has one
-    origin = f"trial {trial} of the study '{study.name}'"
-    found = confirmed(study)
-    member = found.of(record.architecture) if found is not None else None
-    if found is None or member is None:
-        return Trained(
-            record.architecture, study.weights_file(trial), record.accuracy, study.config, origin, study.config.seed
-        )
-    if found.study is study and trial in {training.trial for training in member.trainings}:
-        best = record  # it was asked for by its number
-    else:
-        best = member.best
-        origin += f", trained anew on seed {best.seed}"
-    if len(member.trainings) > 1 and best == member.best:
-        origin += f": the best of {len(member.trainings)} seeds on the validation images"
-    assert best.accuracy is not None
-    return Trained(
-        record.architecture,
-        found.study.weights_file(best.trial),
-        best.accuracy,
-        found.study.config,
-        origin,
-        best.seed if best.seed is not None else study.config.seed,
-        member.accuracies,
-        tuple(member.tested.values()),
-        member.tested.get(best.trial),
-    )

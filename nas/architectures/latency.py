@@ -17,28 +17,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
-from nas.architectures.network import CBR, GroupConvNet, build_network
+from nas.architectures.network import build_network, fold
 from nas.system.cuda_graph import TimedReplay
 from nas.system.hardware import AUTO, device_of, in_words
 from nas.validation import integer
 
-__all__ = [
-    "REST",
-    "Latency",
-    "fold",
-    "measure_latency",
-    "measure_together",
-    "peak_memory",
-    "time_by_kind",
-    "time_by_layer",
-]
+__all__ = ["REST", "Latency", "measure_latency", "measure_together", "peak_memory", "time_by_kind", "time_by_layer"]
 
 REST = "rest"
 """What is no layer: sums with skips, pooling, and Python between the layers."""
@@ -148,20 +138,6 @@ def peak_memory(architecture: Architecture, *, device: str = AUTO, batch: int = 
         with memory:
             each()
     return memory.peak
-
-
-def fold(network: GroupConvNet) -> None:
-    """Replaces, in place, each convolution and its BatchNorm by one convolution that gives the same; for inference.
-
-    The network is in eval mode afterwards.
-    """
-    network.eval()
-    for block in [module for module in network.modules() if isinstance(module, CBR)]:
-        convolution, normalization = block[0], block[1]
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(normalization, nn.BatchNorm2d)
-        block[0] = fuse_conv_bn_eval(convolution, normalization)
-        del block[1]
 
 
 class _Pass:

@@ -4,10 +4,11 @@ from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nas.architectures.architecture import Architecture, Stage
 
-__all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network"]
+__all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network", "fold"]
 
 
 def build_network(architecture: Architecture) -> "GroupConvNet":
@@ -84,3 +85,17 @@ def _stage(stage: Stage, cin: int) -> nn.Sequential:
         blocks.append(GroupResBlock(cin, stage.out, mid=stage.mid, groups=stage.groups, stride=stride))
         cin = stage.out
     return blocks
+
+
+def fold(network: GroupConvNet) -> None:
+    """Replaces, in place, each convolution and its BatchNorm by one convolution that gives the same; for inference.
+
+    The network is in eval mode afterwards.
+    """
+    network.eval()
+    for block in [module for module in network.modules() if isinstance(module, CBR)]:
+        convolution, normalization = block[0], block[1]
+        assert isinstance(convolution, nn.Conv2d)
+        assert isinstance(normalization, nn.BatchNorm2d)
+        block[0] = fuse_conv_bn_eval(convolution, normalization)
+        del block[1]

@@ -86,7 +86,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     from nas.cli.arguments import read_target
     from nas.cli.confirmation_tables import show_trained
     from nas.spaces.search_space import load_space
-    from nas.workers.curve_loggers import logged
+    from nas.workers.listeners import logged
     from nas.workflows.retrain import retrain, retrain_trial
 
     chosen = read_target(target, runs=runs, storage=storage)

@@ -17,14 +17,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from nas.analysis.winners import Wanted, choose, trained_weights
+from nas.analysis.winners import Wanted, choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
 from nas.exporters.model_card import card_text
-from nas.exporters.trained_network import Trained
+from nas.exporters.trained_network import Trained, trained_weights
 from nas.exporters.verification import (
     ARCHITECTURE_FILE,
     PREPROCESSING_FILE,
@@ -34,9 +34,9 @@ from nas.exporters.verification import (
     installed,
     verify,
 )
+from nas.study.images import images_of
 from nas.study.study import Study
 from nas.system.files import publish, why
-from nas.workers.join import images_of
 
 if TYPE_CHECKING:
     from nas.architectures.network import GroupConvNet

@@ -153,7 +153,7 @@ def _folded(network: "GroupConvNet") -> "GroupConvNet":
     """A copy whose convolutions do what their BatchNorms did."""
     import copy
 
-    from nas.architectures.latency import fold
+    from nas.architectures.network import fold
 
     network = copy.deepcopy(network)
     fold(network)

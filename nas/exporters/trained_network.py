@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.analysis.confirmation import confirmed
 from nas.architectures.architecture import Architecture
+from nas.errors import ExportError
 from nas.study.config import StudyConfig
+from nas.study.records import COMPLETE
+from nas.study.study import Study
 
-__all__ = ["Trained"]
+__all__ = ["Trained", "trained_weights"]
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,43 @@ class Trained:
     confirmed: tuple[float, ...] = ()
     tested: tuple[float, ...] = ()
     test_accuracy: float | None = None
+
+
+def trained_weights(study: Study, trial: int) -> Trained:
+    """The weights of a trial: of its best confirming training, where it has any, else those of the search.
+
+    Raises:
+        ExportError: the trial is not complete.
+        StudyError: there is no such trial.
+    """
+    record = study.record(trial)
+    if record.state != COMPLETE:
+        why = f" ({record.reason})" if record.reason else ""
+        raise ExportError(f"trial {trial} is {record.state}{why}; only complete trials have weights")
+    assert record.accuracy is not None  # a complete trial has one
+    origin = f"trial {trial} of the study '{study.name}'"
+    found = confirmed(study)
+    member = found.of(record.architecture) if found is not None else None
+    if found is None or member is None:
+        return Trained(
+            record.architecture, study.weights_file(trial), record.accuracy, study.config, origin, study.config.seed
+        )
+    if found.study is study and trial in {training.trial for training in member.trainings}:
+        best = record  # it was asked for by its number
+    else:
+        best = member.best
+        origin += f", trained anew on seed {best.seed}"
+    if len(member.trainings) > 1 and best == member.best:
+        origin += f": the best of {len(member.trainings)} seeds on the validation images"
+    assert best.accuracy is not None
+    return Trained(
+        record.architecture,
+        found.study.weights_file(best.trial),
+        best.accuracy,
+        found.study.config,
+        origin,
+        best.seed if best.seed is not None else study.config.seed,
+        member.accuracies,
+        tuple(member.tested.values()),
+        member.tested.get(best.trial),
+    )

@@ -9,20 +9,16 @@ promote by rank, as asynchronous successive halving does (Li et al., arXiv:1810.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.analysis.significance import chance_difference
 from nas.errors import InvalidValue
 from nas.study import pareto
-from nas.study.config import StudyConfig
 from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, TrialRecord
 from nas.validation import integer
 
-__all__ = ["StopRule", "front_ranks", "promotion", "schedule_lengths", "usual_fidelities"]
+__all__ = ["front_ranks", "promotion", "schedule_lengths", "usual_fidelities"]
 
 MOST_FIDELITIES = 10
 LONG_ENOUGH = 9
@@ -117,51 +113,6 @@ def promotion(
     return None
 
 
-@dataclass(frozen=True)
-class StopRule:
-    """When a training is beyond hope: at chance when half of it is over, or out of the front's reach.
-
-    Out of reach: trainings of the same length that ended show by how much −log(error) still grew from this epoch on.
-    If even their greatest growth, and as much again as the growths spread, would leave this one below the most
-    accurate full training of no more cost by more than chance explains, it is stopped. Only full-length trainings are
-    measured against the front, once `LEAST_CURVES` have ended. Trainings of fewer than `LEAST_EPOCHS` are let be.
-    """
-
-    epochs: int
-    chance: float
-    images: int | None
-
-    LEAST_CURVES: ClassVar[int] = 10
-    LEAST_EPOCHS: ClassVar[int] = 9
-    ABOVE_CHANCE: ClassVar[float] = 0.05
-
-    @classmethod
-    def of(cls, config: StudyConfig) -> "StopRule":
-        """The rule for the trials of a study."""
-        return cls(config.space.recipe.epochs, 1 / config.space.classes, config.validation_images)
-
-    def reason(self, record: TrialRecord, curve: Sequence[float], ended: Sequence[TrialRecord]) -> str | None:
-        """`at_chance` or `out_of_reach` if the training with this curve is to be stopped, else None."""
-        length, epoch = record.length or self.epochs, len(curve)
-        if length < self.LEAST_EPOCHS or epoch >= length:
-            return None
-        if 2 * epoch >= length and max(curve) <= self.chance + min(self.ABOVE_CHANCE, self._doubt(self.chance)):
-            return "at_chance"
-        whole = [other for other in ended if other.state == COMPLETE]
-        cheaper = [other.accuracy or 0.0 for other in whole if other.costs_at_most(record)]
-        curves = [other.curve for other in whole if len(other.curve) == length]
-        if length < self.epochs or not cheaper or len(curves) < self.LEAST_CURVES:
-            return None
-        growths = np.array([_strength(c[-1]) - _strength(c[epoch - 1]) for c in curves])
-        reachable = _strength(curve[-1]) + growths.max() + growths.std()
-        level = max(cheaper)
-        return "out_of_reach" if reachable < _strength(max(level - self._doubt(level), 0.0)) else None
-
-    def _doubt(self, accuracy: float) -> float:
-        """What chance may do to an accuracy near this one."""
-        return chance_difference(accuracy, self.images) if self.images else self.ABOVE_CHANCE
-
-
-def _strength(accuracy: float) -> float:
+def strength(accuracy: float) -> float:
     """−log(error): differences of it mean the same near an accuracy of 1 as far from it."""
     return -math.log(max(1 - accuracy, 1e-3))

@@ -7,8 +7,9 @@ import numpy as np
 
 from nas.architectures.latency_model import LatencyModel
 from nas.strategy.front_sampler import FrontSampler
-from nas.strategy.multi_fidelity import StopRule, promotion
+from nas.strategy.multi_fidelity import promotion
 from nas.strategy.samplers import Queued, ValidSampler, front_sampler
+from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
 from nas.study.plan import FRONT, SearchPlan, Seen
 from nas.study.records import COMPLETE, RUNNING, SHORT, TrialRecord

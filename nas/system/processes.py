@@ -1,14 +1,10 @@
-"""TODO."""
+"""Processes of this machine: how a worker is named, whether it is alive, how one is forked."""
 
 import multiprocessing
 import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["METHOD", "NEEDED", "STARTTIME", "is_alive", "prepare", "this_worker", "worker_named"]
 

@@ -24,19 +24,16 @@ from nas.architectures.architecture import Architecture
 from nas.data.images import ImageData
 from nas.data.loading import open_shared, save_shared
 from nas.errors import TrainingFailed
-from nas.spaces.search_space import SearchSpace
-from nas.system.gpus import gpus
 from nas.system.hardware import AUTO, cores, visible_gpus
 from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD, prepare
+from nas.training.objective import Report
 from nas.training.recipe import Recipe
-from nas.workers.join import as_evaluate
-from nas.workers.trial import Evaluate, Report
 
 if TYPE_CHECKING:
-    from nas.training.train import TrainingResult
+    from nas.training.objective import TrainingResult
 
-__all__ = ["equal_shares", "shared_training", "train_together"]
+__all__ = ["equal_shares", "train_together"]
 
 LEAST_SHARE = 16
 """Each process has BatchNorm's statistics from its own share; on fewer images accuracy suffers (arXiv:1803.08494)."""
@@ -85,15 +82,6 @@ def equal_shares(recipe: Recipe, images: ImageData, most: int) -> int:
     batch = min(recipe.batch_size, len(images.train.labels))
     most = min(most, batch // LEAST_SHARE, len(images.validation.labels))
     return max((number for number in range(1, most + 1) if batch % number == 0), default=1)
-
-
-def shared_training(
-    images: ImageData, space: SearchSpace, *, processes: int, seed: int, device: str = AUTO
-) -> Evaluate:
-    """As `nas.workers.join.our_training`, but each training is that of `train_together`."""
-    train = partial(train_together, processes=processes, device=device)
-    used = [gpu.id for gpu in gpus()[:processes]] if device != "cpu" else []
-    return as_evaluate(train, images, space.recipe, seed=seed, devices=used or ["cpu"])
 
 
 def train_together(
@@ -147,7 +135,7 @@ def train_together(
 
 def _attend(members: Sequence[_Member], report: Report | None) -> "TrainingResult":
     """Hands on what the processes say until the first of them has the result."""
-    from nas.training.train import TrainingResult  # which takes seconds, as the processes do to start
+    from nas.training.objective import TrainingResult  # which takes seconds, as the processes do to start
 
     sentinels = [member.process.sentinel for member in members]
     while True:
@@ -203,8 +191,8 @@ def _learn(task: _Task, rank: int, pipe: Connection) -> "TrainingResult":
     """One process's part in the training."""
     import torch
 
+    from nas.training.data_parallel import ProcessGroup
     from nas.training.train import on_device, train
-    from nas.training.trainer import Team
 
     def report(epoch: int, accuracy: float) -> None:
         pipe.send_bytes(pickle.dumps(_Epoch(epoch, accuracy)))
@@ -227,7 +215,7 @@ def _learn(task: _Task, rank: int, pipe: Connection) -> "TrainingResult":
         seed=task.seed,
         report=report if rank == 0 else None,
         checkpoint=task.checkpoint,
-        team=Team(rank, task.processes),
+        group=ProcessGroup(rank, task.processes),
     )
 
 

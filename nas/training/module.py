@@ -18,8 +18,9 @@ from nas.errors import TrainingFailed
 from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.data_parallel import ALONE, ProcessGroup
 from nas.training.recipe import Recipe
-from nas.training.trainer import ALONE, Loader, Team, in_float32
+from nas.training.trainer import Loader, in_float32
 
 __all__ = ["Report", "TrainingModule", "one_cycle"]
 
@@ -43,7 +44,7 @@ class TrainingModule(lightning.LightningModule):
         *,
         seed: int,
         report: Report | None,
-        team: Team = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -52,14 +53,14 @@ class TrainingModule(lightning.LightningModule):
         self.confusion = torch.zeros(0)
         self.checkpoint: Checkpoint | None = None
         self._learner: nn.Module = self.network
-        self._data, self._recipe, self._report, self._team = data, recipe, report, team
+        self._data, self._recipe, self._report, self._group = data, recipe, report, group
         self._batch_size = min(recipe.batch_size, len(data.train))
         self._evaluation_batch = _evaluation_batch(architecture, data.device)
         self._steps = recipe.epochs * (len(data.train) // self._batch_size)
         self.steps_done = 0
         self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
-        self._is_captured = is_wanted(data.device) and team.processes == 1 and not data.train.streamed
+        self._is_captured = is_wanted(data.device) and group.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -107,7 +108,7 @@ class TrainingModule(lightning.LightningModule):
         """Puts back the state of a training that was interrupted."""
         if self.checkpoint and self.curve:
             self.checkpoint.restore(self.network, self._optimizer, self.generator)
-        self._learner = self._team.averaging(self.network)
+        self._learner = self._group.wrap(self.network)
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -117,8 +118,8 @@ class TrainingModule(lightning.LightningModule):
         """Runs of batches of indices, drawn anew each epoch."""
 
         def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
-            batches = [self._team.share(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
-            self._augmenting = self._team.own(self.generator)
+            batches = [self._group.shard(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
+            self._augmenting = self._group.own_generator(self.generator)
             for start in range(0, len(batches), BATCHES_PER_STEP):
                 yield batches[start : start + BATCHES_PER_STEP]
 
@@ -127,7 +128,7 @@ class TrainingModule(lightning.LightningModule):
     def val_dataloader(self) -> Loader[slice]:
         """Slices of the validation images."""
         images = self._data.validation
-        slices = self._team.share(images.in_order(min(self._evaluation_batch, len(images) // self._team.processes)))
+        slices = self._group.shard(images.in_order(min(self._evaluation_batch, len(images) // self._group.processes)))
         return Loader(len(slices), lambda: iter(slices))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -179,7 +180,7 @@ class TrainingModule(lightning.LightningModule):
         """Nothing is counted yet."""
         classes = self.network.classifier.out_features
         self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
-        self._team.average(self.network.buffers())
+        self._group.all_reduce_mean(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
         """Counts which class the images of each class are taken for, in float32 as an export computes."""
@@ -190,9 +191,9 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Adds to the curve, keeps what may have to go on from here, and reports."""
-        self._team.add_up(self.confusion)
+        self._group.all_reduce_sum(self.confusion)
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
-        if self.checkpoint and self._team.rank == 0 and len(self.curve) < self._recipe.epochs:
+        if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
             self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
         if self._report:

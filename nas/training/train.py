@@ -7,12 +7,9 @@ optimisation, and batches are cut from images that are there already, so that a 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.architectures.architecture import Architecture
@@ -23,34 +20,16 @@ from nas.system.cuda_graph import WARM_UP_STEPS, is_wanted
 from nas.system.hardware import AUTO, device_of
 from nas.training.batches import DeviceData, DeviceImages
 from nas.training.checkpoint import Checkpoint
+from nas.training.data_parallel import ALONE, ProcessGroup
 from nas.training.module import Report, TrainingModule
+from nas.training.objective import TrainingResult
 from nas.training.recipe import Recipe
-from nas.training.trainer import ALONE, Team, bare_trainer, in_half, quiet_lightning
+from nas.training.trainer import bare_trainer, in_half, quiet_lightning
 
-__all__ = [
-    "TrainingResult",
-    "evaluate",
-    "on_device",
-    "steps",
-    "threads_for",
-    "train",
-]
+__all__ = ["evaluate", "on_device", "steps", "threads_for", "train"]
 
 CPU_PROBE_FLOPS = 20 * 10**9
 SMALL_STEP_FLOPS = 10**9
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What one training gave: accuracies on the validation images in [0, 1], and float32 weights on the CPU.
-
-    `confusion` (classes, classes) counts the validation images of class i (row) that are taken for class j (column).
-    """
-
-    accuracy: float
-    curve: tuple[float, ...]
-    weights: dict[str, Tensor]
-    confusion: NDArray[np.int64]
 
 
 def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: float = 1.0) -> DeviceData:
@@ -88,14 +67,14 @@ def train(
     seed: int = 0,
     report: Report | None = None,
     checkpoint: Path | None = None,
-    team: Team = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> TrainingResult:
     """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
 
     With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
     what it had reported, and ends as if it had never been interrupted. Whoever has the result safe deletes it.
 
-    A `team` trains together (`nas.training.distributed`): all its processes call this alike, and the first one writes
+    A `group` trains together (`nas.training.distributed`): all its processes call this alike, and the first one writes
     the checkpoint.
 
     Raises:
@@ -108,7 +87,7 @@ def train(
         torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
     ):
         torch.manual_seed(seed)
-        module = TrainingModule(architecture, data, recipe, seed=seed, report=report, team=team)
+        module = TrainingModule(architecture, data, recipe, seed=seed, report=report, group=group)
         if checkpoint is not None:
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
             identity |= {"images": len(data.train), "device": data.device.type}

@@ -1,21 +1,17 @@
-"""The Lightning Trainer as trials use it: bare, quiet, in bfloat16 where a GPU has it; alone or as one of a team."""
+"""The Lightning Trainer as trials use it: bare, quiet, in bfloat16 where a GPU has it; alone or as one of a group."""
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import lightning
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Loader", "Team", "bare_trainer", "in_float32", "in_half", "quiet_lightning"]
+__all__ = ["Loader", "bare_trainer", "in_float32", "in_half", "quiet_lightning"]
 
 T = TypeVar("T")
-Parts = TypeVar("Parts", Tensor, list[slice])
 
 
 class Loader(Generic[T]):
@@ -29,49 +25,6 @@ class Loader(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return self._iterate()
-
-
-@dataclass(frozen=True)
-class Team:
-    """This process, the `rank`-th from 0, among those that share one training; they have met in torch.distributed.
-
-    All of them do the same steps in the same order, since each waits for the others where something is exchanged. One
-    process alone exchanges nothing.
-    """
-
-    rank: int = 0
-    processes: int = 1
-
-    def share(self, whole: Parts) -> Parts:
-        """What is this process's to work on; together the shares are the whole."""
-        return whole[self.rank :: self.processes]
-
-    def own(self, generator: torch.Generator) -> torch.Generator:
-        """Random numbers for this process's share, from a generator that is in the same state in all of the team."""
-        if self.processes == 1:
-            return generator
-        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device).item())
-        return torch.Generator(generator.device).manual_seed(seed + self.rank)
-
-    def averaging(self, network: nn.Module) -> nn.Module:
-        """The network as it is called to learn: each process's gradients come out as the average over the team."""
-        # Buffers are left alone: no step uses BatchNorm's running statistics, and `average` mends them once an epoch.
-        return DistributedDataParallel(network, broadcast_buffers=False) if self.processes > 1 else network
-
-    def average(self, measured: Iterable[Tensor]) -> None:
-        """In place; what is no fraction is a count of steps, which is the same everywhere."""
-        for tensor in measured:
-            if self.processes > 1 and tensor.is_floating_point():
-                distributed.all_reduce(tensor)
-                tensor.div_(self.processes)
-
-    def add_up(self, counts: Tensor) -> None:
-        """In place."""
-        if self.processes > 1:
-            distributed.all_reduce(counts)
-
-
-ALONE = Team()
 
 
 def bare_trainer(device: torch.device, *, epochs: int) -> lightning.Trainer:

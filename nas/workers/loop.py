@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from optuna.trial import Trial
 
-from nas.analysis.convergence import is_settled
 from nas.errors import InvalidValue
-from nas.spaces.search_space import SearchSpace
 from nas.strategy.latency_objective import known_model, latency_on
 from nas.strategy.samplers import SpaceExhausted
+from nas.strategy.stopping import ending
 from nas.strategy.strategy import Strategy
 from nas.study.config import BY_LATENCY
 from nas.study.plan import SearchPlan
@@ -19,10 +18,12 @@ from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.memory import not_growing
+from nas.training.objective import Evaluate
 from nas.workers.failures import refuse_failing, refuse_lost_device
-from nas.workers.trial import Evaluate, Listener, run_trial
+from nas.workers.listeners import Listener
+from nas.workers.trial import run_trial
 
-__all__ = ["ending", "run"]
+__all__ = ["run"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
 """How long a worker waits for the others, where what they train may be all that is left to train."""
@@ -83,24 +84,6 @@ def run(
     if listener:
         listener.search_ended(begun)
     return begun
-
-
-def ending(
-    records: Sequence[TrialRecord],
-    space: SearchSpace,
-    *,
-    plan: SearchPlan,
-    deadline: float,
-    bounds: tuple[float, float] | None = None,
-) -> str | None:
-    """Why no further training is to be begun; None if one is. `bounds` are those of the hypervolume, as `history`'s."""
-    if trainings_spent(records, space.recipe.epochs) >= plan.trials:
-        return "complete"
-    if time.time() >= deadline:
-        return "timeout"
-    if plan.patience is not None and is_settled(records, space, plan.patience, bounds=bounds):
-        return "settled"
-    return None
 
 
 def _begin(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> tuple[Trial, TrialRecord] | str | None:

@@ -19,9 +19,9 @@ from nas.errors import DeviceLost, InvalidValue, NasError
 from nas.system.hardware import AUTO, visible_gpus
 from nas.system.processes import METHOD, worker_named
 from nas.system.signals import interrupt_on_sigterm
+from nas.training.objective import Evaluate
 from nas.workers.join import join
 from nas.workers.supervisor import End, Member
-from nas.workers.trial import Evaluate
 
 __all__ = ["Processes", "Task", "work"]
 

@@ -14,12 +14,13 @@ from nas.study.plan import SearchPlan
 from nas.study.study import Study
 from nas.system.hardware import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
 from nas.system.processes import prepare
+from nas.training.default_objective import our_training
+from nas.training.objective import Evaluate
 from nas.validation import one_of, real
-from nas.workers.join import our_training
+from nas.workers.listeners import Listener
 from nas.workers.loop import run
 from nas.workers.process_pool import Processes, Task
 from nas.workers.supervisor import Crew, supervise
-from nas.workers.trial import Evaluate, Listener
 
 __all__ = ["Staffing", "sole_worker"]
 
@@ -113,7 +114,7 @@ class Staffing:
         if self.alone and plan.trial_timeout is None:  # a training that hangs can only be ended from outside
             if evaluate is None:
                 assert images is not None  # there is one or the other
-                evaluate = our_training(images, space, seed=seed, device=self.device)
+                evaluate = our_training(images, space.recipe, seed=seed, device=self.device)
             return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, device=self.device, listener=listener)
         task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
         crew, number = self.crew(task, space, images, most=plan.trials)

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from nas.errors import StudyError
+from nas.strategy.stopping import ending
 from nas.study.plan import SearchPlan
 from nas.study.records import RUNNING
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
-from nas.workers.loop import ending
-from nas.workers.trial import Listener
+from nas.workers.listeners import Listener
 from nas.workers.watching import Overdue, Watcher
 
 __all__ = ["Crew", "End", "Member", "supervise"]

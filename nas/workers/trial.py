@@ -1,60 +1,34 @@
 """One trial: trained and told, with one exit whatever happens."""
 
-import inspect
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import Trial
 
 from nas.architectures.architecture import Architecture
 from nas.errors import StudyError, TrainingFailed
 from nas.spaces.search_space import SearchSpace
-from nas.strategy.multi_fidelity import StopRule
+from nas.strategy.stopping import StopRule
 from nas.study.artifacts import KEEP_ALL, KEEP_NONE, drop_leftovers
 from nas.study.confusion import save_confusion
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
+from nas.training.objective import Evaluate, takes
 from nas.validation import shown
 from nas.workers.failures import failure
+from nas.workers.listeners import Listener
 
 if TYPE_CHECKING:
-    from nas.training.train import TrainingResult
+    from nas.training.objective import TrainingResult
 
-__all__ = ["Evaluate", "Listener", "Report", "run_trial", "takes"]
+__all__ = ["run_trial"]
 
-Report = Callable[[int, float], None]
-Evaluate = Callable[..., "float | TrainingResult"]
-"""(architecture, report) → accuracy in [0, 1]. `report(epoch, accuracy)` may be called after each epoch, from 1.
-
-One that also takes the keyword `epochs` is told for how long to train, and can be searched with several lengths. One
-that takes `seed` is told on which seed where an architecture is trained on several, and one that takes `checkpoint` in
-which file it may keep what it needs to go on after an interruption.
-"""
 
 SECONDS_BETWEEN_REPORTS = 2.0
 """A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
-
-
-class Listener(Protocol):
-    """Is told what happens while a search runs, in the order it happens; workers train several trials at once."""
-
-    def search_started(self, study: Study, trials: int) -> None:
-        """Once, with the total that the study is to reach."""
-
-    def trial_started(self, record: TrialRecord) -> None:
-        """A trial begins."""
-
-    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
-        """A running trial has come so far: its accuracy after each epoch."""
-
-    def trial_ended(self, record: TrialRecord) -> None:
-        """A running trial is told."""
-
-    def search_ended(self, reason: str) -> None:
-        """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
 
 
 class _Hopeless(Exception):
@@ -144,12 +118,6 @@ def _told(evaluate: Evaluate, study: Study, record: TrialRecord, lengths: Sequen
     if record.seed is not None:
         told["seed"] = record.seed
     return {key: value for key, value in told.items() if takes(evaluate, key)}
-
-
-def takes(evaluate: Evaluate, keyword: str) -> bool:
-    """Whether a training takes an argument of that name."""
-    parameters = inspect.signature(evaluate).parameters.values()
-    return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _checked(value: Any) -> float:

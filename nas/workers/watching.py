@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.study import Study
-from nas.workers.trial import Listener
+from nas.workers.listeners import Listener
 
 __all__ = ["Overdue", "Watcher"]
 

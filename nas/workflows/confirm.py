@@ -9,13 +9,14 @@ from nas.data.images import ImageData
 from nas.errors import DataError, StudyError
 from nas.study.catalog import repetitions_name
 from nas.study.config import StudyConfig
+from nas.study.images import images_of
 from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.system.hardware import AUTO
+from nas.training.objective import Evaluate
 from nas.validation import integer
-from nas.workers.join import images_of
+from nas.workers.listeners import Listener
 from nas.workers.scaling import Staffing
-from nas.workers.trial import Evaluate, Listener
 from nas.workflows.repeat import repeat
 
 __all__ = ["confirm", "repeat_trials"]

@@ -13,10 +13,12 @@ from nas.study.records import COMPLETE, RUNNING, WAITING
 from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
 from nas.study.study import Study
 from nas.system.processes import this_worker
-from nas.training.distributed import equal_shares, shared_training
+from nas.training.default_objective import shared_training
+from nas.training.distributed import equal_shares
+from nas.training.objective import Evaluate, takes
 from nas.validation import integer
+from nas.workers.listeners import Listener
 from nas.workers.scaling import Staffing
-from nas.workers.trial import Evaluate, Listener, takes
 from nas.workflows.search import carry_out
 
 __all__ = ["MOST_SEEDS", "repeat"]
@@ -92,5 +94,5 @@ def _for_one(staffing: Staffing, space: SearchSpace, images: ImageData, seed: in
     processes = equal_shares(space.recipe, images, staffing.together)
     if processes == 1:
         return staffing, None
-    training = shared_training(images, space, processes=processes, seed=seed, device=staffing.device)
+    training = shared_training(images, space.recipe, processes=processes, seed=seed, device=staffing.device)
     return replace(staffing, workers=1), training

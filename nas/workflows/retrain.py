@@ -9,15 +9,14 @@ from nas.data.loading import DIGITS, load_data
 from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
+from nas.study.images import described, images_of
 from nas.study.study import Study
 from nas.training.recipe import Recipe
 from nas.validation import integer
-from nas.workers.join import images_of
+from nas.workers.listeners import Listener
 from nas.workers.scaling import Staffing
-from nas.workers.trial import Listener
 from nas.workflows.confirm import repeat_trials
 from nas.workflows.repeat import repeat
-from nas.workflows.search import described
 
 __all__ = ["retrain", "retrain_trial"]
 

@@ -21,17 +21,19 @@ from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, tidy
 from nas.study.catalog import study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import NotBegun
+from nas.study.images import described
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
 from nas.study.records import INTERRUPTED, RUNNING
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
+from nas.training.objective import Evaluate, takes
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
+from nas.workers.listeners import Listener
 from nas.workers.scaling import Staffing, sole_worker
-from nas.workers.trial import Evaluate, Listener, takes
 
-__all__ = ["STOPPING", "carry_out", "described", "search"]
+__all__ = ["STOPPING", "carry_out", "search"]
 
 STOPPING = ("front", "none")
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
@@ -198,14 +200,6 @@ def carry_out(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> N
                 study.set_search_state(plan.trials, INTERRUPTED, before=before)
             raise
         study.set_search_state(plan.trials, ended, before=before)
-
-
-def described(images: ImageData, data: Any, max_images: int | None = None) -> dict[str, Any]:
-    """What a study records of its images: what makes them comparable, and where they are found from any folder."""
-    description = {**images.describe(), "max_images": max_images}
-    if isinstance(data, str | Path) and Path(data).expanduser().exists():
-        description["source"] = str(Path(data).expanduser().absolute())
-    return description
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:

@@ -8,16 +8,8 @@ from torch import nn
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.cost import cost
-from nas.architectures.latency import (
-    REST,
-    fold,
-    measure_latency,
-    measure_together,
-    peak_memory,
-    time_by_kind,
-    time_by_layer,
-)
-from nas.architectures.network import build_network
+from nas.architectures.latency import REST, measure_latency, measure_together, peak_memory, time_by_kind, time_by_layer
+from nas.architectures.network import build_network, fold
 from nas.errors import InvalidValue
 
 SMALL = Architecture(Input(3, 16), 10, (StemConv(8),), (Stage(2, 16, 4, 16, 1), Stage(1, 32, 8, 32)))

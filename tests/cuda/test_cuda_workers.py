@@ -74,7 +74,7 @@ SHARED = """
 import sys
 import torch
 from nas import Architecture, Input, Recipe, Stage, StemConv, load_data
-from nas.training.trainer import Team
+from nas.training.data_parallel import ProcessGroup
 from nas.training.train import on_device, train
 
 backend, rank, processes, meeting = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -87,7 +87,7 @@ if processes == 1:  # what a team exchanges, as `train` leaves it out for one
     summed = torch.ones(3, device="cuda")
     torch.distributed.all_reduce(summed)
     assert summed.tolist() == [1, 1, 1]
-result = train(network, data, recipe, team=Team(rank, processes))
+result = train(network, data, recipe, group=ProcessGroup(rank, processes))
 assert result.confusion.sum() == len(data.validation), result.confusion.sum()
 print(result.accuracy)
 torch.distributed.destroy_process_group()

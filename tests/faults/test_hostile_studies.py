@@ -29,11 +29,11 @@ import nas
 from nas import SearchSpace, Study, load_data
 from nas.analysis.confirmation import confirmed, front_rows
 from nas.analysis.trial_table import csv_text, trial_rows
-from nas.analysis.winners import trained_weights
 from nas.architectures.weights import load_weights
 from nas.cli.tables import show_front, show_proxies, show_summary, show_trial, trials_table
 from nas.data.images import ImageData
 from nas.exporters.bundle import write_bundle
+from nas.exporters.trained_network import trained_weights
 from nas.strategy.latency_objective import known_model
 from nas.study.confusion import load_confusion
 from nas.study.plan import SearchPlan

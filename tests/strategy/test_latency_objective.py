@@ -22,7 +22,8 @@ from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
 from nas.errors import InvalidValue, StudyError
 from nas.strategy.latency_objective import SAMPLE, known_model, latency_on, measure_front, sampled
-from nas.strategy.multi_fidelity import StopRule, promotion
+from nas.strategy.multi_fidelity import promotion
+from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
 from nas.study.records import LATENCY_KEY, TrialRecord, front_of
 from nas.workers.join import join

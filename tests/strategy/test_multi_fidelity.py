@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import NasError, SearchSpace, TrialRecord
-from nas.strategy.multi_fidelity import StopRule, front_ranks, promotion, schedule_lengths, usual_fidelities
+from nas.strategy.multi_fidelity import front_ranks, promotion, schedule_lengths, usual_fidelities
+from nas.strategy.stopping import StopRule
 from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT
 from tests.analysis.test_selection import trial
 

@@ -8,7 +8,8 @@ import torch
 from nas import Recipe, SearchSpace
 from nas.data.images import ImageData
 from nas.training.checkpoint import Checkpoint, Progress
-from nas.training.train import TrainingResult, on_device, train
+from nas.training.objective import TrainingResult
+from nas.training.train import on_device, train
 
 EPOCHS = 4
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nas.training.default_objective import alone_if_needed
 from nas.training.device_lock import alone, beside_others
-from nas.workers.join import alone_if_needed
 
 HOLDS = """
 import sys, time

@@ -26,10 +26,10 @@ from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import SECONDS_BEFORE_FIRST
+from nas.training.data_parallel import ProcessGroup
 from nas.training.distributed import _again, equal_shares, train_together
 from nas.training.module import one_cycle
 from nas.training.train import evaluate, on_device, train
-from nas.training.trainer import Team
 from nas.workers.scaling import Staffing
 from nas.workflows.retrain import retrain
 
@@ -282,12 +282,12 @@ def test_shares_are_equal_and_not_too_small(digits: ImageData, batch_size: int, 
 
 def test_a_team_draws_in_step_what_is_common_and_apart_what_is_not() -> None:
     common = [torch.Generator().manual_seed(7) for _ in range(2)]
-    own = [Team(rank, 2).own(generator) for rank, generator in enumerate(common)]
+    own = [ProcessGroup(rank, 2).own_generator(generator) for rank, generator in enumerate(common)]
     drawn = [torch.randint(1000, (20,), generator=generator) for generator in own]
     assert not torch.equal(*drawn)
     assert torch.equal(*(torch.randint(1000, (20,), generator=generator) for generator in common))
     generator = torch.Generator()
-    assert Team().own(generator) is generator
+    assert ProcessGroup().own_generator(generator) is generator
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,39 @@
-"""Curves of trainings as files that other tools read while they grow: TensorBoard's, or CSV."""
+"""Listener: is told as a search goes on; and one that writes curves as files for TensorBoard or as CSV."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nas.errors import MissingExtra
 from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.validation import one_of
-from nas.workers.trial import Listener
 
-__all__ = ["LOGGERS", "logged"]
+__all__ = ["LOGGERS", "Listener", "logged"]
 
 LOGGERS = ("tensorboard", "csv", "none")
 ACCURACY = "validation_accuracy"
+
+
+class Listener(Protocol):
+    """Is told what happens while a search runs, in the order it happens; workers train several trials at once."""
+
+    def search_started(self, study: Study, trials: int) -> None:
+        """Once, with the total that the study is to reach."""
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """A trial begins."""
+
+    def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
+        """A running trial has come so far: its accuracy after each epoch."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """A running trial is told."""
+
+    def search_ended(self, reason: str) -> None:
+        """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
 
 
 @contextmanager
