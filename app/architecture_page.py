@@ -11,7 +11,7 @@ from nas.analysis.comparison import difference, verdict
 from nas.analysis.figures.architecture import cost_figure
 from nas.analysis.figures.front import confusion_figure
 from nas.errors import NasError
-from nas.study.confusion import load_confusion
+from nas.study.artifacts import load_confusion
 from nas.study.records import COMPLETE, TrialRecord
 
 MOST_ROWS = 12

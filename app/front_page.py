@@ -10,7 +10,7 @@ import streamlit as st
 from nas.analysis.cost_metrics import Axis, round_steps
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
-from nas.analysis.winners import Choice
+from nas.analysis.selection import Choice
 from nas.study.records import TrialRecord, front_of, knee_of
 from nas.units import amount_text, percent_text
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 import streamlit as st
 
 from nas.analysis.confirmation import Confirmed, confirmed
+from nas.analysis.convergence import seconds_left
 from nas.analysis.cost_metrics import Axis, axes_of
-from nas.analysis.figures.progress import seconds_left
 from nas.errors import NasError
 from nas.study.catalog import JOURNAL_FILE, list_studies
 from nas.study.records import RUNNING, SearchState, TrialRecord, front_of, trainings_spent

@@ -10,9 +10,8 @@ from nas.analysis.confirmation import Confirmation
 from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.figures.architecture import drawing_figure
 from nas.analysis.figures.front import curves_figure
-from nas.analysis.selection import Limit
+from nas.analysis.selection import Choice, Limit, choose_from
 from nas.analysis.significance import wilson_interval
-from nas.analysis.winners import Choice, choose_from
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 

@@ -23,7 +23,7 @@ from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.plan import FRONT
 from nas.study.records import COMPLETE, Outcome
-from nas.study.storage.backend import distributions
+from nas.study.storage.trials import distributions
 
 SIZES, MORE, WORKERS = (100, 1_000, 10_000), 100, 2
 SPACE = nas.load_space("groupconv32")

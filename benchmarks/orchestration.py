@@ -22,7 +22,7 @@ import optuna
 
 import nas
 from nas import Architecture
-from nas.study.storage.backend import distributions
+from nas.study.storage.trials import distributions
 
 TRIALS, TRIALS_ANEW, WORKERS, REPEATS = 100, 8, (1, 2, 4), 5
 """`TRIALS_ANEW` where a process is started for every trial."""

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from nas import cost, load_space
 from nas.strategy.front_sampler import SHORT_VALUE
 from nas.strategy.samplers import front_sampler
-from nas.study.storage.backend import LENGTH, distributions
+from nas.study.storage.backend import LENGTH
+from nas.study.storage.trials import distributions
 
 REPEATS = 7
 

@@ -22,7 +22,7 @@ from benchmarks.browser import CHROMIUM, browsing
 from nas import cost
 from nas.analysis.convergence import outlook
 from nas.analysis.figures.front import COLOURS, GREY, new_figure
-from nas.study.storage.backend import distributions
+from nas.study.storage.trials import distributions
 from nas.workflows.tabular_benchmark import Table, replay
 
 TABLES = Path(__file__).parent / "tables"

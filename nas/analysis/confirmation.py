@@ -7,7 +7,7 @@ from math import inf, sqrt
 from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
-from nas.analysis.luck import front_probability
+from nas.analysis.significance import front_probability
 from nas.architectures.architecture import Architecture
 from nas.study import pareto
 from nas.study.catalog import list_repetitions

@@ -1,16 +1,37 @@
 """How the hypervolume of a search grows: its history, whether it has settled, and what more training would bring."""
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nas.study.records import COMPLETE, SearchState, TrialRecord
+
+if TYPE_CHECKING:
+    pass
+
+import math
+
 from nas.spaces.search_space import SearchSpace
 from nas.study.pareto import hypervolume_history
-from nas.study.records import COMPLETE, TrialRecord
 
-__all__ = ["SETTLED_SHARE", "History", "Outlook", "history", "is_settled", "outlook"]
+__all__ = [
+    "BANDS",
+    "RECENT",
+    "SETTLED_SHARE",
+    "Band",
+    "History",
+    "Outlook",
+    "bands",
+    "history",
+    "is_settled",
+    "outlook",
+    "seconds_left",
+]
+
+RECENT = 20
+BANDS = 4
 
 SETTLED_SHARE = 0.01
 """A hypervolume that has grown by no more than this share of itself has settled."""
@@ -108,3 +129,46 @@ def _at(spent: Sequence[float], reached: Sequence[float], point: float) -> float
     """What was reached when no more than `point` had been spent."""
     at = int(np.searchsorted(spent, point, side="right")) - 1
     return reached[at] if at >= 0 else 0.0
+
+
+class Band(NamedTuple):
+    """The trials of a range of FLOPs: after how many finished trials its best accuracy became which."""
+
+    least: float
+    most: float
+    trials: list[int]
+    best: list[float]
+
+
+def bands(past: History) -> list[Band]:
+    """Four ranges of FLOPs, equally wide on a log axis, over the complete trials; those without a trial left out."""
+    complete = [(index, record) for index, record in enumerate(past.records, start=1) if record.state == COMPLETE]
+    if not complete:
+        return []
+    flops = [record.flops for _, record in complete]
+    edges = np.geomspace(min(flops), max(flops), BANDS + 1)
+    which = np.clip(np.searchsorted(edges, flops, side="right") - 1, 0, BANDS - 1)
+    found = []
+    for number in range(BANDS):
+        trials, best = list[int](), list[float]()
+        for (index, record), at in zip(complete, which, strict=True):
+            if at == number and record.accuracy is not None and (not best or record.accuracy > best[-1]):
+                trials.append(index)
+                best.append(record.accuracy)
+        if best:
+            found.append(Band(float(edges[number]), float(edges[number + 1]), trials, best))
+    return found
+
+
+def seconds_left(records: Sequence[TrialRecord], state: SearchState | None, epochs: int) -> float | None:
+    """Until a running search has spent its trials, of so many epochs each: by the median time of an epoch of the last
+    20 trials, shared by the workers that train now."""
+    finished = [record for record in records if record.finished]
+    taken = [record.seconds / record.epochs_spent(epochs) for record in finished if record.seconds is not None][
+        -RECENT:
+    ]
+    if state is None or not state.live or not taken:
+        return None
+    workers = len({record.worker for record in records if record.state == "running"})
+    left = state.trials * epochs - sum(record.epochs_spent(epochs) for record in finished)
+    return max(0, left) * median(taken) / max(1, workers)

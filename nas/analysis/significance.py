@@ -1,8 +1,18 @@
 """What chance alone does to an accuracy that is measured on so many images."""
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["chance_difference", "wilson_interval"]
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas.study.records import COMPLETE, TrialRecord, front_of
+
+__all__ = ["DRAWS", "WORTH_A_LOOK", "chance_difference", "contenders", "front_probability", "wilson_interval"]
+
+DRAWS = 4096
+WORTH_A_LOOK = 0.2
+"""Beside the front's members, those are contenders whose probability of being on it is at least this."""
 
 Z = 1.96
 """Standard deviations of a normal distribution that hold 95 % of it."""
@@ -26,3 +36,58 @@ def chance_difference(accuracy: float, images: int) -> float:
     """
     share = (accuracy * images + 1) / (images + 2)
     return 2 * math.sqrt(2 * share * (1 - share) / images)
+
+
+def front_probability(
+    accuracy: ArrayLike, flops: ArrayLike, error: ArrayLike, *, freedom: float = np.inf
+) -> NDArray[np.float64]:
+    """For each network the share of draws in which no other one beats it on both accuracy and FLOPs.
+
+    `accuracy` (n,) is as measured, `error` (n,) its standard error; the true accuracies are drawn independently from
+    normal distributions around them, or from Student's t where the errors were estimated with so many degrees of
+    `freedom`. The same arguments give the same shares.
+    """
+    means, costs, errors = (np.asarray(values, dtype=float) for values in (accuracy, flops, error))
+    if not len(means):
+        return np.zeros(0)
+    order = np.argsort(costs, kind="stable")
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((DRAWS, len(means)))
+    if np.isfinite(freedom):
+        noise /= np.sqrt(rng.chisquare(freedom, (DRAWS, 1)) / freedom)
+    drawn = (means + errors * noise)[:, order]
+    starts = np.flatnonzero(np.diff(costs[order], prepend=-np.inf))
+    best_at_cost = np.maximum.reduceat(drawn, starts, axis=1)
+    best_so_far = np.maximum.accumulate(best_at_cost, axis=1)
+    best_cheaper = np.concatenate((np.full((DRAWS, 1), -np.inf), best_so_far[:, :-1]), axis=1)
+    of_group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(means)))
+    kept = (drawn == best_at_cost[:, of_group]) & (drawn > best_cheaper[:, of_group])
+    shares = np.empty(len(means))
+    shares[order] = kept.mean(axis=0)
+    return shares
+
+
+def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int | None = None) -> list[TrialRecord]:
+    """The front's members, and trials that may be on it by what chance does on so many validation images.
+
+    The most probable first; `top` keeps so many. Where the number of images is not known, the front alone.
+    """
+    front = front_of(records)
+    if images is None:
+        return front[::-1][:top]
+    known = [record for record in records if record.state == COMPLETE and record.expense is not None]
+    near = [record for record in known if _is_near(record, front, images)]
+    scores = np.array([record.accuracy or 0.0 for record in near])
+    share = (scores * images + 1) / (images + 2)  # so that a perfect score is no certainty
+    costs = np.array([record.expense for record in near], dtype=float)
+    probability = front_probability(scores, costs, np.sqrt(share * (1 - share) / images))
+    members = {member.trial for member in front}
+    ranked = sorted(zip(probability.tolist(), near, strict=True), key=lambda pair: (-pair[0], pair[1].trial))
+    kept = [record for chance, record in ranked if chance >= WORTH_A_LOOK or record.trial in members]
+    return kept[:top]
+
+
+def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int) -> bool:
+    """Whether nothing on the front beats it by more than chance may."""
+    level = max((member.accuracy or 0.0 for member in front if member.costs_at_most(record)), default=0.0)
+    return (record.accuracy or 0.0) >= level - chance_difference(level, images)

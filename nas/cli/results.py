@@ -22,7 +22,7 @@ from nas.exporters.formats import FILES, FORMATS
 from nas.units import count_text, percent_text
 
 if TYPE_CHECKING:
-    from nas.analysis.winners import Wanted
+    from nas.analysis.selection import Wanted
     from nas.study.study import Study
 
 __all__ = ["confirm", "export", "pick"]
@@ -38,7 +38,7 @@ def wishes(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")
     @functools.wraps(command)
     def with_wishes(*arguments: Any, **options: Any) -> None:
-        from nas.analysis.winners import Wanted
+        from nas.analysis.selection import Wanted
 
         command(*arguments, wanted=Wanted(**{name: options.pop(name) for name in Wanted._fields}), **options)
 
@@ -86,7 +86,7 @@ def pick(study: "Study", wanted: "Wanted", device: str, as_json: bool) -> None:
     With --min-accuracy it is the cheapest that is accurate enough, with --knee the one where more FLOPs begin to buy
     little.
     """
-    from nas.analysis.winners import choose
+    from nas.analysis.selection import choose
 
     choice = choose(study, wanted, device=device)
     record = choice.pick.record

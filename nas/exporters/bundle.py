@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from nas.analysis.winners import Wanted, choose
+from nas.analysis.selection import Wanted, choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
@@ -123,7 +123,7 @@ def export(
     """Writes the bundle of a trial, the given one or the one that `choose` picks; measures its latency.
 
     Its weights are those of the best confirming training, where it was confirmed, else those of the search. `data` is
-    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.winners.Wanted`.
+    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.selection.Wanted`.
 
     Raises:
         NasError: as `write_bundle`; or no trial will do, or the images are not those of the study.

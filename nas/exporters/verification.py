@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architectures.architecture import Architecture
+from nas.data.cache import save_images
 from nas.data.images import Images, Split
-from nas.data.loading import save_images
 from nas.errors import ExportError
 from nas.exporters.formats import FILES, INPUT, OUTPUT
 

@@ -15,7 +15,8 @@ from nas.errors import NasError
 from nas.spaces.search_space import Params, SearchSpace
 from nas.strategy.front_sampler import FrontSampler
 from nas.study.plan import Seen
-from nas.study.storage.backend import LENGTH, distributions
+from nas.study.storage.backend import LENGTH
+from nas.study.storage.trials import distributions
 
 __all__ = ["Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
 

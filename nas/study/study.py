@@ -27,11 +27,12 @@ from nas.study.catalog import JOURNAL_FILE, is_study, study_name
 from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
 from nas.study.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of, with_latencies
-from nas.study.storage.backend import NOT_PROPOSED, distributions, record_of, storage_errors
+from nas.study.storage.backend import NOT_PROPOSED, storage_errors
 from nas.study.storage.heartbeat import Attendance, Heartbeat
 from nas.study.storage.locks import one_asks, one_searches
 from nas.study.storage.recovery import UNSEEN, end, put_back, queue_again, running, worker_of
 from nas.study.storage.schema import checked_study
+from nas.study.storage.trials import distributions, record_of
 from nas.system.processes import is_alive, this_worker
 
 __all__ = ["Study"]

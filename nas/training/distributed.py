@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.architectures.architecture import Architecture
+from nas.data.cache import open_shared, save_shared
 from nas.data.images import ImageData
-from nas.data.loading import open_shared, save_shared
 from nas.errors import TrainingFailed
 from nas.system.hardware import AUTO, cores, visible_gpus
 from nas.system.memory import is_out_of_memory

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from nas.data.cache import open_shared
 from nas.data.images import ImageData
-from nas.data.loading import open_shared
 from nas.errors import DeviceLost, InvalidValue, NasError
 from nas.system.hardware import AUTO, visible_gpus
 from nas.system.processes import METHOD, worker_named

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from nas.data.cache import save_shared
 from nas.data.images import ImageData
-from nas.data.loading import save_shared
 from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.study.plan import SearchPlan

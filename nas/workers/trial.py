@@ -12,8 +12,7 @@ from nas.architectures.architecture import Architecture
 from nas.errors import StudyError, TrainingFailed
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.stopping import StopRule
-from nas.study.artifacts import KEEP_ALL, KEEP_NONE, drop_leftovers
-from nas.study.confusion import save_confusion
+from nas.study.artifacts import KEEP_ALL, KEEP_NONE, drop_leftovers, save_confusion
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
 from nas.training.objective import Evaluate, takes

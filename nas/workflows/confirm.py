@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.analysis.confirmation import TESTED, Confirmed, confirmed, repetitions_of
-from nas.analysis.luck import contenders
+from nas.analysis.significance import contenders
 from nas.data.images import ImageData
 from nas.errors import DataError, StudyError
 from nas.study.catalog import repetitions_name

@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from nas import SearchSpace
-from nas.analysis.convergence import history
-from nas.analysis.figures.progress import bands, bands_figure, hypervolume_figure, seconds_figure, seconds_left
+from nas.analysis.convergence import bands, history, seconds_left
+from nas.analysis.figures.progress import bands_figure, hypervolume_figure, seconds_figure
 from nas.study.records import RUNNING, SearchState, TrialRecord
 from nas.system.processes import this_worker
 from tests.analysis.test_selection import trial

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nas import SearchSpace
-from nas.analysis.luck import contenders, front_probability
+from nas.analysis.significance import contenders, front_probability
 from nas.study.records import COMPLETE, SHORT, TrialRecord
 
 

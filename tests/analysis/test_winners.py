@@ -7,7 +7,7 @@ import pytest
 import nas
 from nas import NasError, SearchSpace
 from nas.analysis.cost_metrics import LATENCY
-from nas.analysis.winners import Wanted, choose, with_latency
+from nas.analysis.selection import Wanted, choose, with_latency
 from nas.exporters.trained_network import trained_weights
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial

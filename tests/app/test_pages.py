@@ -20,8 +20,8 @@ from benchmarks.crowd import serving_process
 from nas import SearchSpace, Study
 from nas.architectures.cost import cost
 from nas.strategy.samplers import ValidSampler
+from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
-from nas.study.confusion import load_confusion
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from tests.conftest import Ran, formula

@@ -13,8 +13,8 @@ from PIL import Image
 
 from nas import Input, NasError, load_data
 from nas.data import loading as loading_module
+from nas.data.cache import open_shared, save_shared
 from nas.data.images import ImageData, MappedImages, Split
-from nas.data.loading import open_shared, save_shared
 from tests.conftest import write_photos
 
 COLOUR = Input(3, 8)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import nas
-from nas.data.loading import DIGITS, load_data, save_shared
+from nas.data.cache import save_shared
+from nas.data.loading import DIGITS, load_data
 from nas.errors import NasError
 from nas.study.catalog import list_studies
 from nas.study.records import RUNNING, TrialRecord

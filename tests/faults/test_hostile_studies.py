@@ -35,7 +35,7 @@ from nas.data.images import ImageData
 from nas.exporters.bundle import write_bundle
 from nas.exporters.trained_network import trained_weights
 from nas.strategy.latency_objective import known_model
-from nas.study.confusion import load_confusion
+from nas.study.artifacts import load_confusion
 from nas.study.plan import SearchPlan
 from nas.training.checkpoint import Checkpoint
 from nas.training.train import evaluate, on_device, train

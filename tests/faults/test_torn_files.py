@@ -28,9 +28,9 @@ from nas.architectures.weights import load_weights, save_weights
 from nas.data.loading import load_data
 from nas.errors import DataError, NasError, NasWarning, StudyError, WeightsError
 from nas.spaces.search_space import SearchSpace
+from nas.study.artifacts import load_confusion, save_confusion
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
-from nas.study.confusion import load_confusion, save_confusion
 from nas.study.creation import NotBegun
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.study import Study

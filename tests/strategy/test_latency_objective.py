@@ -15,9 +15,8 @@ from nas.analysis.confirmation import confirmations, front_rows
 from nas.analysis.convergence import history
 from nas.analysis.cost_metrics import FLOPS, LATENCY, axes_of, usual_axis
 from nas.analysis.figures.front import front_numbers
-from nas.analysis.luck import contenders
-from nas.analysis.selection import Limit, pick
-from nas.analysis.winners import Wanted, choose
+from nas.analysis.selection import Limit, Wanted, choose, pick
+from nas.analysis.significance import contenders
 from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
 from nas.errors import InvalidValue, StudyError

@@ -6,7 +6,7 @@ import pytest
 from nas import SearchSpace, cost, load_space
 from nas.strategy.samplers import SpaceExhausted, ValidSampler, front_sampler
 from nas.study.plan import FRONT, SAMPLERS
-from nas.study.storage.backend import distributions
+from nas.study.storage.trials import distributions
 from tests.conftest import formula
 
 

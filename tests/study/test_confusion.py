@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas import NasError
-from nas.study.confusion import load_confusion, save_confusion
+from nas.study.artifacts import load_confusion, save_confusion
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

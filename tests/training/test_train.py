@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas import NasError, Recipe, SearchSpace, build_network
+from nas.data.cache import open_shared, save_shared
 from nas.data.images import ImageData
-from nas.data.loading import open_shared, save_shared
 from nas.errors import TrainingFailed
 from nas.system.hardware import device_of
 from nas.training import train as training_module

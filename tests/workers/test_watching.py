@@ -4,7 +4,7 @@ from nas import SearchSpace, Study
 from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.records import Outcome
-from nas.workers.watching import Watcher
+from nas.workers.supervisor import Watcher
 from tests.workers.test_process_pool import Diary
 
 

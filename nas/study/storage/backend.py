@@ -2,36 +2,20 @@
 
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.errors import InvalidValue, NasError, StudyError
-from nas.spaces.search_space import SearchSpace
-from nas.study.config import StudyConfig
-from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, WAITING, TrialRecord
+from nas.study.records import COMPLETE, FAILED, RUNNING, STOPPED, WAITING
 from nas.study.storage.journal import Journal
-from nas.study.storage.recovery import params_of
-from nas.study.storage.schema import checked_trial
 
-__all__ = [
-    "LARGEST_SEED",
-    "LENGTH",
-    "NOT_PROPOSED",
-    "QUEUED",
-    "SEED",
-    "distributions",
-    "open_storage",
-    "record_of",
-    "storage_errors",
-]
+__all__ = ["LARGEST_SEED", "LENGTH", "NOT_PROPOSED", "QUEUED", "SEED", "open_storage", "storage_errors"]
 
 LENGTH = "epochs"
 """The parameter of a trial that says how long it is trained; a trial without it is trained for the recipe's epochs."""
@@ -118,40 +102,6 @@ def storage_errors(name: str) -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = False) -> dict[str, BaseDistribution]:
-    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories.
-
-    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on; with
-    `seeds`, on which seed. These come first, so that a trial which has all the others has them too.
-    """
-    more: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
-    if seeds:
-        more[SEED] = IntDistribution(0, LARGEST_SEED)
-    return more | {name: _distribution(values) for name, values in space.parameters.items()}
-
-
-def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
-    """A trial of Optuna's in our terms; None while its parameters are not complete."""
-    space = config.space
-    params = params_of(trial)
-    if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
-        return None
-    accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
-    state = SHORT if trial.state == TrialState.PRUNED and accuracy is not None else STATES[trial.state]
-    started, ended = (
-        at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
-    )
-    ours = {"started": started, "ended": ended, "accuracy": accuracy}
-    ours |= {"length": params.get(LENGTH), "seed": params.get(SEED)}
-    try:
-        attrs: Mapping[str, Any] = {**checked_trial({**trial.user_attrs, **ours}), "objective": config.objective}
-        return TrialRecord.from_attributes(
-            trial.number, state, space.architecture(params), attrs.get("accuracy"), attrs
-        )
-    except InvalidValue as error:
-        raise InvalidValue(f"trial {trial.number}: {error}") from None
-
-
 def _reason(error: BaseException) -> str:
     """What an exception says, in one line."""
     if isinstance(error, StorageInternalError) and error.__cause__:
@@ -159,10 +109,3 @@ def _reason(error: BaseException) -> str:
     text = next(iter(str(error).strip().splitlines()), "")
     alone = text and not isinstance(error, LookupError | TypeError)  # which say a key, or less
     return text if alone else f"{type(error).__name__} {text}".strip()
-
-
-def _distribution(values: tuple[int, ...]) -> BaseDistribution:
-    step = values[1] - values[0]
-    if values == tuple(range(values[0], values[-1] + 1, step)):
-        return IntDistribution(values[0], values[-1], step=step)
-    return CategoricalDistribution(values)
