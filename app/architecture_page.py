@@ -8,8 +8,8 @@ import selection
 import streamlit as st
 
 from nas.analysis.comparison import difference, verdict
-from nas.analysis.figures.architecture import cost_figure
-from nas.analysis.figures.front import confusion_figure
+from nas.analysis.figures.costs import cost_figure
+from nas.analysis.figures.curves import confusion_figure
 from nas.errors import NasError
 from nas.study.artifacts import load_confusion
 from nas.study.records import COMPLETE, TrialRecord

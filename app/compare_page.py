@@ -8,7 +8,8 @@ import panel
 import selection
 import streamlit as st
 
-from nas.analysis.comparison import comparison_rows, difference, ratio_figure, verdict
+from nas.analysis.comparison import comparison_rows, difference, verdict
+from nas.analysis.figures.costs import ratio_figure
 from nas.study.records import COMPLETE, TrialRecord
 
 

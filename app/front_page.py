@@ -7,10 +7,10 @@ import panel
 import selection
 import streamlit as st
 
-from nas.analysis.cost_metrics import Axis, round_steps
+from nas.analysis.cost_metrics import CostMetric, round_steps
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
-from nas.analysis.selection import Choice
+from nas.analysis.selection import Recommendation
 from nas.study.records import TrialRecord, front_of, knee_of
 from nas.units import amount_text, percent_text
 
@@ -69,7 +69,7 @@ def _range(seen: live.Snapshot, axis_key: str) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _headline(seen: live.Snapshot, axis: Axis) -> None:
+def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
     front = seen.shared(_front, axis.key)
     total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > seen.spent else ""
     knee = knee_of(front, by=axis.value)
@@ -91,7 +91,7 @@ def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
     return {"best accuracy, confirmed": best.validation.text()}
 
 
-def _controls(seen: live.Snapshot, axis: Axis) -> bool:
+def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:
     """Axis, its scale, and the budget on it; whether the scale is logarithmic."""
     axes, columns = seen.axes, st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
     selection.show_in("axis", axis.key)
@@ -121,7 +121,7 @@ def _controls(seen: live.Snapshot, axis: Axis) -> bool:
     return scale != "linear"
 
 
-def _beside(seen: live.Snapshot, picked: Choice | None, open_trial: TrialRecord | None) -> None:
+def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: TrialRecord | None) -> None:
     """The clicked trial; without one the pick, and why it was picked."""
     if open_trial is None and picked is None:
         messages.calm("Nothing is that small", "No complete trial keeps this budget. Move the slider to the right.")

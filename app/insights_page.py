@@ -5,7 +5,8 @@ import live
 import messages
 import streamlit as st
 
-from nas.analysis import importance as insights
+from nas.analysis import importance
+from nas.analysis.figures import importance as figures
 
 CAVEAT = (
     "All of this describes the trials of this study. A search looks where good trials are, so that choices are not "
@@ -22,10 +23,10 @@ def show(seen: live.Snapshot) -> None:
     if not sample.choices:
         messages.calm("Nothing was chosen", "The space has one value for every field.")
         return
-    if count < insights.ENOUGH:
+    if count < importance.ENOUGH:
         messages.calm(
             "Too few trials for much",
-            f"{count} complete trials; below {insights.ENOUGH} most of what these figures show is chance.",
+            f"{count} complete trials; below {importance.ENOUGH} most of what these figures show is chance.",
         )
     left, right = st.columns(2, gap="large")
     with left:
@@ -73,32 +74,32 @@ def show(seen: live.Snapshot) -> None:
     st.caption(CAVEAT)
 
 
-def _sample(seen: live.Snapshot) -> insights.Sample:
-    return insights.sample_of(seen.records, seen.study.config.space)
+def _sample(seen: live.Snapshot) -> importance.Sample:
+    return importance.sample_of(seen.records, seen.study.config.space)
 
 
 def _importance(seen: live.Snapshot) -> chart.Ready:
-    return chart.ready(insights.importance_figure(seen.shared(_sample)))
+    return chart.ready(figures.importance_figure(seen.shared(_sample)))
 
 
 def _effects(seen: live.Snapshot, field: str) -> chart.Ready:
-    return chart.ready(insights.effects_figure(seen.shared(_sample), field))
+    return chart.ready(figures.effects_figure(seen.shared(_sample), field))
 
 
 def _heat(seen: live.Snapshot, equal: bool) -> chart.Ready:
     space = seen.study.config.space
-    return chart.ready(insights.heat_map_figure(seen.shared(_sample), space, equal_flops=equal))
+    return chart.ready(figures.heat_map_figure(seen.shared(_sample), space, equal_flops=equal))
 
 
 def _errors(seen: live.Snapshot, choice: str) -> chart.Ready:
-    return chart.ready(insights.error_distribution_figure(seen.shared(_sample), choice))
+    return chart.ready(figures.error_distribution_figure(seen.shared(_sample), choice))
 
 
 def _parallel(seen: live.Snapshot) -> chart.Ready:
-    return chart.ready(insights.parallel_figure(seen.shared(_sample)))
+    return chart.ready(figures.parallel_figure(seen.shared(_sample)))
 
 
-def _distribution(seen: live.Snapshot, sample: insights.Sample) -> None:
+def _distribution(seen: live.Snapshot, sample: importance.Sample) -> None:
     choices = [choice for choice in sample.choices if choice.endswith(".groups")] or list(sample.choices)
     choice = st.segmented_control(
         "by",

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 import streamlit as st
 
-from nas.analysis.confirmation import Confirmed, confirmed
+from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.convergence import seconds_left
-from nas.analysis.cost_metrics import Axis, axes_of
+from nas.analysis.cost_metrics import CostMetric, cost_metrics_of
 from nas.errors import NasError
 from nas.study.catalog import JOURNAL_FILE, list_studies
 from nas.study.records import RUNNING, SearchState, TrialRecord, front_of, trainings_spent
@@ -95,14 +95,14 @@ class Snapshot:
         return front_of(self.records)
 
     @cached_property
-    def confirmed(self) -> Confirmed | None:
+    def confirmed(self) -> ConfirmationReport | None:
         """What `nas confirm` found."""
         return confirmed(self.study)
 
     @cached_property
-    def axes(self) -> dict[str, Axis]:
+    def axes(self) -> dict[str, CostMetric]:
         """What accuracy can be weighed against."""
-        return axes_of(self.records)
+        return cost_metrics_of(self.records)
 
     @cached_property
     def spent(self) -> float:

@@ -1,7 +1,7 @@
 """What a page says where there is nothing to show: what is the matter, and what to do. Never a traceback.
 
 Whatever comes from a study, a file or an error is shown by `st.text` and `st.code`, which know no Markdown and no HTML,
-or goes through `literal`; in figures through `nas.analysis.figures.front.plain`.
+or goes through `literal`; in figures through `nas.analysis.figures.style.plain`.
 """
 
 import re
@@ -13,7 +13,7 @@ import chart
 import live
 import streamlit as st
 
-from nas.analysis.figures.front import curves_figure
+from nas.analysis.figures.curves import curves_figure
 from nas.study.records import COMPLETE, FAILED
 
 

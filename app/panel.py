@@ -9,8 +9,8 @@ import streamlit as st
 from nas.analysis.confirmation import Confirmation
 from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.figures.architecture import drawing_figure
-from nas.analysis.figures.front import curves_figure
-from nas.analysis.selection import Choice, Limit, choose_from
+from nas.analysis.figures.curves import curves_figure
+from nas.analysis.selection import Limit, Recommendation, choose_from
 from nas.analysis.significance import wilson_interval
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
@@ -64,7 +64,7 @@ def _confirmed(member: Confirmation, *, epochs: int) -> None:
     st.caption("; ".join(sentences) + ".")
 
 
-def picked(seen: live.Snapshot, axis_key: str, budget: float | None) -> Choice | None:
+def picked(seen: live.Snapshot, axis_key: str, budget: float | None) -> Recommendation | None:
     """The trial to take under a budget, if any, on an axis; for `Snapshot.shared`."""
     axis = seen.axes[axis_key]
     limits = [Limit("budget", axis, budget)] if budget is not None else []

@@ -11,7 +11,7 @@ import streamlit as st
 
 from nas.analysis.convergence import History, history
 from nas.analysis.figures.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
-from nas.strategy.latency_objective import known_model
+from nas.strategy.latency_objective import load_latency_model
 from nas.study.config import BY_FLOPS, BY_LATENCY
 from nas.study.records import FAILED
 from nas.units import amount_text, duration_text
@@ -59,7 +59,7 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _past(seen: live.Snapshot) -> History:
-    model = known_model(seen.study)
+    model = load_latency_model(seen.study)
     return history(seen.records, seen.study.config.space, bounds=model.bounds if model else None)
 
 

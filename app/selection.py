@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import streamlit as st
 
-from nas.analysis.cost_metrics import Axis, usual_axis
+from nas.analysis.cost_metrics import CostMetric, default_cost_metric
 from nas.study.records import TrialRecord
 
 MOST_COMPARED = 5
@@ -55,9 +55,9 @@ def current() -> Selection:
     return chosen
 
 
-def axis_for(records: Sequence[TrialRecord], axes: Mapping[str, Axis]) -> Axis:
+def axis_for(records: Sequence[TrialRecord], axes: Mapping[str, CostMetric]) -> CostMetric:
     """The axis that is chosen for a study of these trials, one of `axes`."""
-    return axes.get(current().axis or "") or usual_axis(records)
+    return axes.get(current().axis or "") or default_cost_metric(records)
 
 
 def choose(**changes: object) -> None:

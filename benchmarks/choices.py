@@ -13,7 +13,7 @@ import optuna
 
 from benchmarks.search import TABLES
 from nas.strategy import acquisition, front_sampler, surrogate
-from nas.study.plan import Seen
+from nas.study.plan import PastTraining
 from nas.workflows.tabular_benchmark import Table, replay
 
 SEEDS, TRIALS, AT = 10, 30, (10, 20, 30)
@@ -53,7 +53,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     yield from _reached(digits, "digits-27, cold", {"fidelities": 3})
     chosen = np.random.default_rng(0).choice(len(digits.architectures), 40, replace=False)
     earlier = [digits.architectures[index] for index in chosen]
-    prior = [Seen(digits.space.point(a), None, digits.rows[a.key, 9, 0].accuracy) for a in earlier]
+    prior = [PastTraining(digits.space.point(a), None, digits.rows[a.key, 9, 0].accuracy) for a in earlier]
     yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 3, "prior": prior})
 
 

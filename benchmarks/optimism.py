@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 import nas
-from nas.analysis.confirmation import Confirmed
+from nas.analysis.confirmation import ConfirmationReport
 from nas.study.records import TrialRecord
 from nas.workflows.confirm import confirm
 
@@ -18,7 +18,7 @@ SEARCHES, TRIALS, SEEDS = 5, 24, 3
 
 def measure() -> Iterator[tuple[str, list[float], str]]:
     """For each search the mean over what was confirmed."""
-    found: list[tuple[list[TrialRecord], Confirmed]] = []
+    found: list[tuple[list[TrialRecord], ConfirmationReport]] = []
     with tempfile.TemporaryDirectory() as runs:
         for seed in range(SEARCHES):
             study = nas.search("digits", trials=TRIALS, seed=seed, name=str(seed), runs=Path(runs), device="cpu")
@@ -36,20 +36,20 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         yield "confirmed mean less test accuracy, winners", [_to_test(each) for _, each in found], "points"
 
 
-def _stayed(front: list[TrialRecord], found: Confirmed) -> float:
+def _stayed(front: list[TrialRecord], found: ConfirmationReport) -> float:
     members = [found.of(record.architecture) for record in front]
     return float(sum(member is not None and member.on_front for member in members))
 
 
-def _optimism(found: Confirmed, front: list[TrialRecord] | None = None) -> float:
+def _optimism(found: ConfirmationReport, front: list[TrialRecord] | None = None) -> float:
     trials = {record.trial for record in front} if front is not None else None
     members = [member for member in found.members if trials is None or member.record.trial in trials]
     return 100 * fmean(member.optimism or 0.0 for member in members)
 
 
-def _spread(found: Confirmed) -> float:
+def _spread(found: ConfirmationReport) -> float:
     return 100 * fmean(member.validation.std or 0.0 for member in found.members)
 
 
-def _to_test(found: Confirmed) -> float:
+def _to_test(found: ConfirmationReport) -> float:
     return 100 * fmean(member.validation.mean - member.test.mean for member in found.members if member.test)

@@ -20,8 +20,8 @@ import optuna
 
 from benchmarks.browser import CHROMIUM, browsing
 from nas import cost
-from nas.analysis.convergence import outlook
-from nas.analysis.figures.front import COLOURS, GREY, new_figure
+from nas.analysis.convergence import extrapolate
+from nas.analysis.figures.style import COLOURS, GREY, new_figure
 from nas.study.storage.trials import distributions
 from nas.workflows.tabular_benchmark import Table, replay
 
@@ -80,8 +80,8 @@ def run(table: Table, method: str, seed: int) -> Run:
     foretold = []
     for at in (TRIALS // 4, TRIALS // 2):
         until, twice = (int(np.searchsorted(spent, share, side="right")) for share in (at, 2 * at))
-        now = outlook(replayed.records[:until], table.space, seconds=replayed.seconds[until - 1])
-        then = outlook(replayed.records[:twice], table.space)
+        now = extrapolate(replayed.records[:until], table.space, seconds=replayed.seconds[until - 1])
+        then = extrapolate(replayed.records[:twice], table.space)
         if now and then:
             foretold.append((now.growth, then.hypervolume - now.hypervolume))
     result = Run(spent, replayed.seconds, replayed.hypervolume, replayed.proposing, foretold)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from nas.analysis.figures.front import COLOURS, new_figure
-from nas.analysis.significance import chance_difference, wilson_interval
+from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.architectures.architecture import Architecture
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    pass
 
-__all__ = ["Row", "comparison_rows", "difference", "ratio_figure", "verdict"]
+__all__ = ["Row", "comparison_rows", "difference", "verdict"]
 
 
 class Row(NamedTuple):
@@ -78,34 +77,9 @@ def verdict(first: TrialRecord, second: TrialRecord, images: int | None = None) 
     gain = second.accuracy - first.accuracy
     words = f"{100 * abs(gain):.2f} points {'more' if gain > 0 else 'less'} accurate than" if gain else "as accurate as"
     chance = ""
-    if images and gain and abs(gain) < chance_difference(max(first.accuracy, second.accuracy), images):
+    if images and gain and abs(gain) < least_significant_difference(max(first.accuracy, second.accuracy), images):
         chance = f" The difference in accuracy may be chance on {images:,} images."
     return f"Trial {second.trial} is {words} trial {first.trial}, with {costs}.{chance}"
-
-
-def ratio_figure(records: Sequence[TrialRecord]) -> "go.Figure":
-    """FLOPs, parameters, activations, training time and error of each trial, as multiples of the first one's."""
-    first, *others = records
-    figure = new_figure(height=300, name="ratios", barmode="group")
-    for number, record in enumerate(others, start=1):
-        pairs = [
-            ("FLOPs", record.flops, first.flops),
-            ("parameters", record.params, first.params),
-            ("activations", record.cost.activations, first.cost.activations),
-            ("training time", record.seconds, first.seconds),
-            ("error", _error(record), _error(first)),
-        ]
-        ratios = {name: value / base for name, value, base in pairs if value is not None and base}
-        figure.add_bar(
-            name=f"trial {record.trial}",
-            x=list(ratios),
-            y=list(ratios.values()),
-            marker={"color": COLOURS[number % len(COLOURS)]},
-            hovertemplate=f"trial {record.trial}: %{{y:.2f}} times the %{{x}} of trial {first.trial}<extra></extra>",
-        )
-    figure.add_hline(y=1, line={"color": COLOURS[0], "width": 1.5, "dash": "dot"})
-    figure.update_yaxes(title=f"times trial {first.trial}", rangemode="tozero")
-    return figure
 
 
 def _row(name: str, values: Sequence[str]) -> Row:

@@ -11,7 +11,7 @@ from nas.analysis.significance import front_probability
 from nas.architectures.architecture import Architecture
 from nas.study import pareto
 from nas.study.catalog import list_repetitions
-from nas.study.creation import NotBegun
+from nas.study.creation import IncompleteStudy
 from nas.study.records import COMPLETE, TrialRecord
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
@@ -20,7 +20,7 @@ from nas.units import percent_text
 __all__ = [
     "TESTED",
     "Confirmation",
-    "Confirmed",
+    "ConfirmationReport",
     "Spread",
     "confirmations",
     "confirmed",
@@ -107,7 +107,7 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmationReport:
     """All confirmations of a study, from the least cost to the most; `study` holds their trainings.
 
     `searched` are the epochs of a full training of the search.
@@ -170,7 +170,7 @@ def repetitions_of(study: Study) -> dict[int, str]:
     return list_repetitions(study.name, study.folder, database=study.optuna_study._storage if study.storage else None)
 
 
-def confirmed(study: Study) -> Confirmed | None:
+def confirmed(study: Study) -> ConfirmationReport | None:
     """What is confirmed of a study, by its longest trainings; None where nothing is.
 
     A study that was made by `nas.retrain` is its own confirmation.
@@ -180,7 +180,7 @@ def confirmed(study: Study) -> Confirmed | None:
         searched = [] if repetitions is study else study.records()
         tested = {int(trial): value for trial, value in (repetitions.attribute(TESTED) or {}).items()}
         if members := confirmations(searched, records, tested):
-            return Confirmed(repetitions, tuple(members), study.config.space.recipe.epochs)
+            return ConfirmationReport(repetitions, tuple(members), study.config.space.recipe.epochs)
     return None
 
 
@@ -191,12 +191,12 @@ def _repetitions(study: Study) -> list[Study]:
     found = repetitions_of(study)
     opened = []
     for epochs in sorted(found, reverse=True):
-        with suppress(NotBegun):
+        with suppress(IncompleteStudy):
             opened.append(Study.open(found[epochs], study.folder, storage=study.storage))
     return opened
 
 
-def front_rows(study: Study, found: Confirmed | None) -> list[dict[str, Any]]:
+def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str, Any]]:
     """The front and all that was confirmed, by cost, in the form that `--json` prints."""
     members = found.members if found else ()
     unconfirmed = found.missing(study.front()) if found else study.front()
@@ -234,7 +234,7 @@ def confirmations(
 
 def _by_expense(record: TrialRecord) -> tuple[float, int]:
     """By its study's cost, what has none at the end; of equal ones by FLOPs."""
-    return (inf if record.expense is None else record.expense), record.flops
+    return (inf if record.objective_cost is None else record.objective_cost), record.flops
 
 
 def _best(trainings: Sequence[TrialRecord]) -> TrialRecord:

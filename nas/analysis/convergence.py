@@ -1,4 +1,4 @@
-"""How the hypervolume of a search grows: its history, whether it has settled, and what more training would bring."""
+"""How the hypervolume of a search grows, whether it has converged, and what more training would bring."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -21,12 +21,12 @@ __all__ = [
     "RECENT",
     "SETTLED_SHARE",
     "Band",
+    "Extrapolation",
     "History",
-    "Outlook",
     "bands",
+    "extrapolate",
+    "has_converged",
     "history",
-    "is_settled",
-    "outlook",
     "seconds_left",
 ]
 
@@ -49,7 +49,7 @@ class History(NamedTuple):
     records: list[TrialRecord]
 
 
-class Outlook(NamedTuple):
+class Extrapolation(NamedTuple):
     """The hypervolume now, and by how much so many more seconds of training are expected to raise it."""
 
     hypervolume: float
@@ -74,7 +74,7 @@ def history(
     least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
         [(record.accuracy or 0.0) if record.state == COMPLETE else chance for record in ended],
-        [most if record.expense is None else record.expense for record in ended],
+        [most if record.objective_cost is None else record.objective_cost for record in ended],
         chance=chance,
         least_flops=least,
         most_flops=most,
@@ -88,7 +88,7 @@ def history(
     )
 
 
-def is_settled(
+def has_converged(
     records: Sequence[TrialRecord],
     space: SearchSpace,
     patience: int,
@@ -104,13 +104,13 @@ def is_settled(
     return past.hypervolume[-1] - then <= SETTLED_SHARE * past.hypervolume[-1]
 
 
-def outlook(
+def extrapolate(
     records: Sequence[TrialRecord],
     space: SearchSpace,
     *,
     seconds: float = HOUR,
     bounds: tuple[float, float] | None = None,
-) -> Outlook | None:
+) -> Extrapolation | None:
     """What so many more seconds of training would bring, if each doubling of the time goes on to bring the same.
 
     The last doubling is the second half of the training time so far. None before there is enough to tell.
@@ -122,7 +122,7 @@ def outlook(
     spent = past.seconds[-1]
     doubling = past.hypervolume[-1] - _at(past.seconds, past.hypervolume, spent / 2)
     growth = min(doubling * math.log2(1 + seconds / spent), 1 - past.hypervolume[-1])
-    return Outlook(past.hypervolume[-1], growth, seconds)
+    return Extrapolation(past.hypervolume[-1], growth, seconds)
 
 
 def _at(spent: Sequence[float], reached: Sequence[float], point: float) -> float:

@@ -7,13 +7,13 @@ from nas.study.config import BY_FLOPS
 from nas.study.records import LATENCY_KEY, TrialRecord
 from nas.units import count_text, duration_text
 
-__all__ = ["FLOPS", "LATENCY", "PARAMS", "Axis", "axes_of", "round_steps", "usual_axis"]
+__all__ = ["FLOPS", "LATENCY", "PARAMS", "CostMetric", "cost_metrics_of", "default_cost_metric", "round_steps"]
 
 STEPS_PER_DECADE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
 
 @dataclass(frozen=True)
-class Axis:
+class CostMetric:
     """A cost: its value for a trial (None where it is unknown), and how it is called and written.
 
     `name` is for lists, `title` is for the axis of a figure, with the unit, and `noun` follows an amount.
@@ -36,19 +36,19 @@ class Axis:
         return "~s" if self.write is count_text else "~r"
 
 
-FLOPS = Axis("flops", "FLOPs", "FLOPs per image (multiply–adds)", "FLOPs", lambda record: record.flops)
-PARAMS = Axis("params", "parameters", "parameters", "parameters", lambda record: record.params)
-ACTIVATIONS = Axis(
+FLOPS = CostMetric("flops", "FLOPs", "FLOPs per image (multiply–adds)", "FLOPs", lambda record: record.flops)
+PARAMS = CostMetric("params", "parameters", "parameters", "parameters", lambda record: record.params)
+ACTIVATIONS = CostMetric(
     "activations",
     "activations",
     "activations per image (elements)",
     "activations",
     lambda record: record.cost.activations,
 )
-SECONDS = Axis(
+SECONDS = CostMetric(
     "seconds", "training time", "training time (seconds)", "of training", lambda record: record.seconds, duration_text
 )
-LATENCY = Axis(
+LATENCY = CostMetric(
     LATENCY_KEY,
     "latency",
     "latency of one image (ms)",
@@ -58,16 +58,16 @@ LATENCY = Axis(
 )
 
 
-def usual_axis(records: Sequence[TrialRecord]) -> Axis:
+def default_cost_metric(records: Sequence[TrialRecord]) -> CostMetric:
     """What the study of these trials weighs accuracy against."""
     return LATENCY if records and records[0].objective != BY_FLOPS else FLOPS
 
 
-def axes_of(records: Iterable[TrialRecord]) -> dict[str, Axis]:
+def cost_metrics_of(records: Iterable[TrialRecord]) -> dict[str, CostMetric]:
     """By key: the four that every trial has, and one for each name in the trials' `measures`."""
     names = dict.fromkeys(name for record in records for name in record.measures)
     measured = [
-        LATENCY if name == LATENCY_KEY else Axis(name, name, name, name, _measure(name), "{:.3g}".format)
+        LATENCY if name == LATENCY_KEY else CostMetric(name, name, name, name, _measure(name), "{:.3g}".format)
         for name in names
     ]
     return {axis.key: axis for axis in (FLOPS, PARAMS, ACTIVATIONS, SECONDS, *measured)}

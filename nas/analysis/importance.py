@@ -1,4 +1,4 @@
-"""What a study says about its choices: how much each one matters, at all and among trials of equal FLOPs.
+"""Which choices of a space matter for accuracy: over all trials, and among trials of equal FLOPs.
 
 Everything here describes the trials of one study. A sampler that looks for good trials does not draw them evenly, so
 these are hints to what matters, not measurements of cause.
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.analysis.figures.front import BLUE, COLOURS, GREY, ORANGE, SKY, TICK_GAP, VERMILION, new_figure
+from nas.analysis.figures.style import COLOURS
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import COMPLETE, TrialRecord
-from nas.units import count_text
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    pass
 
 __all__ = [
     "ENOUGH",
@@ -24,13 +23,8 @@ __all__ = [
     "Importance",
     "Sample",
     "effects",
-    "effects_figure",
-    "error_distribution_figure",
     "error_distributions",
-    "heat_map_figure",
-    "importance_figure",
     "importances",
-    "parallel_figure",
     "sample_of",
     "variance_explained",
 ]
@@ -135,159 +129,6 @@ def error_distributions(sample: Sample, choice: str) -> dict[int, Floats]:
     values = sample.choices[choice]
     found = {value: np.sort(1 - sample.accuracy[values == value]) for value in np.unique(values).tolist()}
     return {value: errors for value, errors in found.items() if len(errors) >= FEWEST_OF_A_VALUE}
-
-
-def importance_figure(sample: Sample) -> "go.Figure":
-    """For each choice two bars: how much of accuracy it explains at all, and among trials of equal FLOPs."""
-    figure = new_figure(height=120 + 44 * len(sample.choices), name="importance", barmode="group")
-    for name, equal_flops, colour in (("at equal FLOPs", True, BLUE), ("at all", False, ORANGE)):
-        found = importances(sample, equal_flops=equal_flops)
-        figure.add_bar(
-            name=name,
-            orientation="h",
-            y=[_spoken(item.choice) for item in found],
-            x=[item.share for item in found],
-            marker={"color": colour},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [max(0.0, item.high - item.share) for item in found],
-                "arrayminus": [max(0.0, item.share - item.low) for item in found],
-                "thickness": 1,
-                "width": 3,
-                "color": GREY,
-            },
-            hovertemplate=f"%{{y}} explains %{{x:.0%}} {name}<extra></extra>",
-        )
-    figure.update_xaxes(title="share of the variance explained", tickformat="~%", rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", **TICK_GAP)
-    figure.update_layout(margin={"l": 110}, legend={"traceorder": "reversed"})
-    return figure
-
-
-def effects_figure(sample: Sample, field: str) -> "go.Figure":
-    """Points of accuracy gained or lost at equal FLOPs by each value of a field (depth, mid, groups)."""
-    figure = new_figure(height=320, name=f"effects {field}")
-    choices = [choice for choice in sample.choices if choice.endswith(f".{field}")]
-    for choice, colour in zip(choices, _shades(), strict=False):
-        found = effects(sample, choice)
-        figure.add_scatter(
-            name=_spoken(choice).removesuffix(f" {field}"),
-            x=[str(item.value) for item in found],
-            y=[100 * item.mean for item in found],
-            text=[f"{item.trials} trial{'s' * (item.trials != 1)}" for item in found],
-            error_y={"type": "data", "array": [196 * np.nan_to_num(item.error) for item in found], "thickness": 1.2},
-            mode="lines+markers",
-            line={"color": colour, "width": 1.5},
-            marker={"size": 9},
-            hovertemplate="%{y:+.2f} points, %{text}<extra></extra>",
-        )
-    every = sorted({value for choice in choices for value in np.unique(sample.choices[choice]).tolist()})
-    figure.update_xaxes(title=field, type="category", categoryorder="array", categoryarray=[str(v) for v in every])
-    figure.update_yaxes(title="points at equal FLOPs", zeroline=True)
-    return figure
-
-
-def heat_map_figure(sample: Sample, space: SearchSpace, *, equal_flops: bool) -> "go.Figure":
-    """Mean accuracy by groups and width, a map for each stage; or mean accuracy at equal FLOPs."""
-    stages = [
-        number
-        for number, _ in enumerate(space.stages, start=1)
-        if {f"stage{number}.groups", f"stage{number}.mid"} <= set(sample.choices)
-    ]
-    figure = new_figure(height=360, name=f"heat {equal_flops}")
-    target = 100 * (sample.at_equal_flops if equal_flops else sample.accuracy)
-    width, sign = 1 / max(1, len(stages)), "+" if equal_flops else ""
-    for place, number in enumerate(stages):
-        groups, mids = sample.choices[f"stage{number}.groups"], sample.choices[f"stage{number}.mid"]
-        columns, rows = np.unique(mids).tolist(), np.unique(groups).tolist()
-        cells = [[target[(groups == row) & (mids == column)] for column in columns] for row in rows]
-        suffix = str(place + 1) if place else ""
-        figure.add_heatmap(
-            x=[str(column) for column in columns],
-            y=[str(row) for row in rows],
-            z=[[float(cell.mean()) if len(cell) else None for cell in line] for line in cells],
-            text=[[f"{cell.mean():{sign}.1f}" if len(cell) else "" for cell in line] for line in cells],
-            customdata=[[len(cell) for cell in line] for line in cells],
-            texttemplate="%{text}",
-            hovertemplate="%{x} wide, %{y} groups: %{text}, %{customdata} trials<extra></extra>",
-            coloraxis="coloraxis",
-            xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}",
-        )
-        gap = 0.035
-        axes = {
-            f"xaxis{suffix}": {
-                "domain": [place * width + gap, (place + 1) * width - gap / 2],
-                "title": f"stage {number}: width",
-                "type": "category",
-                "anchor": f"y{suffix}",
-            },
-            f"yaxis{suffix}": {"title": "groups" if not place else "", "type": "category", "anchor": f"x{suffix}"},
-        }
-        figure.update_layout(axes)
-    middle = {"cmid": 0} if equal_flops else {}  # a scale that goes both ways, or one way
-    figure.update_layout(coloraxis={**middle, "colorbar": {"title": "points" if equal_flops else "%", "thickness": 12}})
-    return figure
-
-
-def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
-    """The share of trials below each error, a line for each value of a choice (Radosavovic et al., 2020)."""
-    figure = new_figure(height=360, name=f"errors {choice}")
-    for (value, errors), colour in zip(error_distributions(sample, choice).items(), _shades(), strict=False):
-        kept = _evenly(len(errors))
-        shares = (kept + 1) / len(errors)
-        figure.add_scatter(
-            name=f"{_spoken(choice).split()[-1]} {value} ({len(errors)} trials)",
-            x=errors[kept],
-            y=shares,
-            mode="lines",
-            line={"shape": "hv", "color": colour, "width": 2},
-            hovertemplate="%{y:.0%} have an error of at most %{x:.1%}<extra></extra>",
-        )
-    figure.update_xaxes(title="validation error", tickformat="~%")
-    figure.update_yaxes(title="share of trials", tickformat="~%", rangemode="tozero")
-    return figure
-
-
-def parallel_figure(sample: Sample) -> "go.Figure":
-    """A line for each trial through its choices, its FLOPs and its accuracy; of more than 500 an even part."""
-    kept = _evenly(len(sample.accuracy))
-    dimensions = []
-    for choice, values in sample.choices.items():
-        known = np.unique(values)
-        dimensions.append(
-            {
-                "label": _spoken(choice).replace("stage ", "s"),
-                "values": np.searchsorted(known, values[kept]),
-                "tickvals": list(range(len(known))),
-                "ticktext": [str(value) for value in known.tolist()],
-            }
-        )
-    flops = sample.log_flops[kept] / np.log(10)
-    ticks = np.linspace(flops.min(), flops.max(), 4) if len(flops) else np.zeros(0)
-    dimensions.append(
-        {
-            "label": "FLOPs",
-            "values": flops,
-            "tickvals": ticks.tolist(),
-            "ticktext": [count_text(10**tick) for tick in ticks.tolist()],
-        }
-    )
-    dimensions.append({"label": "accuracy", "values": sample.accuracy[kept], "tickformat": "~%"})
-    figure = new_figure(height=380, name="parallel")
-    figure.add_parcoords(
-        dimensions=dimensions,
-        line={
-            "color": sample.accuracy[kept],
-            "colorscale": [[0, GREY], [0.5, SKY], [1, VERMILION]],
-            "showscale": False,
-        },
-        labelfont={"size": 12},
-        tickfont={"size": 11},
-    )
-    figure.update_layout(margin={"l": 40, "r": 40, "t": 50, "b": 20})
-    return figure
 
 
 def _trend(x: Floats, y: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Which trial to take within what limits, with the reason and what else could be had."""
+"""Which network of a study to take under given limits, and why."""
 
 import itertools
 import math
@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from nas.analysis.confirmation import Confirmed, confirmed
-from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, Axis, usual_axis
-from nas.analysis.significance import chance_difference
+from nas.analysis.confirmation import ConfirmationReport, confirmed
+from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
+from nas.analysis.significance import least_significant_difference
 from nas.errors import InvalidValue, NasError, StudyError
 from nas.study.records import COMPLETE, TrialRecord, front_of, knee_of
 from nas.study.study import Study
@@ -19,10 +19,10 @@ from nas.validation import real
 
 __all__ = [
     "MOST_MEASURED",
-    "Choice",
     "Limit",
     "Pick",
-    "Wanted",
+    "Recommendation",
+    "Requirements",
     "choose",
     "choose_from",
     "nearest_miss",
@@ -38,7 +38,7 @@ class Limit(NamedTuple):
     """The most that a network may cost on an axis; `name` is what a person calls it, such as `max_flops`."""
 
     name: str
-    axis: Axis
+    axis: CostMetric
     most: float
 
     def kept_by(self, record: TrialRecord) -> bool:
@@ -62,7 +62,7 @@ class Pick(NamedTuple):
 
     def reasons(
         self,
-        axis: Axis,
+        axis: CostMetric,
         limits: Sequence[Limit],
         least_difference: Callable[[float], float] | None,
         *,
@@ -85,7 +85,7 @@ class Pick(NamedTuple):
 
 def pick(
     records: Sequence[TrialRecord],
-    axis: Axis,
+    axis: CostMetric,
     limits: Sequence[Limit] = (),
     *,
     min_accuracy: float | None = None,
@@ -172,7 +172,7 @@ def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
 
 
 def _against(
-    other: TrialRecord, chosen: TrialRecord, axis: Axis, least_difference: Callable[[float], float] | None
+    other: TrialRecord, chosen: TrialRecord, axis: CostMetric, least_difference: Callable[[float], float] | None
 ) -> str:
     accuracy, base = other.accuracy or 0.0, chosen.accuracy or 0.0
     points = 100 * abs(accuracy - base)
@@ -187,7 +187,7 @@ def _against(
     )
 
 
-class Wanted(NamedTuple):
+class Requirements(NamedTuple):
     """What a person asks of a network: FLOPs and parameters as `parse_count` reads them, latency in milliseconds of
     one image on this machine, accuracy in [0, 1]; `knee`: where more FLOPs begin to buy little.
     """
@@ -223,14 +223,14 @@ class Wanted(NamedTuple):
         return found
 
 
-class Choice(NamedTuple):
+class Recommendation(NamedTuple):
     """The picked trial, its accuracy the confirmed mean where it was confirmed, and why, in sentences."""
 
     pick: Pick
     sentences: list[str]
 
 
-def choose(study: Study, wanted: Wanted, *, device: str = AUTO) -> Choice:
+def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
     """The network to take: among the confirmed ones, where there are any that will do, else among all complete trials.
 
     Where `wanted` limits the latency, it is measured on this machine for those that have none recorded.
@@ -245,7 +245,7 @@ def choose(study: Study, wanted: Wanted, *, device: str = AUTO) -> Choice:
         records,
         found,
         images=study.config.validation_images,
-        axis=usual_axis(records),
+        axis=default_cost_metric(records),
         limits=limits,
         min_accuracy=wanted.min_accuracy,
         at_knee=wanted.knee,
@@ -257,14 +257,14 @@ def choose(study: Study, wanted: Wanted, *, device: str = AUTO) -> Choice:
 
 def choose_from(
     records: Sequence[TrialRecord],
-    found: Confirmed | None,
+    found: ConfirmationReport | None,
     *,
     images: int | None,
-    axis: Axis = FLOPS,
+    axis: CostMetric = FLOPS,
     limits: Sequence[Limit] = (),
     min_accuracy: float | None = None,
     at_knee: bool = False,
-) -> Choice | None:
+) -> Recommendation | None:
     """The same from what was read already, on any axis; None where no trial will do.
 
     Confirmed trials come first: their accuracies are means over seeds, and can be compared with each other alone.
@@ -275,13 +275,13 @@ def choose_from(
         picked = pick(means, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
         if picked is not None:
             said = picked.reasons(axis, limits, found.least_difference(), kind="confirmed")
-            return Choice(picked, [*said, "Accuracies are means over several seeds."])
+            return Recommendation(picked, [*said, "Accuracies are means over several seeds."])
     picked = pick(records, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
     if picked is None:
         return None
-    said = picked.reasons(axis, limits, partial(chance_difference, images=images) if images else None)
+    said = picked.reasons(axis, limits, partial(least_significant_difference, images=images) if images else None)
     unconfirmed = ["No confirmed trial will do. This one is not confirmed, and its score may be luck."]
-    return Choice(picked, said + (unconfirmed if found is not None else []))
+    return Recommendation(picked, said + (unconfirmed if found is not None else []))
 
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:

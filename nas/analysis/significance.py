@@ -1,4 +1,4 @@
-"""What chance alone does to an accuracy that is measured on so many images."""
+"""Which differences in accuracy are more than noise, and how probable a place on the front is."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.study.records import COMPLETE, TrialRecord, front_of
 
-__all__ = ["DRAWS", "WORTH_A_LOOK", "chance_difference", "contenders", "front_probability", "wilson_interval"]
+__all__ = [
+    "DRAWS",
+    "WORTH_A_LOOK",
+    "contenders",
+    "front_probability",
+    "least_significant_difference",
+    "wilson_interval",
+]
 
 DRAWS = 4096
 WORTH_A_LOOK = 0.2
@@ -28,7 +35,7 @@ def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def chance_difference(accuracy: float, images: int) -> float:
+def least_significant_difference(accuracy: float, images: int) -> float:
     """Two standard errors of the difference of two accuracies near this one, each measured on so many images.
 
     A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1
@@ -75,11 +82,11 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
     front = front_of(records)
     if images is None:
         return front[::-1][:top]
-    known = [record for record in records if record.state == COMPLETE and record.expense is not None]
+    known = [record for record in records if record.state == COMPLETE and record.objective_cost is not None]
     near = [record for record in known if _is_near(record, front, images)]
     scores = np.array([record.accuracy or 0.0 for record in near])
     share = (scores * images + 1) / (images + 2)  # so that a perfect score is no certainty
-    costs = np.array([record.expense for record in near], dtype=float)
+    costs = np.array([record.objective_cost for record in near], dtype=float)
     probability = front_probability(scores, costs, np.sqrt(share * (1 - share) / images))
     members = {member.trial for member in front}
     ranked = sorted(zip(probability.tolist(), near, strict=True), key=lambda pair: (-pair[0], pair[1].trial))
@@ -90,4 +97,4 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
 def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int) -> bool:
     """Whether nothing on the front beats it by more than chance may."""
     level = max((member.accuracy or 0.0 for member in front if member.costs_at_most(record)), default=0.0)
-    return (record.accuracy or 0.0) >= level - chance_difference(level, images)
+    return (record.accuracy or 0.0) >= level - least_significant_difference(level, images)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nas.analysis.confirmation import Confirmation, Confirmed
+from nas.analysis.confirmation import Confirmation, ConfirmationReport
 from nas.analysis.cost_metrics import LATENCY
 from nas.cli.tables import FLOPS_NOTE, add_columns, latency_cells
 from nas.study.study import Study
@@ -44,7 +44,7 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
     return table
 
 
-def show_confirmed(console: Console, found: Confirmed, *, study: Study) -> None:
+def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study) -> None:
     """The confirmed front, and what the numbers mean."""
     title = f"{study.name}, each trained from scratch for {found.epochs} epochs on several seeds"
     console.print(confirmed_table(found.members, title=title))
@@ -66,7 +66,7 @@ def show_confirmed(console: Console, found: Confirmed, *, study: Study) -> None:
         console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
 
 
-def show_trained(console: Console, found: Confirmed, member: Confirmation) -> None:
+def show_trained(console: Console, found: ConfirmationReport, member: Confirmation) -> None:
     """One architecture: what each training gave, where its weights are, and what that is in sum."""
     record, study = member.record, found.study
     amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nas.analysis.confirmation import confirmations
 from nas.analysis.cost_metrics import LATENCY
-from nas.analysis.figures.front import front_numbers
+from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
 from nas.study.records import FAILED, SHORT, TrialRecord, trainings_spent

@@ -22,14 +22,14 @@ from nas.exporters.formats import FILES, FORMATS
 from nas.units import count_text, percent_text
 
 if TYPE_CHECKING:
-    from nas.analysis.selection import Wanted
+    from nas.analysis.selection import Requirements
     from nas.study.study import Study
 
 __all__ = ["confirm", "export", "pick"]
 
 
 def wishes(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say which network is wanted, and a `Wanted` in their place."""
+    """Gives a command the options that say which network is wanted, and a `Requirements` in their place."""
 
     @click.option("--max-flops", metavar="N", help="At most so many multiply–adds per image, such as 50M.")
     @click.option("--max-params", metavar="N", help="At most so many parameters, such as 1M.")
@@ -38,9 +38,11 @@ def wishes(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")
     @functools.wraps(command)
     def with_wishes(*arguments: Any, **options: Any) -> None:
-        from nas.analysis.selection import Wanted
+        from nas.analysis.selection import Requirements
 
-        command(*arguments, wanted=Wanted(**{name: options.pop(name) for name in Wanted._fields}), **options)
+        command(
+            *arguments, wanted=Requirements(**{name: options.pop(name) for name in Requirements._fields}), **options
+        )
 
     return with_wishes
 
@@ -80,7 +82,7 @@ def confirm(study: "Study", as_json: bool, **options: Any) -> None:
 @wishes
 @device_option
 @json_option
-def pick(study: "Study", wanted: "Wanted", device: str, as_json: bool) -> None:
+def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> None:
     """Say which trial of STUDY to take, by confirmed means if there are any: the most accurate within the limits.
 
     With --min-accuracy it is the cheapest that is accurate enough, with --knee the one where more FLOPs begin to buy
@@ -107,7 +109,7 @@ def pick(study: "Study", wanted: "Wanted", device: str, as_json: bool) -> None:
 @click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
 @click.option("--formats", default=",".join(FORMATS), show_default=True, metavar="F,F,...", help="What to write.")
 @click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
-def export(study: "Study", wanted: "Wanted", out: str, formats: str, **options: Any) -> None:
+def export(study: "Study", wanted: "Requirements", out: str, formats: str, **options: Any) -> None:
     """Write a trained network of STUDY, or of the trainings of an ARCHITECTURE's file, and verify what was written.
 
     The files need no nas. Each format is loaded back in a fresh process and compared on the validation images.

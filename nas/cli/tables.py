@@ -9,16 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.analysis.confirmation import holds_repetitions
-from nas.analysis.convergence import outlook
-from nas.analysis.cost_metrics import LATENCY, usual_axis
-from nas.analysis.figures.front import front_numbers
+from nas.analysis.convergence import extrapolate
+from nas.analysis.cost_metrics import LATENCY, default_cost_metric
+from nas.analysis.front import front_numbers
 from nas.analysis.rank_correlation import proxies
-from nas.analysis.significance import chance_difference
+from nas.analysis.significance import least_significant_difference
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.spaces.preflight import Estimate, Preflight
 from nas.spaces.search_space import SearchSpace
-from nas.strategy.latency_objective import known_model
+from nas.strategy.latency_objective import load_latency_model
 from nas.study.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
@@ -152,7 +152,7 @@ def show_front(console: Console, study: Study) -> None:
     """The front, its knee, and what the numbers mean."""
     records = study.records()
     numbers = front_numbers(records)
-    axis = usual_axis(records)
+    axis = default_cost_metric(records)
     console.print(front_table(records, title=f"The accuracy–{axis.name} front of {study.name}"))
     notes = [
         "Accuracy is on the validation images.",
@@ -160,12 +160,12 @@ def show_front(console: Console, study: Study) -> None:
         *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
     ]
     console.print(" ".join(notes), style="dim")
-    model = known_model(study)
+    model = load_latency_model(study)
     if device := model.device if model else study.attribute("latency_device"):
         console.print(f"Latency is that of one image on {device}.", style="dim")
     images = study.config.validation_images
     if images and numbers.front:
-        points = 100 * chance_difference(numbers.front[-1].accuracy or 0.0, images)
+        points = 100 * least_significant_difference(numbers.front[-1].accuracy or 0.0, images)
         console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
 
 
@@ -189,7 +189,7 @@ def show_summary(console: Console, study: Study) -> None:
     if avoided:
         counted = ", ".join(f"{count} {name}" for name, count in avoided.items())
         console.print(f"Proposals that were replaced before training: {counted}.", style="dim")
-    model = known_model(study)
+    model = load_latency_model(study)
     if model is not None and model.error is not None:
         disturbed = "; other programs may have disturbed the measurements" if model.error > DISTURBED else ""
         console.print(
@@ -197,7 +197,7 @@ def show_summary(console: Console, study: Study) -> None:
             f"out from it{disturbed}.",
             style="red" if disturbed else "dim",
         )
-    if ahead := outlook(finished, study.config.space, bounds=model.bounds if model else None):
+    if ahead := extrapolate(finished, study.config.space, bounds=model.bounds if model else None):
         console.print(
             f"Hypervolume {100 * ahead.hypervolume:.1f} %; another hour of training would bring about "
             f"{100 * ahead.growth:.1f} points more, if each doubling of the time goes on to bring the same.",

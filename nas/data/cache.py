@@ -1,4 +1,4 @@
-"""TODO."""
+"""Decoded images in the user's cache folder: written whole, mapped into memory, shared between processes."""
 
 import hashlib
 import json

@@ -17,14 +17,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from nas.analysis.selection import Wanted, choose
+from nas.analysis.selection import Requirements, choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
 from nas.exporters.model_card import card_text
-from nas.exporters.trained_network import Trained, trained_weights
+from nas.exporters.trained_network import TrainedNetwork, trained_weights
 from nas.exporters.verification import (
     ARCHITECTURE_FILE,
     PREPROCESSING_FILE,
@@ -58,13 +58,13 @@ class Exported:
     """
 
     folder: Path
-    trained: Trained
+    trained: TrainedNetwork
     accuracy: float
     differences: Mapping[str, float]
 
 
 def write_bundle(
-    trained: Trained,
+    trained: TrainedNetwork,
     out: str | Path,
     *,
     images: ImageData,
@@ -123,15 +123,15 @@ def export(
     """Writes the bundle of a trial, the given one or the one that `choose` picks; measures its latency.
 
     Its weights are those of the best confirming training, where it was confirmed, else those of the search. `data` is
-    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.selection.Wanted`.
+    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.selection.Requirements`.
 
     Raises:
         NasError: as `write_bundle`; or no trial will do, or the images are not those of the study.
     """
-    wanted = Wanted(**wishes)
+    wanted = Requirements(**wishes)
     if trial is None:
         trial = choose(study, wanted).pick.record.trial
-    elif wanted != Wanted():
+    elif wanted != Requirements():
         raise InvalidValue(f"trial={trial}: is a choice already; leave out {' and '.join(wanted.given())}")
     found = trained_weights(study, trial)
     _check_weights(found)  # before the images, which may take minutes to be had
@@ -156,7 +156,7 @@ def _latency(architecture: Architecture) -> str:
     )
 
 
-def _check_weights(trained: Trained) -> None:
+def _check_weights(trained: TrainedNetwork) -> None:
     file = trained.weights_file
     if not file.is_file():
         raise ExportError(
@@ -165,7 +165,7 @@ def _check_weights(trained: Trained) -> None:
         )
 
 
-def _network(trained: Trained) -> "GroupConvNet":
+def _network(trained: TrainedNetwork) -> "GroupConvNet":
     """The network with its trained weights, in evaluation mode on the CPU."""
     from nas.architectures.network import build_network
     from nas.architectures.weights import load_weights, put_into
@@ -176,7 +176,7 @@ def _network(trained: Trained) -> "GroupConvNet":
     return network.eval()
 
 
-def _logits(network: "GroupConvNet", trained: Trained, images: ImageData) -> Logits:
+def _logits(network: "GroupConvNet", trained: TrainedNetwork, images: ImageData) -> Logits:
     """What the network says of the validation images: the reference for all files."""
     import torch
 
@@ -222,7 +222,7 @@ def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_descriptions(bundle: Path, trained: Trained, images: ImageData) -> None:
+def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData) -> None:
     """What the network is, what it tells apart, and how an image is prepared for it."""
     (bundle / ARCHITECTURE_FILE).write_text(trained.architecture.to_yaml(), encoding="utf-8")
     _write_json(bundle / LABELS_FILE, list(images.classes))
@@ -238,7 +238,7 @@ def _write_descriptions(bundle: Path, trained: Trained, images: ImageData) -> No
     _write_json(bundle / PREPROCESSING_FILE, preprocessing)
 
 
-def _notes(trained: Trained, images: ImageData) -> dict[str, str]:
+def _notes(trained: TrainedNetwork, images: ImageData) -> dict[str, str]:
     """What the weights' header says beside the architecture, for whoever has that one file alone."""
     return {
         "classes": json.dumps(images.classes),
@@ -249,7 +249,7 @@ def _notes(trained: Trained, images: ImageData) -> dict[str, str]:
 
 
 def _verification(
-    trained: Trained, accuracy: float, reference: Logits, agreements: Mapping[str, Agreement]
+    trained: TrainedNetwork, accuracy: float, reference: Logits, agreements: Mapping[str, Agreement]
 ) -> dict[str, Any]:
     largest = float(np.abs(reference).max())
     return {

@@ -8,7 +8,7 @@ from nas.analysis.significance import wilson_interval
 from nas.architectures.cost import cost
 from nas.errors import visible
 from nas.exporters.formats import FILES
-from nas.exporters.trained_network import Trained
+from nas.exporters.trained_network import TrainedNetwork
 from nas.training.recipe import Recipe
 from nas.units import count_text, percent_text
 
@@ -23,7 +23,7 @@ PURPOSES = {
 }
 
 
-def card_text(trained: Trained, *, formats: Mapping[str, int], command: str, latency: str | None) -> str:
+def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: str, latency: str | None) -> str:
     """The model card of a bundle.
 
     `formats` has the bytes of each format's file, `command` is what made the bundle, and `latency` says how quick the
@@ -42,7 +42,7 @@ def card_text(trained: Trained, *, formats: Mapping[str, int], command: str, lat
     return "\n\n".join(parts) + "\n"
 
 
-def _title(trained: Trained) -> str:
+def _title(trained: TrainedNetwork) -> str:
     size, channels = trained.architecture.input.size, trained.architecture.input.channels
     kind = {1: "grey ", 3: "colour "}.get(channels, "")
     names = trained.config.classes
@@ -64,7 +64,7 @@ def _files(formats: Mapping[str, int]) -> str:
     )
 
 
-def _accuracies(trained: Trained) -> str:
+def _accuracies(trained: TrainedNetwork) -> str:
     images = trained.config.validation_images
     if images:
         low, high = wilson_interval(trained.accuracy, images)
@@ -95,7 +95,7 @@ def _accuracies(trained: Trained) -> str:
     )
 
 
-def _costs(trained: Trained, latency: str | None) -> str:
+def _costs(trained: TrainedNetwork, latency: str | None) -> str:
     amounts = cost(trained.architecture)
     rows = [
         ("FLOPs", f"{count_text(amounts.flops)} multiply–adds for one image"),
@@ -106,7 +106,7 @@ def _costs(trained: Trained, latency: str | None) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {amount} |" for what, amount in rows)])
 
 
-def _training(trained: Trained) -> str:
+def _training(trained: TrainedNetwork) -> str:
     config, data = trained.config, trained.config.data
     names = {"train_images": "training", "validation_images": "validation"}
     splits = [f"{data[key]:,} {name}" for key, name in names.items() if data.get(key)]
@@ -129,7 +129,7 @@ def _recipe(recipe: Recipe) -> str:
     )
 
 
-def _limits(trained: Trained) -> str:
+def _limits(trained: TrainedNetwork) -> str:
     return (
         f"- Every image gets one of the {len(trained.config.classes)} classes, also one that shows none of them.\n"
         "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
@@ -139,7 +139,7 @@ def _limits(trained: Trained) -> str:
     )
 
 
-def _made_by(trained: Trained, command: str) -> str:
+def _made_by(trained: TrainedNetwork, command: str) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in trained.config.to_dict()["versions"].items())
     longest = max(map(len, re.findall("`+", command)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -10,11 +10,11 @@ from nas.study.config import StudyConfig
 from nas.study.records import COMPLETE
 from nas.study.study import Study
 
-__all__ = ["Trained", "trained_weights"]
+__all__ = ["TrainedNetwork", "trained_weights"]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """What an export makes a bundle of.
 
     `accuracy`, in [0, 1], is that of these weights on the validation images; `config` has the recipe and describes the
@@ -35,7 +35,7 @@ class Trained:
     test_accuracy: float | None = None
 
 
-def trained_weights(study: Study, trial: int) -> Trained:
+def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     """The weights of a trial: of its best confirming training, where it has any, else those of the search.
 
     Raises:
@@ -51,7 +51,7 @@ def trained_weights(study: Study, trial: int) -> Trained:
     found = confirmed(study)
     member = found.of(record.architecture) if found is not None else None
     if found is None or member is None:
-        return Trained(
+        return TrainedNetwork(
             record.architecture, study.weights_file(trial), record.accuracy, study.config, origin, study.config.seed
         )
     if found.study is study and trial in {training.trial for training in member.trainings}:
@@ -62,7 +62,7 @@ def trained_weights(study: Study, trial: int) -> Trained:
     if len(member.trainings) > 1 and best == member.best:
         origin += f": the best of {len(member.trainings)} seeds on the validation images"
     assert best.accuracy is not None
-    return Trained(
+    return TrainedNetwork(
         record.architecture,
         found.study.weights_file(best.trial),
         best.accuracy,

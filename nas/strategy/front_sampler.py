@@ -21,7 +21,7 @@ from nas.errors import InvalidValue
 from nas.strategy.acquisition import NODES, Scale, Staircase, gain_per_epoch
 from nas.strategy.candidates import Batch, Candidates, Point
 from nas.strategy.surrogate import Observations, Surrogate
-from nas.study.plan import Seen
+from nas.study.plan import PastTraining
 from nas.validation import shown
 
 __all__ = ["SHORT_VALUE", "FrontSampler"]
@@ -85,7 +85,7 @@ class FrontSampler(BaseSampler):
         cost_is_log: bool = False,
         fidelity: str | None = None,
         lengths: Sequence[int] = (),
-        prior: Sequence[Seen] = (),
+        prior: Sequence[PastTraining] = (),
         reference: float | None = None,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
     ) -> None:
@@ -284,7 +284,7 @@ class _Model:
         """The greatest expected gain per epoch of each candidate, and the rung at which it is had."""
         full = len(self._lengths) - 1
         short = [self._rungs[1, length] for length in self._lengths[:-1]]
-        known = self._surrogate.posterior(batch.features, told_by=short)
+        known = self._surrogate.posterior(batch.features, informed_by=short)
 
         def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
             deviation = np.sqrt(np.maximum(variance, 1e-12) + known.noise)

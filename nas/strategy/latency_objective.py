@@ -18,7 +18,7 @@ from nas.system.hardware import device_of, in_words
 if TYPE_CHECKING:
     from nas.architectures.latency import Latency
 
-__all__ = ["SAMPLE", "known_model", "latency_on", "measure_front", "sampled", "settle_model"]
+__all__ = ["SAMPLE", "fit_latency_model", "latency_on", "load_latency_model", "measure_front", "sampled"]
 
 SAMPLE = 40
 """So many architectures of a space are measured for the model, from the fewest FLOPs to the most."""
@@ -57,20 +57,20 @@ def measure_front(study: Study, *, device: str) -> None:
             study.set_attribute("latencies", {**known, str(member.trial): measure(member.architecture)})
 
 
-def known_model(study: Study) -> LatencyModel | None:
+def load_latency_model(study: Study) -> LatencyModel | None:
     """The model by which a search for latency chooses; None where accuracy is weighed against FLOPs."""
     written = study.attribute("latency_model")
     return LatencyModel.from_dict(written) if written else None
 
 
-def settle_model(study: Study, *, device: str) -> LatencyModel:
+def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
     """The study's model; where it has none yet, a sample of its space is measured, and the model kept.
 
     Raises:
         StudyError: its latencies are those of another device, with which those of this one cannot be compared.
     """
     here = in_words(device_of(device))
-    if (known := known_model(study)) is not None:
+    if (known := load_latency_model(study)) is not None:
         if known.device != here:
             raise StudyError(
                 f"study '{study.name}': its latencies are those of {known.device}, and device={device!r} is {here}; "

@@ -1,9 +1,9 @@
-"""Fidelity is the length of a complete schedule: which lengths there are, which short training is worth a longer one,
-and which training is beyond hope.
+"""Multi-fidelity: which schedule lengths a search uses, and which short training is promoted to a longer one.
 
-A short schedule that is annealed to its end ranks architectures better than the first epochs of a long one
-(docs/benchmarks.md), so a longer training begins anew. `FrontSampler` weighs lengths by its model; other samplers
-promote by rank, as asynchronous successive halving does (Li et al., arXiv:1810.05934), with ranks for two objectives.
+The fidelity is the length of a complete schedule. A short schedule that is annealed to its end ranks architectures
+better than the first epochs of a long one (docs/benchmarks.md), so a promoted architecture is trained from scratch.
+`FrontSampler` weighs lengths by its model; other samplers promote by rank, as asynchronous successive halving does (Li
+et al., arXiv:1810.05934), with ranks for two objectives.
 """
 
 import itertools
@@ -53,14 +53,14 @@ def usual_fidelities(epochs: int, eta: int = 3) -> int:
     return 3 if epochs >= max(LONG_ENOUGH, eta**2) else 1
 
 
-def front_ranks(expense: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
+def front_ranks(objective_cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
     """Ranks from 0, the best: fronts are peeled off one after the other, and inside a front the extremes come first,
     then always the member farthest from those before it.
 
     Distances are Euclidean in (log expense, accuracy), each scaled to the range of the front. Equal points have equal
     ranks. A point that dominates all others has rank 0; one that k others dominate has at least rank k.
     """
-    costs, values = np.log(np.asarray(expense, dtype=float)), np.asarray(accuracy, dtype=float)
+    costs, values = np.log(np.asarray(objective_cost, dtype=float)), np.asarray(accuracy, dtype=float)
     order: list[int] = []
     left = np.lexsort((-values, costs))  # by value, so that relabelling the points changes nothing
     while len(left):
@@ -102,10 +102,10 @@ def promotion(
             key = record.architecture.key
             begun[key] = max(begun.get(key, 0), record.length or lengths[-1])
     for length, longer in reversed(list(itertools.pairwise(lengths))):
-        here = [r for r in records if r.state == SHORT and r.length == length and r.expense is not None]
+        here = [r for r in records if r.state == SHORT and r.length == length and r.objective_cost is not None]
         if not here:
             continue
-        ranks = front_ranks(np.array([r.expense for r in here], float), [r.accuracy or 0.0 for r in here])
+        ranks = front_ranks(np.array([r.objective_cost for r in here], float), [r.accuracy or 0.0 for r in here])
         limit = len(here) if any_rank else max(1.0, len(here) / eta)
         for place in np.argsort(ranks, kind="stable").tolist():
             if ranks[place] < limit and begun[here[place].architecture.key] == length:

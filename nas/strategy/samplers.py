@@ -14,7 +14,7 @@ from nas.architectures.cost import cost
 from nas.errors import NasError
 from nas.spaces.search_space import Params, SearchSpace
 from nas.strategy.front_sampler import FrontSampler
-from nas.study.plan import Seen
+from nas.study.plan import PastTraining
 from nas.study.storage.backend import LENGTH
 from nas.study.storage.trials import distributions
 
@@ -40,12 +40,12 @@ def front_sampler(
     *,
     seed: int,
     lengths: Sequence[int],
-    prior: Sequence[Seen] = (),
-    expense: Callable[[Architecture], float] = lambda architecture: cost(architecture).flops,
+    prior: Sequence[PastTraining] = (),
+    objective_cost: Callable[[Architecture], float] = lambda architecture: cost(architecture).flops,
 ) -> FrontSampler:
     """`FrontSampler` on the architectures of a space within its budgets, for schedules of these lengths.
 
-    `expense` is what accuracy is weighed against: FLOPs, or what a `LatencyModel` foretells.
+    `objective_cost` is what accuracy is weighed against: FLOPs, or what a `LatencyModel` foretells.
     """
 
     def affordable(rng: np.random.Generator) -> Params | None:
@@ -58,7 +58,7 @@ def front_sampler(
 
     return FrontSampler(
         distributions(space, lengths=len(lengths) > 1),
-        lambda params: expense(space.architecture(params)),
+        lambda params: objective_cost(space.architecture(params)),
         seed=seed,
         is_valid=lambda params: space.repair(params) == params and space.fits(space.architecture(params)),
         fidelity=LENGTH if len(lengths) > 1 else None,

@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from nas.analysis.convergence import is_settled
-from nas.analysis.significance import chance_difference
+from nas.analysis.convergence import has_converged
+from nas.analysis.significance import least_significant_difference
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.multi_fidelity import strength
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.records import COMPLETE, TrialRecord, trainings_spent
 
-__all__ = ["StopRule", "ending"]
+__all__ = ["StopRule", "stop_reason"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class StopRule:
 
     def _doubt(self, accuracy: float) -> float:
         """What chance may do to an accuracy near this one."""
-        return chance_difference(accuracy, self.images) if self.images else self.ABOVE_CHANCE
+        return least_significant_difference(accuracy, self.images) if self.images else self.ABOVE_CHANCE
 
 
-def ending(
+def stop_reason(
     records: Sequence[TrialRecord],
     space: SearchSpace,
     *,
@@ -76,6 +76,6 @@ def ending(
         return "complete"
     if time.time() >= deadline:
         return "timeout"
-    if plan.patience is not None and is_settled(records, space, plan.patience, bounds=bounds):
+    if plan.patience is not None and has_converged(records, space, plan.patience, bounds=bounds):
         return "settled"
     return None

@@ -11,7 +11,7 @@ from nas.strategy.multi_fidelity import promotion
 from nas.strategy.samplers import Queued, ValidSampler, front_sampler
 from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
-from nas.study.plan import FRONT, SearchPlan, Seen
+from nas.study.plan import FRONT, PastTraining, SearchPlan
 from nas.study.records import COMPLETE, RUNNING, SHORT, TrialRecord
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
@@ -47,7 +47,7 @@ class Strategy:
             begun[record.architecture.key] = max(tried or full, begun.get(record.architecture.key, 0))
         if plan.sampler == FRONT:
             if self._front is None:
-                by_model = {"expense": self.model.predict} if self.model is not None else {}
+                by_model = {"objective_cost": self.model.predict} if self.model is not None else {}
                 seed, lengths = self.config.seed, plan.lengths
                 self._front = front_sampler(space, seed=seed, lengths=lengths, prior=plan.prior, **by_model)
             return ValidSampler(self._front, space, begun, lengths=plan.lengths)
@@ -75,11 +75,11 @@ def _begun(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [record for record in records if record.finished or record.state == RUNNING]
 
 
-def seen_of(study: Study) -> list[Seen]:
+def seen_of(study: Study) -> list[PastTraining]:
     """The trainings of a study that gave an accuracy, for a sampler to learn from."""
     space = study.config.space
     return [
-        Seen(space.point(record.architecture), record.length, record.accuracy)
+        PastTraining(space.point(record.architecture), record.length, record.accuracy)
         for record in study.records()
         if record.state in (COMPLETE, SHORT) and record.accuracy is not None
     ]

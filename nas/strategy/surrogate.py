@@ -111,12 +111,12 @@ class Surrogate:
         believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
         return replace(self, process=believed)
 
-    def posterior(self, features: Floats, *, told_by: Sequence[int] = ()) -> Posterior:
-        """What is known of the value at full length, and what trainings at the rungs `told_by` would tell of it."""
+    def posterior(self, features: Floats, *, informed_by: Sequence[int] = ()) -> Posterior:
+        """What is known of the value at full length, and what trainings at the rungs `informed_by` would tell of it."""
         full, scale = len(self.offsets) - 1, self.scales[-1]
         mean, variance, at_full = self._known(features, full)
         told = []
-        for rung in told_by:
+        for rung in informed_by:
             _, there, at_rung = (mean, variance, at_full) if rung == full else self._known(features, rung)
             same_place = np.zeros((2, features.shape[1] + 1))
             same_place[:, -1] = full, rung

@@ -1,4 +1,4 @@
-"""What stays on the disk: weights as the front moves, and nothing of what killed processes have left."""
+"""Weights and confusion matrices on disk: what is written, what is kept as the front moves, what is stale."""
 
 import io
 import time
@@ -20,11 +20,11 @@ __all__ = [
     "KEEP_ALL",
     "KEEP_FRONT",
     "KEEP_NONE",
-    "drop_leftovers",
     "kept_by",
     "load_confusion",
+    "prune_artifacts",
+    "remove_stale_files",
     "save_confusion",
-    "tidy",
 ]
 
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
@@ -34,7 +34,7 @@ STALE_SECONDS = 24 * 3600.0
 """Nobody writes a file, or is silent and alive, for so long."""
 
 
-def drop_leftovers(study: Study, record: TrialRecord, keep: str) -> None:
+def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
     """Once a trial is told, deletes what is of no use any more: what it could have gone on from, beaten weights.
 
     What cannot be deleted now is tried again at the next trial's end, or before the next search.
@@ -50,9 +50,9 @@ def _drop_beaten(study: Study) -> None:
 
     The others are the front, and whatever a limit on the parameters may pick (`nas.analysis.selection`).
     """
-    complete = [record for record in study.records() if record.state == COMPLETE and record.expense is not None]
+    complete = [record for record in study.records() if record.state == COMPLETE and record.objective_cost is not None]
     there = set(study.weights_file(0).parent.iterdir())
-    points = np.array([(-(record.accuracy or 0.0), record.expense, record.params) for record in complete])
+    points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in complete])
     for record, point in zip(complete, points, strict=True):
         file = study.weights_file(record.trial)
         if file in there and ((points <= point).all(axis=1) & (points < point).any(axis=1)).any():
@@ -65,7 +65,7 @@ def kept_by(study: Study | None) -> str:
     return KEEP_FRONT if plan is None else SearchPlan.from_dict(plan).keep
 
 
-def tidy(study: Study) -> None:
+def remove_stale_files(study: Study) -> None:
     """Before a search: deletes what processes that were killed have left behind, and nobody will use.
 
     Artifacts of trainings that were not told, what trainings would go on from that nobody will train again,

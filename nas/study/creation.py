@@ -17,17 +17,17 @@ from nas.study.catalog import CONFIG_FILE, JOURNAL_FILE, is_study, list_studies,
 from nas.study.config import StudyConfig
 from nas.study.storage.backend import open_storage, storage_errors
 from nas.study.storage.journal import Journal
-from nas.study.storage.locks import one_asks, one_makes
+from nas.study.storage.locks import ask_lock, creation_lock
 from nas.system.files import why, write_whole
 from nas.validation import nearest_name, read_yaml
 
-__all__ = ["ARTIFACTS", "NotBegun", "Opened", "config_of", "create_study", "open_study"]
+__all__ = ["ARTIFACTS", "IncompleteStudy", "Opened", "config_of", "create_study", "open_study"]
 
 ARTIFACTS = "artifacts"
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 
-class NotBegun(StudyError):
+class IncompleteStudy(StudyError):
     """The making of a study was cut short. It holds no trial, and `create_study` goes on with it."""
 
 
@@ -55,7 +55,7 @@ def create_study(name: str, runs: str | Path, config: StudyConfig, *, storage: s
         (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"study '{name}': the folder {folder} cannot be written: {why(error)}") from None
-    with one_makes(folder):
+    with creation_lock(folder):
         return _made(folder, name, config, storage)
 
 
@@ -67,7 +67,7 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
         _drop_torn_end(folder)
     with storage_errors(name):
         opened = open_storage(folder / JOURNAL_FILE, url)
-        with one_asks(opened, folder, name):  # a database may be reached from other folders at the same time
+        with ask_lock(opened, folder, name):  # a database may be reached from other folders at the same time
             there = _found(opened, name, url)
             if there is None and url is not None and described:
                 raise _not_in_database(name)
@@ -107,7 +107,7 @@ def config_of(optuna_study: optuna.Study, name: str) -> StudyConfig:
     """What makes the trials of a study comparable, as its storage has it; `name` is what messages call it.
 
     Raises:
-        NotBegun: it is not written yet.
+        IncompleteStudy: it is not written yet.
         StudyError: nas did not write the study.
     """
     attributes = optuna_study.user_attrs
@@ -223,8 +223,8 @@ def _free_name(wanted: Path) -> Path:
     return name
 
 
-def _not_begun(name: str) -> NotBegun:
-    return NotBegun(
+def _not_begun(name: str) -> IncompleteStudy:
+    return IncompleteStudy(
         f"study '{name}': its making was cut short, before it had a trial; the same nas search command begins it again"
     )
 

@@ -8,7 +8,7 @@ from nas.errors import InvalidValue
 from nas.study.storage.backend import QUEUED
 from nas.validation import integer, mapping, one_of, real, sequence, shown, text
 
-__all__ = ["FRONT", "SAMPLERS", "SearchPlan", "Seen"]
+__all__ = ["FRONT", "SAMPLERS", "PastTraining", "SearchPlan"]
 
 FRONT = "front"
 SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
@@ -26,7 +26,7 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
 """What of a plan is a plain value, and how it is checked."""
 
 
-class Seen(NamedTuple):
+class PastTraining(NamedTuple):
     """A training of the past: a point's parameters, its length (None: full), its value."""
 
     params: Mapping[str, Any]
@@ -52,7 +52,7 @@ class SearchPlan:
     eta: int = 3
     stopping: str = "front"
     patience: int | None = None
-    prior: tuple[Seen, ...] = ()
+    prior: tuple[PastTraining, ...] = ()
     keep: str = "all"
     trial_timeout: float | None = None
 
@@ -82,11 +82,11 @@ class SearchPlan:
         return cls(**plain, lengths=tuple(lengths), prior=tuple(_seen(each) for each in top["prior"]))
 
 
-def _seen(data: object) -> Seen:
+def _seen(data: object) -> PastTraining:
     """A training of an earlier study: its point, its length and its accuracy."""
     point, length, value = sequence(data, "plan.prior") if isinstance(data, list) and len(data) == 3 else ({}, 0, 0)
     if not isinstance(point, Mapping) or not all(isinstance(name, str) for name in point):
         raise InvalidValue(f"plan.prior={shown(point)}: must be the parameters of a trial")
     params = {name: integer(number, f"plan.prior.{name}") for name, number in point.items()}
     length = None if length is None else integer(length, "plan.prior", maximum=100_000)
-    return Seen(params, length, real(value, "plan.prior", minimum=0, maximum=1))
+    return PastTraining(params, length, real(value, "plan.prior", minimum=0, maximum=1))

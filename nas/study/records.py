@@ -143,7 +143,7 @@ class TrialRecord:
         return self.cost.params
 
     @property
-    def expense(self) -> float | None:
+    def objective_cost(self) -> float | None:
         """What accuracy is weighed against: FLOPs, or the latency in milliseconds, None where it was not measured."""
         return self.flops if self.objective == BY_FLOPS else self.measures.get(LATENCY_KEY)
 
@@ -153,7 +153,7 @@ class TrialRecord:
 
     def costs_at_most(self, other: "TrialRecord") -> bool:
         """Whether its expense is known to be no greater than the other one's."""
-        mine, theirs = self.expense, other.expense
+        mine, theirs = self.objective_cost, other.objective_cost
         return mine is not None and theirs is not None and mine <= theirs
 
     @property
@@ -221,11 +221,11 @@ class TrialRecord:
 
 
 def front_of(
-    records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("expense")
+    records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> list[TrialRecord]:
     """The complete trials that no other one beats on both accuracy and cost, from the least cost to the most.
 
-    The cost is the study's (`expense`), or what `by` gives; trials that have none are left out.
+    The cost is the study's (`objective_cost`), or what `by` gives; trials that have none are left out.
     """
     complete = [record for record in records if record.state == COMPLETE and by(record) is not None]
     indices = pareto.front(
@@ -252,7 +252,7 @@ def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:
 
 
 def knee_of(
-    front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("expense")
+    front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> TrialRecord | None:
     """The member of a front beyond which more cost buys little, on accuracy against the logarithm of the cost."""
     at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))

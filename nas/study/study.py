@@ -28,9 +28,9 @@ from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
 from nas.study.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of, with_latencies
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
-from nas.study.storage.heartbeat import Attendance, Heartbeat
-from nas.study.storage.locks import one_asks, one_searches
-from nas.study.storage.recovery import UNSEEN, end, put_back, queue_again, running, worker_of
+from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
+from nas.study.storage.locks import ask_lock, search_lock
+from nas.study.storage.recovery import UNSEEN, end, queue_again, requeue_stale, running, worker_of
 from nas.study.storage.schema import checked_study
 from nas.study.storage.trials import distributions, record_of
 from nas.system.processes import is_alive, this_worker
@@ -45,7 +45,7 @@ class Study:
         self.folder, self.name = folder, folder.name
         self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
-        self._attendance = Attendance(optuna_study, folder / "workers" if storage is None else None)
+        self._attendance = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
         self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
         self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
         with storage_errors(self.name):
@@ -165,15 +165,15 @@ class Study:
         return front_of(self.records())
 
     @contextmanager
-    def asking(self, *, died: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    def ask_lock(self, *, died: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
         """Held while a worker looks at the trials and asks for one: one worker at a time, on whatever machines.
 
-        So no two are given the same architecture. What dead workers left running is put back first (`put_back`).
+        So no two are given the same architecture. What dead workers left running is put back first (`requeue_stale`).
         """
         with ExitStack() as held:
             with storage_errors(self.name):
-                held.enter_context(one_asks(self.optuna_study._storage, self.folder, self.name))
-            self.put_back(died=died)
+                held.enter_context(ask_lock(self.optuna_study._storage, self.folder, self.name))
+            self.requeue_stale(died=died)
             yield
 
     def ask(self, sampler: optuna.samplers.BaseSampler, **also: bool) -> tuple[Trial, TrialRecord]:
@@ -237,7 +237,7 @@ class Study:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
         return self._record_at(trial.number)
 
-    def put_back(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
+    def requeue_stale(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
         """Ends the trials whose workers are no more as interrupted, and queues them to be trained again.
 
         `ended` names some that are, and `died` how others ended. What has killed several in a running search is given
@@ -252,9 +252,9 @@ class Study:
                 if (worker := worker_of(trial)) in gone:
                     by_itself = search is not None and search.live and worker not in {None, *ended}
                     how = died.get(worker or "", UNSEEN) if by_itself else None
-                    put_back(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
+                    requeue_stale(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
 
-    def give_up(self, trial: int, reason: str, detail: str) -> bool:
+    def fail_trial(self, trial: int, reason: str, detail: str) -> bool:
         """Ends a running trial of any worker as failed; False if it had ended by then."""
         with storage_errors(self.name), suppress(UpdateFinishedTrialError):
             found = next((left for left in running(self.optuna_study) if left.number == trial), None)
@@ -263,7 +263,7 @@ class Study:
                 return True
         return False
 
-    def attending(self) -> Heartbeat:
+    def heartbeat(self) -> Heartbeat:
         """While it is entered, other machines can tell that this worker is there."""
         return Heartbeat(self._attendance.beat, self._attendance.leave)
 
@@ -274,7 +274,7 @@ class Study:
         Raises:
             StudyError: another search holds it.
         """
-        with one_searches(self.folder):
+        with search_lock(self.folder):
             yield
 
     def refuse_second_search(self) -> None:

@@ -1,4 +1,4 @@
-"""What this machine has to train with: cores, memory, GPUs; and how many workers suit it."""
+"""What this machine trains with: cores, memory, GPUs, and the device that a name means."""
 
 import os
 import sys
@@ -133,6 +133,4 @@ def visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
-    from nas.system.hardware import gpu_count
-
     return [str(number) for number in range(gpu_count())]

@@ -1,4 +1,4 @@
-"""Memory that trainings have left, given back: between two of them, and before one is tried again for want of it."""
+"""Memory released between trainings, and how running out of it is recognised."""
 
 import ctypes
 import gc
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["MAY_LACK_MEMORY", "SAY_NO_MEMORY", "give_all_back", "is_out_of_memory", "may_lack_memory", "not_growing"]
+__all__ = ["MAY_LACK_MEMORY", "SAY_NO_MEMORY", "is_out_of_memory", "may_lack_memory", "not_growing", "release_memory"]
 
 SAY_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 """What torch's RuntimeErrors say where an allocation fails, on the CPU and in some of CUDA's libraries."""
@@ -30,7 +30,7 @@ def not_growing() -> Iterator[Callable[[], None]]:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 
     def give_back() -> None:
-        give_all_back()
+        release_memory()
         if trim is not None:
             trim(0)
 
@@ -42,7 +42,7 @@ def not_growing() -> Iterator[Callable[[], None]]:
         gc.unfreeze()
 
 
-def give_all_back() -> None:
+def release_memory() -> None:
     """Frees what a training has left, on the GPU too, if this process uses one."""
     gc.collect()
     torch = sys.modules.get("torch")

@@ -10,8 +10,8 @@ from nas.architectures.architecture import Architecture
 from nas.data.images import ImageData
 from nas.system.gpus import gpus
 from nas.system.hardware import AUTO, device_id
-from nas.system.memory import give_all_back, may_lack_memory
-from nas.training.device_lock import alone, beside_others
+from nas.system.memory import may_lack_memory, release_memory
+from nas.training.device_lock import exclusive, shared
 from nas.training.distributed import train_together
 from nas.training.objective import Evaluate, Report
 from nas.training.recipe import Recipe
@@ -52,15 +52,15 @@ def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: i
 def alone_if_needed(attempt: Callable[[], Any], *devices: str) -> Any:
     """What the attempt gives beside other workers on the devices; alone, if it may have run out of memory there."""
     try:
-        with beside_others(*devices):
+        with shared(*devices):
             result = attempt()
-            give_all_back()  # before the turn ends: who waits to be alone needs what this process keeps for later
+            release_memory()  # before the turn ends: who waits to be alone needs what this process keeps for later
             return result
     except Exception as error:
         if not may_lack_memory(error):
             raise
-    give_all_back()
-    with alone(*devices):
+    release_memory()
+    with exclusive(*devices):
         return attempt()
 
 

@@ -12,21 +12,21 @@ from pathlib import Path
 
 from filelock import ReadWriteLock, Timeout
 
-__all__ = ["alone", "beside_others"]
+__all__ = ["exclusive", "shared"]
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How long a wait lasts at most before a signal, such as Ctrl-C, is answered."""
 
 
 @contextmanager
-def beside_others(*devices: str) -> Iterator[None]:
+def shared(*devices: str) -> Iterator[None]:
     """Trains on devices of this machine together with other workers; waits while one of them wants one alone."""
     with _held(devices, lambda lock: lock.acquire_read):
         yield
 
 
 @contextmanager
-def alone(*devices: str) -> Iterator[None]:
+def exclusive(*devices: str) -> Iterator[None]:
     """Trains on devices of this machine once all others have ended what they train, and before they begin anew."""
     with _held(devices, lambda lock: lock.acquire_write):
         yield

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Evaluate", "Report", "TrainingResult", "takes"]
+__all__ = ["Evaluate", "Report", "TrainingResult", "accepts"]
 
 Report = Callable[[int, float], None]
 Evaluate = Callable[..., "float | TrainingResult"]
@@ -23,7 +23,7 @@ which file it may keep what it needs to go on after an interruption.
 """
 
 
-def takes(evaluate: Evaluate, keyword: str) -> bool:
+def accepts(evaluate: Evaluate, keyword: str) -> bool:
     """Whether a training takes an argument of that name."""
     parameters = inspect.signature(evaluate).parameters.values()
     return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

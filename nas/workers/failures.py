@@ -1,4 +1,4 @@
-"""How a training fails: the reason code that is recorded, and when a search had better not go on."""
+"""How a training fails: the reason code that is recorded, and when a search or a worker cannot go on."""
 
 import sys
 import traceback
@@ -8,7 +8,7 @@ from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import FAILED, TrialRecord
 from nas.system.memory import is_out_of_memory
 
-__all__ = ["ALIKE_AT_FIRST", "failure", "refuse_failing", "refuse_lost_device"]
+__all__ = ["ALIKE_AT_FIRST", "failure", "raise_if_device_lost", "raise_if_failing"]
 
 DETAIL_CHARACTERS = 2000
 OUT_OF_MEMORY, UNFORESEEN = "out_of_memory", "error"
@@ -24,7 +24,7 @@ def failure(error: Exception) -> tuple[str, str]:
     return OUT_OF_MEMORY if is_out_of_memory(error) else UNFORESEEN, detail.encode("utf-8", "replace").decode()
 
 
-def refuse_lost_device(study: str, record: TrialRecord) -> None:
+def raise_if_device_lost(study: str, record: TrialRecord) -> None:
     """Ends the work of this process if a training has failed in such a way that none on the GPU can succeed here.
 
     Raises:
@@ -48,7 +48,7 @@ def _device_is_lost() -> bool:
     return False
 
 
-def refuse_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> bool:
+def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> bool:
     """Ends a search whose first trainings, after the `before` that had ended when it began, all failed alike.
 
     Returns whether they have ended, and not so: then it need not be asked again.

@@ -1,4 +1,4 @@
-"""join(): one more worker for a search that was begun, on this machine or on another."""
+"""join(): adds a worker to a search that is running, on this machine or another."""
 
 import math
 from pathlib import Path
@@ -59,5 +59,5 @@ def join(
     if evaluate is None:
         images = images_of(config, data)
         evaluate = our_training(images, config.space.recipe, seed=config.seed, device=device, share=share)
-    with study.attending():
+    with study.heartbeat():
         return run(study, evaluate, plan, deadline=deadline, listener=listener)

@@ -1,15 +1,16 @@
-"""run(): what one worker of a search does, until the study has spent what it is to spend."""
+"""run(): the loop of one worker: ask, train, record, until the search's budget is spent."""
 
 import math
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from optuna.trial import Trial
 
 from nas.errors import InvalidValue
-from nas.strategy.latency_objective import known_model, latency_on
+from nas.strategy.latency_objective import latency_on, load_latency_model
 from nas.strategy.samplers import SpaceExhausted
-from nas.strategy.stopping import ending
+from nas.strategy.stopping import stop_reason
 from nas.strategy.strategy import Strategy
 from nas.study.config import BY_LATENCY
 from nas.study.plan import SearchPlan
@@ -19,9 +20,9 @@ from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.memory import not_growing
 from nas.training.objective import Evaluate
-from nas.workers.failures import refuse_failing, refuse_lost_device
+from nas.workers.failures import raise_if_device_lost, raise_if_failing
 from nas.workers.listeners import Listener
-from nas.workers.trial import run_trial
+from nas.workers.trial import TrialRunner
 
 __all__ = ["run"]
 
@@ -47,64 +48,61 @@ def run(
         StudyError: the storage cannot be used, or the search's first trainings all failed alike.
         DeviceLost: after a training that failed no further one can succeed on the GPU in this process.
     """
-    model = known_model(study)
+    model = load_latency_model(study)
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
+    runner = TrialRunner(study, evaluate, plan, strategy.stop, clock, listener)
     bounds = model.bounds if model else None
     before, well_begun = state.before if (state := study.search_state()) else 0, False
     if listener:
         listener.search_started(study, plan.trials)
     with not_growing() as give_memory_back:
         while True:
-            with study.asking():
+            with study.ask_lock():
                 records = study.records()
-                well_begun = well_begun or refuse_failing(study.name, records, before=before)
-                ended = ending(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
-                begun = ended or _begin(study, strategy, records)
-            if isinstance(begun, str):
+                well_begun = well_begun or raise_if_failing(study.name, records, before=before)
+                ended = stop_reason(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
+                step = _Step(ended=ended) if ended else _next_step(study, strategy, records)
+            if step.ended:
                 break
-            if begun is None:
+            if step.trial is None:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
-            trial, record = begun
-            ended_trial = run_trial(
-                study,
-                trial,
-                evaluate,
-                record=record,
-                lengths=plan.lengths,
-                stop=strategy.stop,
-                ended=[other for other in records if other.finished],
-                keep=plan.keep,
-                clock=clock,
-                listener=listener,
-            )
-            refuse_lost_device(study.name, ended_trial)
+            trial, record = step.trial
+            told = runner.run(trial, record, [other for other in records if other.finished])
+            raise_if_device_lost(study.name, told)
             give_memory_back()
     if listener:
-        listener.search_ended(begun)
-    return begun
+        listener.search_ended(step.ended)
+    return step.ended
 
 
-def _begin(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> tuple[Trial, TrialRecord] | str | None:
-    """One more trial; None where that depends on how the running ones end; `exhausted` where all has been trained."""
+class _Step(NamedTuple):
+    """What a worker does next: trains a `trial`, ends for a reason, or, with neither, waits for the others."""
+
+    trial: tuple[Trial, TrialRecord] | None = None
+    ended: str | None = None
+
+
+def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> _Step:
+    """One more trial; waits where that depends on how the running ones end; `exhausted` where all has been trained."""
     plan, full = strategy.plan, study.config.space.recipe.epochs
     running = [record for record in records if record.state == RUNNING]
     in_hand = sum(record.length or full for record in running) / full
     if running and trainings_spent(records, full) + in_hand >= plan.trials:
-        return None
+        return _Step()
     also = {"lengths": len(plan.lengths) > 1, "seeds": plan.sampler == QUEUED}
     try:
-        return study.ask(strategy.chooser(records), **also)
+        return _Step(study.ask(strategy.chooser(records), **also))
     except SpaceExhausted:
         last_resort = strategy.last_resort(records)
     if last_resort is not None:
-        return study.ask(last_resort, **also)
+        return _Step(study.ask(last_resort, **also))
     if running:
-        return None
+        return _Step()
     if not any(record.finished for record in records):
         space = study.config.space
         raise InvalidValue(
             f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture was found that keeps both"
         )
-    return "exhausted"
+    return _Step(ended="exhausted")

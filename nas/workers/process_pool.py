@@ -21,9 +21,9 @@ from nas.system.processes import METHOD, worker_named
 from nas.system.signals import interrupt_on_sigterm
 from nas.training.objective import Evaluate
 from nas.workers.join import join
-from nas.workers.supervisor import End, Member
+from nas.workers.supervisor import WorkerExit, WorkerHandle
 
-__all__ = ["Processes", "Task", "work"]
+__all__ = ["ProcessPool", "Task", "work"]
 
 SECONDS_TO_END = 3.0
 """For workers to put back what they train; then there is time left to end within five (`nas.system.signals`)."""
@@ -59,7 +59,7 @@ class Task:
             ) from None
 
 
-class Processes:
+class ProcessPool:
     """A crew of processes."""
 
     def __init__(self, task: Task) -> None:
@@ -75,7 +75,7 @@ class Processes:
         sender.close()
         return _Process(process, receiver)
 
-    def wait(self, members: Sequence[Member], seconds: float) -> None:
+    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
         """Until one of them has ended, or for so long."""
         sentinels = [member.process.sentinel for member in members if isinstance(member, _Process)]
         if sentinels:
@@ -83,7 +83,7 @@ class Processes:
         else:
             time.sleep(seconds)
 
-    def dismiss(self, members: Sequence[Member]) -> None:
+    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
         """Asks them to end, which puts back what they train, and ends those that do not within seconds."""
         processes = [member.process for member in members if isinstance(member, _Process)]
         until = time.monotonic() + SECONDS_TO_END
@@ -107,16 +107,16 @@ class _Process:
     def kill(self) -> None:
         self.process.kill()
 
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         if self.process.is_alive():
             return None
         with contextlib.suppress(EOFError, OSError):
             if self._receiver.poll():
-                end: End = self._receiver.recv()
+                end: WorkerExit = self._receiver.recv()
                 return end
         code = self.process.exitcode
         killed = f"signal {-code} ({signal.strsignal(-code)})" if code and code < 0 else f"exit code {code}"
-        return End(died=killed)
+        return WorkerExit(died=killed)
 
 
 def work(task: Task, images: ImageData | None = None) -> str:
@@ -148,13 +148,13 @@ def _live(task: Task, gpu: str | None, sender: Connection) -> None:
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used here
     try:
-        end = End(reason=work(task))
+        end = WorkerExit(reason=work(task))
     except KeyboardInterrupt:
-        end = End(died="a signal to end")
+        end = WorkerExit(died="a signal to end")
     except DeviceLost as error:  # another process can use it
-        end = End(died=str(error))
+        end = WorkerExit(died=str(error))
     except NasError as error:
-        end = End(error=str(error))
+        end = WorkerExit(error=str(error))
     with contextlib.suppress(OSError):  # nobody listens any more
         sender.send(end)
 

@@ -12,9 +12,9 @@ from nas.data.images import ImageData, Split
 from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
 from nas.system.processes import this_worker
 from nas.workers.process_pool import Task, work
-from nas.workers.supervisor import End, Member
+from nas.workers.supervisor import WorkerExit, WorkerHandle
 
-__all__ = ["RayActors"]
+__all__ = ["RayPool"]
 
 try:
     import ray
@@ -24,7 +24,7 @@ except ImportError:
 SECONDS_TO_ANSWER = 10.0
 
 
-class RayActors:
+class RayPool:
     """A crew on the Ray cluster of an address; `auto`: the one that this machine is part of.
 
     Each worker takes `cpus` and `gpus` of the cluster; a fraction of a GPU, where several are to share one. The images
@@ -60,7 +60,7 @@ class RayActors:
         actor: Any = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus).remote()
         return _Actor(actor, actor.name.remote(), actor.work.remote(self._task, self._images))
 
-    def wait(self, members: Sequence[Member], seconds: float) -> None:
+    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
         """Until one of them has ended, or for so long."""
         going = [member.result for member in members if isinstance(member, _Actor)]
         if going:
@@ -68,7 +68,7 @@ class RayActors:
         else:
             time.sleep(seconds)
 
-    def dismiss(self, members: Sequence[Member]) -> None:
+    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
         """Ends them at once; what they train is put back by the supervisor."""
         for member in members:
             if isinstance(member, _Actor):
@@ -97,14 +97,14 @@ class _Worker:
         """As its trials name it."""
         return this_worker()
 
-    def work(self, task: Task, images: ImageData | None) -> End:
+    def work(self, task: Task, images: ImageData | None) -> WorkerExit:
         """Works until the search ends."""
         try:
-            return End(reason=work(task, images))
+            return WorkerExit(reason=work(task, images))
         except DeviceLost as error:  # another process can use it
-            return End(died=str(error))
+            return WorkerExit(died=str(error))
         except NasError as error:
-            return End(error=f"on {this_worker()}: {error}")
+            return WorkerExit(error=f"on {this_worker()}: {error}")
 
 
 class _Actor:
@@ -124,13 +124,13 @@ class _Actor:
         """Ends it at once."""
         ray.kill(self.actor)
 
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         """How it ended; None while it works, or waits for room."""
         _ = self.worker  # asked for while it can answer
         if not ray.wait([self.result], timeout=0)[0]:
             return None
         try:
-            end: End = ray.get(self.result)
+            end: WorkerExit = ray.get(self.result)
         except ray.exceptions.RayError as error:
-            return End(died=next(iter(str(error).strip().splitlines()), type(error).__name__))
+            return WorkerExit(died=next(iter(str(error).strip().splitlines()), type(error).__name__))
         return end

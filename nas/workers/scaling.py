@@ -1,4 +1,4 @@
-"""Staffing: how many workers a search has, and where; and what they are to do."""
+"""ScalingConfig: how many workers a search has, and where; and what they are to do."""
 
 import math
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from nas.training.objective import Evaluate
 from nas.validation import one_of, real
 from nas.workers.listeners import Listener
 from nas.workers.loop import run
-from nas.workers.process_pool import Processes, Task
-from nas.workers.supervisor import Crew, supervise
+from nas.workers.process_pool import ProcessPool, Task
+from nas.workers.supervisor import WorkerPool, supervise
 
-__all__ = ["Staffing", "sole_worker"]
+__all__ = ["ScalingConfig", "sole_worker"]
 
 
 def sole_worker(workers: int | str, ray: str | None) -> int:
@@ -42,7 +42,7 @@ def sole_worker(workers: int | str, ray: str | None) -> int:
 
 
 @dataclass(frozen=True)
-class Staffing:
+class ScalingConfig:
     """What was asked for, as `nas.search` takes it.
 
     Raises:
@@ -117,15 +117,15 @@ class Staffing:
                 evaluate = our_training(images, space.recipe, seed=seed, device=self.device)
             return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, device=self.device, listener=listener)
         task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
-        crew, number = self.crew(task, space, images, most=plan.trials)
-        return partial(supervise, crew=crew, plan=plan, workers=number, deadline=deadline, listener=listener)
+        pool, number = self.pool(task, space, images, most=plan.trials)
+        return partial(supervise, pool=pool, plan=plan, workers=number, deadline=deadline, listener=listener)
 
-    def crew(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[Crew, int]:
+    def pool(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[WorkerPool, int]:
         """The workers for a task, and how many to start: no more than there are trainings, `most`."""
         if self.ray is not None:
-            from nas.workers.ray_pool import RayActors
+            from nas.workers.ray_pool import RayPool
 
-            actors = RayActors(task, images, self.ray, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)
+            actors = RayPool(task, images, self.ray, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)
             return actors, min(most, self._asked if self._asked is not None else actors.room())
         if images is not None and task.evaluate is None:
             task = replace(task, images=save_shared(images))
@@ -134,7 +134,7 @@ class Staffing:
         workers = min(workers, most)
         if gpus:
             task = replace(task, gpus=gpus, share=1 / math.ceil(max(workers, 1) / gpus))
-        return Processes(replace(task, threads=max(1, cores() // max(workers, 1)))), workers
+        return ProcessPool(replace(task, threads=max(1, cores() // max(workers, 1)))), workers
 
     def _usual(self, space: SearchSpace, gpus: int) -> int:
         if not gpus:

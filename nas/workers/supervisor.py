@@ -1,4 +1,4 @@
-"""supervise(): keeps the workers of a search at work, wherever they are, and ends them all when it ends."""
+"""supervise(): starts a search's workers, replaces those that die, and ends them with the search."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from nas.errors import StudyError
-from nas.strategy.stopping import ending
+from nas.strategy.stopping import stop_reason
 from nas.study.plan import SearchPlan
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.workers.listeners import Listener
 
-__all__ = ["Crew", "End", "Member", "Overdue", "Watcher", "supervise"]
+__all__ = ["Overdue", "Watcher", "WorkerExit", "WorkerHandle", "WorkerPool", "supervise"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 TIMEOUT = "timeout"
@@ -67,7 +67,7 @@ class Watcher:
             self._listener.trial_ended(record)
 
 
-class End(NamedTuple):
+class WorkerExit(NamedTuple):
     """How a worker ended: by itself for a `reason`, on an `error` that is the user's to mend, or it `died` of this."""
 
     reason: str | None = None
@@ -75,35 +75,35 @@ class End(NamedTuple):
     died: str | None = None
 
 
-class Member(Protocol):
+class WorkerHandle(Protocol):
     """One worker."""
 
     @property
     def worker(self) -> str:
         """Who it is, as its trials name it."""
 
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         """How it ended; None while it works."""
 
     def kill(self) -> None:
         """Ends it at once, whatever it does."""
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """The workers of one search: processes of this machine, or actors of a cluster."""
 
-    def start(self, number: int) -> Member:
+    def start(self, number: int) -> WorkerHandle:
         """One more worker, on the place of that number, from 0."""
 
-    def wait(self, members: Sequence[Member], seconds: float) -> None:
+    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
         """Until one of them has ended, or for so long."""
 
-    def dismiss(self, members: Sequence[Member]) -> None:
+    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
         """Ends them, at once if they do not within seconds."""
 
 
 def supervise(
-    study: Study, crew: Crew, plan: SearchPlan, *, workers: int, deadline: float, listener: Listener | None
+    study: Study, pool: WorkerPool, plan: SearchPlan, *, workers: int, deadline: float, listener: Listener | None
 ) -> str:
     """Starts so many workers, replaces one that dies, and tells the listener what all of the study's workers do.
 
@@ -120,10 +120,10 @@ def supervise(
     overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
     ended_here: set[str] = set()
     reasons: list[str] = []
-    with _crew_of(study, crew, workers) as members:
+    with _crew_of(study, pool, workers) as members:
         deaths, ended_before = 0, 0
         while members or (not workers and not reasons):
-            crew.wait(list(members.values()), SECONDS_BETWEEN_LOOKS)
+            pool.wait(list(members.values()), SECONDS_BETWEEN_LOOKS)
             watcher.look()
             if overdue:
                 ended_here |= _end_hanging(study, overdue, list(members.values()))
@@ -139,9 +139,9 @@ def supervise(
                     reasons.append(end.reason)
                     continue
                 if member.worker in ended_here:
-                    members[place] = crew.start(place)
+                    members[place] = pool.start(place)
                     continue
-                with study.asking(died={member.worker: end.died or ""}):
+                with study.ask_lock(died={member.worker: end.died or ""}):
                     ended_by_now = sum(record.ended is not None and record.finished for record in study.records())
                 deaths = deaths + 1 if ended_by_now == ended_before else 1
                 ended_before = ended_by_now
@@ -150,7 +150,7 @@ def supervise(
                         f"study '{study.name}': {deaths} workers died one after the other with no training ended "
                         f"between, the last of {end.died}"
                     )
-                members[place] = crew.start(place)
+                members[place] = pool.start(place)
     watcher.look()
     reason = next((reason for reason in reasons if reason != "complete"), "complete")
     if listener:
@@ -159,27 +159,27 @@ def supervise(
 
 
 @contextmanager
-def _crew_of(study: Study, crew: Crew, workers: int) -> Iterator[dict[int, Member]]:
+def _crew_of(study: Study, pool: WorkerPool, workers: int) -> Iterator[dict[int, WorkerHandle]]:
     """The members by place; however it is left, all are ended, and what they trained is put back."""
-    members: dict[int, Member] = {}
+    members: dict[int, WorkerHandle] = {}
     try:
         for place in range(workers):
-            members[place] = crew.start(place)
+            members[place] = pool.start(place)
         yield members
     finally:
         left = list(members.values())
-        crew.dismiss(left)
+        pool.dismiss(left)
         if left:
-            with study.asking():
-                study.put_back(ended=[member.worker for member in left])
+            with study.ask_lock():
+                study.requeue_stale(ended=[member.worker for member in left])
 
 
-def _end_hanging(study: Study, overdue: Overdue, members: Sequence[Member]) -> set[str]:
+def _end_hanging(study: Study, overdue: Overdue, members: Sequence[WorkerHandle]) -> set[str]:
     """Records trainings that take too long as failed, and ends their workers, whatever these hang in: which ones."""
     ended: set[str] = set()
     for record in overdue.among(study.records()):
         detail = f"it had not ended after {overdue.seconds:g} s, and was ended together with its worker"
-        if study.give_up(record.trial, TIMEOUT, detail):
+        if study.fail_trial(record.trial, TIMEOUT, detail):
             for member in members:
                 if member.worker == record.worker:
                     member.kill()
@@ -191,4 +191,4 @@ def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> str | N
     records = study.records()
     if any(record.state == RUNNING for record in records):
         return None
-    return ending(records, study.config.space, plan=plan, deadline=deadline)
+    return stop_reason(records, study.config.space, plan=plan, deadline=deadline)

@@ -1,9 +1,9 @@
-"""One trial: trained and told, with one exit whatever happens."""
+"""TrialRunner: trains one trial and records how it ended, through one exit whatever happens."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import Trial
@@ -12,10 +12,11 @@ from nas.architectures.architecture import Architecture
 from nas.errors import StudyError, TrainingFailed
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.stopping import StopRule
-from nas.study.artifacts import KEEP_ALL, KEEP_NONE, drop_leftovers, save_confusion
+from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_confusion
+from nas.study.plan import SearchPlan
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
-from nas.training.objective import Evaluate, takes
+from nas.training.objective import Evaluate, accepts
 from nas.validation import shown
 from nas.workers.failures import failure
 from nas.workers.listeners import Listener
@@ -23,100 +24,112 @@ from nas.workers.listeners import Listener
 if TYPE_CHECKING:
     from nas.training.objective import TrainingResult
 
-__all__ = ["run_trial"]
-
+__all__ = ["TrialRunner"]
 
 SECONDS_BETWEEN_REPORTS = 2.0
-"""A running trial's curve is written for others to see, but no more often than this: short epochs stay short."""
+"""The curve of a running trial is stored for others to see, but no more often than this: short epochs stay short."""
 
 
-class _Hopeless(Exception):
-    """Leaves a training that is to be stopped."""
+@dataclass(frozen=True)
+class TrialRunner:
+    """Trains the trials of one worker.
 
-
-def run_trial(
-    study: Study,
-    trial: Trial,
-    evaluate: Evaluate,
-    *,
-    record: TrialRecord,
-    lengths: Sequence[int],
-    stop: StopRule | None = None,
-    ended: Sequence[TrialRecord] = (),
-    keep: str = KEEP_ALL,
-    clock: Callable[[Architecture], float] | None = None,
-    listener: Listener | None = None,
-) -> TrialRecord:
-    """Trains what was asked for, tells, and returns the record. `stop` compares with the trials that have `ended`.
-
-    `keep` says whose weights stay on the disk (`KEEP`). What an interrupted training may go on from is kept too.
-    Where there is a `clock`, it measures the latency first, in milliseconds, while the device is idle.
-
-    Raises:
-        StudyError: the study cannot keep what was trained; the trial is put back.
-        KeyboardInterrupt: passed on, once the trial is put back.
+    Args:
+        study: where every outcome is recorded.
+        evaluate: the objective.
+        plan: the search's; its `lengths` are the schedules' epochs, its `keep` says whose weights stay on disk.
+        stop: the rule that ends hopeless trainings early; None: none is ended.
+        clock: measures an architecture's latency in milliseconds, before its training, while the device is idle.
+        listener: is told of every trial and epoch.
     """
-    if listener:
-        listener.trial_started(record)
-    curve: list[float] = []
-    written = time.monotonic()
 
-    def report(epoch: int, accuracy: float) -> None:
-        nonlocal written
-        del curve[max(epoch - 1, 0) :]  # of a training that ran out of memory and is tried again
-        curve.append(_checked(accuracy))
-        if time.monotonic() - written >= SECONDS_BETWEEN_REPORTS:
-            study.report(trial, curve)
-            written = time.monotonic()
-        if listener:
-            listener.epoch_ended(record.trial, tuple(curve))
-        if stop and (why := stop.reason(record, curve, ended)):
-            raise _Hopeless(why)
+    study: Study
+    evaluate: Evaluate
+    plan: SearchPlan
+    stop: StopRule | None = None
+    clock: Callable[[Architecture], float] | None = None
+    listener: Listener | None = None
 
-    start = time.perf_counter()
-    accuracy: float | None = None
-    reason: str | None = INTERRUPTED  # unless better is known below
-    detail: str | None = None
-    measures: dict[str, float] = {}
-    stopped = False
-    try:
-        if clock:
-            measures = {LATENCY_KEY: clock(record.architecture)}
-            record = replace(record, measures=measures)
-            start = time.perf_counter()  # what measuring took is no part of the training
-        result = evaluate(record.architecture, report, **_told(evaluate, study, record, lengths))
-        reached = _checked(getattr(result, "accuracy", result))
-        measures = {**_measures(result, study.config.space), **measures}
-        if record.length in (None, lengths[-1]):
-            _keep_artifacts(result, study, record, weights_too=keep != KEEP_NONE)
-        accuracy, reason = reached, None
-    except _Hopeless as why:
-        reason, stopped = str(why), True
-    except StudyError:  # no trial's fault: the study cannot keep what is trained
-        raise
-    except SystemExit:  # how Lightning, in one's own training, answers Ctrl-C
-        raise KeyboardInterrupt from None
-    except Exception as error:  # a trial may fail in any way; the search goes on
-        reason, detail = failure(error)
-    finally:
-        record = study.tell(
-            trial, Outcome(accuracy, time.perf_counter() - start, tuple(curve), reason, detail, measures, stopped)
-        )
-        if reason != INTERRUPTED:
-            drop_leftovers(study, record, keep)
-        if listener:
-            listener.trial_ended(record)
-    return record
+    def run(self, trial: Trial, record: TrialRecord, ended: Sequence[TrialRecord] = ()) -> TrialRecord:
+        """Trains what was asked for, records the outcome, and returns it. `stop` compares with the trials that `ended`.
+
+        Raises:
+            StudyError: the study cannot store what was trained; the trial is requeued.
+            KeyboardInterrupt: passed on, once the trial is requeued.
+        """
+        if self.listener:
+            self.listener.trial_started(record)
+        progress = _Progress(self, trial, record, ended)
+        start = time.perf_counter()
+        outcome = Outcome(None, 0.0, reason=INTERRUPTED)  # unless better is known below
+        measures: dict[str, float] = {}
+        try:
+            if self.clock:
+                measures = {LATENCY_KEY: self.clock(record.architecture)}
+                record = replace(record, measures=measures)
+                start = time.perf_counter()  # measuring is no part of the training
+            result = self.evaluate(record.architecture, progress.report, **self._keywords(record))
+            reached = _checked(getattr(result, "accuracy", result))
+            measures = {**_measures(result, self.study.config.space), **measures}
+            if record.length in (None, self.plan.lengths[-1]):
+                _keep_artifacts(result, self.study, record, weights_too=self.plan.keep != KEEP_NONE)
+            outcome = Outcome(reached, 0.0)
+        except _Stopped as why:
+            outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
+        except StudyError:  # no trial's fault: the study cannot store what was trained
+            raise
+        except SystemExit:  # how Lightning, in a user's own training, answers Ctrl-C
+            raise KeyboardInterrupt from None
+        except Exception as error:  # a trial may fail in any way; the search goes on
+            reason, detail = failure(error)
+            outcome = Outcome(None, 0.0, reason=reason, detail=detail)
+        finally:
+            seconds = time.perf_counter() - start
+            curve = tuple(progress.curve)
+            record = self._record(trial, replace(outcome, seconds=seconds, curve=curve, measures=measures))
+        return record
+
+    def _keywords(self, record: TrialRecord) -> dict[str, Any]:
+        """The keyword arguments that `evaluate` accepts, of those that this trial has."""
+        found: dict[str, Any] = {"checkpoint": self.study.checkpoint_file(record)}
+        if len(self.plan.lengths) > 1:
+            found["epochs"] = record.length or self.plan.lengths[-1]
+        if record.seed is not None:
+            found["seed"] = record.seed
+        return {key: value for key, value in found.items() if accepts(self.evaluate, key)}
+
+    def _record(self, trial: Trial, outcome: Outcome) -> TrialRecord:
+        record = self.study.tell(trial, outcome)
+        if outcome.reason != INTERRUPTED:
+            prune_artifacts(self.study, record, self.plan.keep)
+        if self.listener:
+            self.listener.trial_ended(record)
+        return record
 
 
-def _told(evaluate: Evaluate, study: Study, record: TrialRecord, lengths: Sequence[int]) -> dict[str, Any]:
-    """The keywords that a training takes, of those that there are for it."""
-    told: dict[str, Any] = {"checkpoint": study.checkpoint_file(record)}
-    if len(lengths) > 1:
-        told["epochs"] = record.length or lengths[-1]
-    if record.seed is not None:
-        told["seed"] = record.seed
-    return {key: value for key, value in told.items() if takes(evaluate, key)}
+class _Stopped(Exception):
+    """Leaves a training that is to be stopped early."""
+
+
+class _Progress:
+    """The curve of a running trial: checked, stored now and then, and shown to the listener and the stop rule."""
+
+    def __init__(self, runner: TrialRunner, trial: Trial, record: TrialRecord, ended: Sequence[TrialRecord]) -> None:
+        self.curve: list[float] = []
+        self._runner, self._trial, self._record, self._ended = runner, trial, record, ended
+        self._stored = time.monotonic()
+
+    def report(self, epoch: int, accuracy: float) -> None:
+        """What `evaluate` calls after each epoch, from 1."""
+        del self.curve[max(epoch - 1, 0) :]  # of a training that ran out of memory and is tried again
+        self.curve.append(_checked(accuracy))
+        if time.monotonic() - self._stored >= SECONDS_BETWEEN_REPORTS:
+            self._runner.study.report(self._trial, self.curve)
+            self._stored = time.monotonic()
+        if self._runner.listener:
+            self._runner.listener.epoch_ended(self._record.trial, tuple(self.curve))
+        if self._runner.stop and (why := self._runner.stop.reason(self._record, self.curve, self._ended)):
+            raise _Stopped(why)
 
 
 def _checked(value: Any) -> float:

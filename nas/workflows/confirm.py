@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from nas.analysis.confirmation import TESTED, Confirmed, confirmed, repetitions_of
+from nas.analysis.confirmation import TESTED, ConfirmationReport, confirmed, repetitions_of
 from nas.analysis.significance import contenders
 from nas.data.images import ImageData
 from nas.errors import DataError, StudyError
@@ -16,7 +16,7 @@ from nas.system.hardware import AUTO
 from nas.training.objective import Evaluate
 from nas.validation import integer
 from nas.workers.listeners import Listener
-from nas.workers.scaling import Staffing
+from nas.workers.scaling import ScalingConfig
 from nas.workflows.repeat import repeat
 
 __all__ = ["confirm", "repeat_trials"]
@@ -33,7 +33,7 @@ def confirm(
     evaluate: Evaluate | None = None,
     listener: Listener | None = None,
     **hands: Any,
-) -> Confirmed:
+) -> ConfirmationReport:
     """Trains the front of a study again from scratch, and the trials that luck may have kept from it.
 
     The same call again trains what is missing. Trainings lie in a study of their own inside the study's folder, one for
@@ -59,7 +59,7 @@ def confirm(
     chosen = contenders(study.records(), study.config.validation_images, top=top)
     if not chosen:
         raise StudyError(f"study '{study.name}' has no complete trial to confirm yet")
-    staffing = Staffing(**hands)
+    scaling = ScalingConfig(**hands)
     if test and evaluate is not None:
         raise DataError("test: with one's own evaluate, the test images are one's own to measure on")
     images = images_of(study.config, data) if evaluate is None else None
@@ -70,7 +70,7 @@ def confirm(
         epochs=epochs,
         images=images,
         evaluate=evaluate,
-        staffing=staffing,
+        scaling=scaling,
         listener=listener,
     )
     found = confirmed(study)
@@ -78,7 +78,7 @@ def confirm(
         raise StudyError(f"study '{study.name}': none of the trainings was completed; nas confirm begins them again")
     if test:
         assert images is not None  # they were refused together with one's own training
-        _test(found, images, device=staffing.device)
+        _test(found, images, device=scaling.device)
         found = confirmed(study) or found
     return found
 
@@ -91,7 +91,7 @@ def repeat_trials(
     epochs: int | None,
     images: ImageData | None,
     evaluate: Evaluate | None = None,
-    staffing: Staffing,
+    scaling: ScalingConfig,
     listener: Listener | None = None,
 ) -> Study:
     """Trains the architectures of these trials on each seed, in the study of repetitions of so many epochs."""
@@ -106,12 +106,12 @@ def repeat_trials(
         images=images,
         evaluate=evaluate,
         storage=study.storage,
-        staffing=staffing,
+        scaling=scaling,
         listener=listener,
     )
 
 
-def _test(found: Confirmed, images: ImageData, *, device: str = AUTO) -> None:
+def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -> None:
     """Measures the winners' trainings that were not measured yet on the test images, and records it."""
     from nas.architectures.weights import load_weights
     from nas.training.train import evaluate, on_device

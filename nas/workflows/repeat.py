@@ -15,11 +15,11 @@ from nas.study.study import Study
 from nas.system.processes import this_worker
 from nas.training.default_objective import shared_training
 from nas.training.distributed import equal_shares
-from nas.training.objective import Evaluate, takes
+from nas.training.objective import Evaluate, accepts
 from nas.validation import integer
 from nas.workers.listeners import Listener
-from nas.workers.scaling import Staffing
-from nas.workflows.search import carry_out
+from nas.workers.scaling import ScalingConfig
+from nas.workflows.search import run_search
 
 __all__ = ["MOST_SEEDS", "repeat"]
 
@@ -33,7 +33,7 @@ def repeat(
     *,
     points: Sequence[Params],
     seeds: int,
-    staffing: Staffing,
+    scaling: ScalingConfig,
     images: ImageData | None = None,
     evaluate: Evaluate | None = None,
     storage: str | None = None,
@@ -49,12 +49,12 @@ def repeat(
         KeyboardInterrupt: passed on, once the running trainings are put back.
     """
     integer(seeds, "seeds", maximum=MOST_SEEDS)
-    if evaluate is not None and not takes(evaluate, "seed"):
+    if evaluate is not None and not accepts(evaluate, "seed"):
         raise InvalidValue("evaluate takes no keyword 'seed': without, a repetition would repeat nothing")
     space = config.space
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
-        study.put_back(ended=[this_worker()])
+        study.requeue_stale(ended=[this_worker()])
         records = study.records()
         there = [record for record in records if record.state in (COMPLETE, WAITING, RUNNING)]
         known = {(record.architecture.key, record.seed) for record in there}
@@ -69,8 +69,8 @@ def repeat(
             finished = sum(record.finished for record in records)
             plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
             if left == 1 and evaluate is None and images is not None:
-                staffing, evaluate = _for_one(staffing, space, images, config.seed)
-            work = staffing.work(
+                scaling, evaluate = _for_one(scaling, space, images, config.seed)
+            work = scaling.work(
                 name,
                 runs,
                 space=space,
@@ -82,17 +82,19 @@ def repeat(
                 listener=listener,
             )
             study.queue(missing)
-            carry_out(study, plan, work)
+            run_search(study, plan, work)
     return study
 
 
-def _for_one(staffing: Staffing, space: SearchSpace, images: ImageData, seed: int) -> tuple[Staffing, Evaluate | None]:
+def _for_one(
+    scaling: ScalingConfig, space: SearchSpace, images: ImageData, seed: int
+) -> tuple[ScalingConfig, Evaluate | None]:
     """Who does the only training that is left: all GPUs together, where there are several.
 
     With more trainings each GPU has some of its own, which loses nothing to waiting for the others.
     """
-    processes = equal_shares(space.recipe, images, staffing.together)
+    processes = equal_shares(space.recipe, images, scaling.together)
     if processes == 1:
-        return staffing, None
-    training = shared_training(images, space.recipe, processes=processes, seed=seed, device=staffing.device)
-    return replace(staffing, workers=1), training
+        return scaling, None
+    training = shared_training(images, space.recipe, processes=processes, seed=seed, device=scaling.device)
+    return replace(scaling, workers=1), training

@@ -14,7 +14,7 @@ from nas.study.study import Study
 from nas.training.recipe import Recipe
 from nas.validation import integer
 from nas.workers.listeners import Listener
-from nas.workers.scaling import Staffing
+from nas.workers.scaling import ScalingConfig
 from nas.workflows.confirm import repeat_trials
 from nas.workflows.repeat import repeat
 
@@ -64,7 +64,7 @@ def retrain(
     if not isinstance(architecture, Architecture):
         name, architecture = name or Path(architecture).stem, Architecture.from_yaml(architecture)
     integer(seed, "seed", minimum=0, maximum=2**32 - 1)
-    staffing = Staffing(**hands)
+    scaling = ScalingConfig(**hands)
     recipe = recipe or Recipe()
     recipe = replace(recipe, epochs=epochs) if epochs is not None else recipe
     if data is None and architecture.input != DIGITS:
@@ -81,7 +81,7 @@ def retrain(
         seeds=seeds,
         images=images,
         storage=storage,
-        staffing=staffing,
+        scaling=scaling,
         listener=listener,
     )
 
@@ -100,7 +100,7 @@ def retrain_trial(
 
     As `nas.confirm` does with several trials, whose trainings these join; the arguments are as there.
     """
-    staffing = Staffing(**hands)
+    scaling = ScalingConfig(**hands)
     images = images_of(study.config, data)
     chosen = [study.record(trial)]
-    return repeat_trials(study, chosen, seeds=seeds, epochs=epochs, images=images, staffing=staffing, listener=listener)
+    return repeat_trials(study, chosen, seeds=seeds, epochs=epochs, images=images, scaling=scaling, listener=listener)

@@ -14,26 +14,26 @@ from nas.data.images import ImageData
 from nas.data.loading import DIGITS, load_data
 from nas.errors import DataError, InvalidValue, StudyError
 from nas.spaces.search_space import SearchSpace, load_space
-from nas.strategy.latency_objective import measure_front, settle_model
+from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of
-from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, tidy
+from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
 from nas.study.catalog import study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
-from nas.study.creation import NotBegun
+from nas.study.creation import IncompleteStudy
 from nas.study.images import described
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
 from nas.study.records import INTERRUPTED, RUNNING
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
-from nas.training.objective import Evaluate, takes
+from nas.training.objective import Evaluate, accepts
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
 from nas.workers.listeners import Listener
-from nas.workers.scaling import Staffing, sole_worker
+from nas.workers.scaling import ScalingConfig, sole_worker
 
-__all__ = ["STOPPING", "carry_out", "search"]
+__all__ = ["STOPPING", "run_search", "search"]
 
 STOPPING = ("front", "none")
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
@@ -139,10 +139,10 @@ def search(
                 f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
                 "process that measures"
             )
-    staffing = Staffing(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
+    scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
-    if evaluate is not None and takes(evaluate, "epochs") and len(lengths) == 1:
+    if evaluate is not None and accepts(evaluate, "epochs") and len(lengths) == 1:
         evaluate = partial(evaluate, epochs=lengths[0])
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     description: dict[str, Any] = {"source": "evaluate"}
@@ -159,7 +159,7 @@ def search(
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest)
     deadline = time.time() + seconds
-    work = staffing.work(
+    work = scaling.work(
         name,
         runs,
         space=space,
@@ -173,26 +173,26 @@ def search(
     )
     study = Study.create(name, runs, StudyConfig(space, description, seed, objective), storage=storage)
     with study.locked():
-        study.put_back(ended=[this_worker()])
+        study.requeue_stale(ended=[this_worker()])
         if objective == BY_LATENCY:
-            settle_model(study, device=device)
-        carry_out(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
+            fit_latency_model(study, device=device)
+        run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
     return study
 
 
-def carry_out(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
+def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
     """Has the work done on a study that is locked for it, by a plan that all of its workers can read.
 
     Raises:
         StudyError: another search, on another machine or from another folder, is at work on it.
     """
-    with study.attending():
-        with study.asking():
+    with study.heartbeat():
+        with study.ask_lock():
             study.refuse_second_search()
             before = sum(record.finished for record in study.records())
             study.set_attribute("plan", plan.to_dict())
             study.set_search_state(plan.trials, RUNNING, before=before)
-        tidy(study)
+        remove_stale_files(study)
         try:
             ended = work(study)
         except BaseException:
@@ -203,7 +203,7 @@ def carry_out(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> N
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
-    with suppress(NotBegun):  # which is begun again
+    with suppress(IncompleteStudy):  # which is begun again
         return Study.open(name, runs, storage=storage) if Study.exists(name, runs) else None
     return None
 
@@ -227,7 +227,7 @@ def _then_measured(study: Study, *, work: Callable[[Study], str], device: str) -
 
 def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
     """The lengths of the schedules; one where one's own training is not told for how long to train."""
-    takes_epochs = evaluate is None or takes(evaluate, "epochs")
+    takes_epochs = evaluate is None or accepts(evaluate, "epochs")
     if not takes_epochs and fidelities is not None and fidelities > 1:
         raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
     return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)

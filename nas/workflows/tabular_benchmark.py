@@ -27,7 +27,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.study.config import StudyConfig
 from nas.study.pareto import hypervolume_history
-from nas.study.plan import SearchPlan, Seen
+from nas.study.plan import PastTraining, SearchPlan
 from nas.study.records import COMPLETE, TrialRecord
 from nas.study.study import Study
 from nas.workers.loop import run
@@ -141,7 +141,7 @@ def replay(
     eta: int = 3,
     stopping: str = "front",
     trials: int = 100,
-    prior: Sequence[Seen] = (),
+    prior: Sequence[PastTraining] = (),
     seed: int = 0,
 ) -> Replay:
     """Searches a table as `nas.search` would search its space; the options are its.

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from nas import SearchSpace
-from nas.analysis.comparison import comparison_rows, difference, ratio_figure, verdict
+from nas.analysis.comparison import comparison_rows, difference, verdict
+from nas.analysis.figures.costs import ratio_figure
 from nas.study.records import TrialRecord
 from tests.analysis.test_selection import trial
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas import SearchSpace, TrialRecord
-from nas.analysis.convergence import history, is_settled, outlook
+from nas.analysis.convergence import extrapolate, has_converged, history
 from nas.study.records import SHORT, STOPPED
 from tests.analysis.test_selection import trial
 
@@ -31,22 +31,22 @@ def test_short_trainings_are_spent_for_but_raise_nothing(tiny: SearchSpace) -> N
 
 def test_a_search_has_settled_when_the_last_epochs_brought_next_to_nothing(tiny: SearchSpace) -> None:
     rising = trials(tiny, [0.5, 0.6, 0.7, 0.8])
-    assert not is_settled(rising, tiny, 2)
+    assert not has_converged(rising, tiny, 2)
     flat = trials(tiny, [0.5, 0.8, 0.8, 0.8, 0.801])
-    assert is_settled(flat, tiny, 3)
-    assert not is_settled(flat, tiny, 4)  # four trials ago it was 0.5
-    assert not is_settled(flat, tiny, 5)  # nothing was there yet
-    assert not is_settled([], tiny, 1)
+    assert has_converged(flat, tiny, 3)
+    assert not has_converged(flat, tiny, 4)  # four trials ago it was 0.5
+    assert not has_converged(flat, tiny, 5)  # nothing was there yet
+    assert not has_converged([], tiny, 1)
 
 
 def test_another_hour_is_taken_to_bring_what_doublings_brought(tiny: SearchSpace) -> None:
     accuracies = (0.4 + 0.1 * np.log2(np.arange(1, 17))).tolist()  # each doubling of the time brings the same
-    ahead = outlook(trials(tiny, accuracies), tiny, seconds=160.0)
+    ahead = extrapolate(trials(tiny, accuracies), tiny, seconds=160.0)
     past = history(trials(tiny, accuracies), tiny).hypervolume
     assert ahead is not None
     assert ahead.hypervolume == past[-1]
     assert ahead.growth == pytest.approx(past[15] - past[7])
-    assert outlook(trials(tiny, accuracies[:7]), tiny) is None
-    whole = outlook(trials(tiny, [0.1, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.99]), tiny, seconds=1e9)
+    assert extrapolate(trials(tiny, accuracies[:7]), tiny) is None
+    whole = extrapolate(trials(tiny, [0.1, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.99]), tiny, seconds=1e9)
     assert whole is not None
     assert whole.hypervolume + whole.growth <= 1

@@ -1,7 +1,8 @@
 import pytest
 
 from nas import Architecture, Input, Stage, StemConv, cost
-from nas.analysis.figures.architecture import cost_figure, cost_numbers, drawing_figure, drawing_numbers, parts_of
+from nas.analysis.figures.architecture import drawing_figure, drawing_numbers, parts_of
+from nas.analysis.figures.costs import cost_figure, cost_numbers
 
 
 @pytest.fixture

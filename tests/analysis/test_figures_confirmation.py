@@ -2,7 +2,7 @@ import pytest
 
 from nas import SearchSpace
 from nas.analysis.confirmation import Confirmation, confirmations
-from nas.analysis.cost_metrics import FLOPS, axes_of
+from nas.analysis.cost_metrics import FLOPS, cost_metrics_of
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
 from nas.study.records import COMPLETE, TrialRecord
@@ -45,7 +45,7 @@ def test_on_an_axis_that_no_trial_has_nothing_is_added(
     from dataclasses import replace
 
     measured = [replace(searched[0], measures={"latency (ms)": 1.0}), searched[1]]
-    axis = axes_of(measured)["latency (ms)"]
+    axis = cost_metrics_of(measured)["latency (ms)"]
     figure = front_figure(searched)
     before = len(figure.data)
     add_confirmed(figure, members, axis=axis)

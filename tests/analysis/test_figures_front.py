@@ -6,9 +6,11 @@ import pytest
 
 import nas
 from nas import SearchSpace
-from nas.analysis.cost_metrics import axes_of
-from nas.analysis.figures.front import confusion_figure, curves_figure, front_figure, front_numbers, thinned
-from nas.analysis.significance import chance_difference, wilson_interval
+from nas.analysis.cost_metrics import cost_metrics_of
+from nas.analysis.figures.curves import confusion_figure, curves_figure
+from nas.analysis.figures.front import front_figure
+from nas.analysis.front import front_numbers, thinned
+from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.study.records import FAILED, RUNNING, STOPPED, TrialRecord
 from tests.analysis.test_selection import trial
 from tests.conftest import formula
@@ -30,7 +32,7 @@ def test_numbers_part_the_complete_trials_by_how_they_stand_to_the_front(records
     for group, within in ((numbers.near, True), (numbers.beaten, False)):
         for record in group:
             level = max(m.accuracy or 0 for m in numbers.front if m.flops <= record.flops)
-            assert (level - (record.accuracy or 0) <= chance_difference(level, IMAGES)) == within
+            assert (level - (record.accuracy or 0) <= least_significant_difference(level, IMAGES)) == within
     assert numbers.intervals == [wilson_interval(member.accuracy or 0, IMAGES) for member in numbers.front]
     assert [cost for cost, _ in numbers.band] == [member.flops for member in numbers.front]
 
@@ -42,7 +44,7 @@ def test_without_a_number_of_images_nothing_is_said_about_chance(records: list[T
 
 @pytest.mark.parametrize("key", ["flops", "params", "activations", "seconds"])
 def test_the_front_is_that_of_the_axis(records: list[TrialRecord], key: str) -> None:
-    axis = axes_of(records)[key]
+    axis = cost_metrics_of(records)[key]
     front = front_numbers(records, axis=axis).front
     points = [(record.accuracy or 0, axis.value(record) or 0) for record in records]
     for record in records:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nas import NasError, SearchSpace
-from nas.analysis.cost_metrics import FLOPS, PARAMS, axes_of, round_steps
+from nas.analysis.cost_metrics import FLOPS, PARAMS, cost_metrics_of, round_steps
 from nas.analysis.selection import Limit, nearest_miss, pick, references
 from nas.study.records import COMPLETE, FAILED, TrialRecord, front_of, knee_of
 
@@ -49,7 +49,9 @@ def test_all_limits_are_kept(records: list[TrialRecord]) -> None:
     chosen = pick(records, FLOPS, [*within(records[3].flops), few])
     assert chosen is not None
     assert all(record.params > few.most for record in records if (record.accuracy or 0) > (chosen.record.accuracy or 0))
-    latency = Limit("max_latency", axes_of([replace(records[0], measures={"latency (ms)": 1.0})])["latency (ms)"], 2.0)
+    latency = Limit(
+        "max_latency", cost_metrics_of([replace(records[0], measures={"latency (ms)": 1.0})])["latency (ms)"], 2.0
+    )
     assert pick(records, FLOPS, [latency]) is None  # what was not measured does not keep a limit
 
 
@@ -114,7 +116,7 @@ def test_references_are_the_best_of_their_shape(tiny: SearchSpace) -> None:
 
 def test_axes_are_the_four_costs_and_what_was_measured(records: list[TrialRecord], tmp_path: Path) -> None:
     timed = [replace(records[0], seconds=2.0, measures={"latency (ms)": 3.25}), *records[1:]]
-    axes = axes_of(timed)
+    axes = cost_metrics_of(timed)
     assert list(axes) == ["flops", "params", "activations", "seconds", "latency (ms)"]
     assert [axis.value(timed[0]) for axis in axes.values()] == [
         records[0].flops,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas.analysis.significance import chance_difference, wilson_interval
+from nas.analysis.significance import least_significant_difference, wilson_interval
 
 
 def test_wilson_s_interval_is_the_published_one() -> None:
@@ -20,5 +20,5 @@ def test_chance_difference_is_the_spread_of_two_measured_accuracies() -> None:
     rng = np.random.default_rng(0)
     pairs = rng.binomial(300, 0.9, size=(20_000, 2)) / 300
     spread = np.std(pairs[:, 0] - pairs[:, 1])
-    assert chance_difference(0.9, 300) == pytest.approx(2 * spread, rel=0.05)
-    assert chance_difference(1.0, 300) > 0
+    assert least_significant_difference(0.9, 300) == pytest.approx(2 * spread, rel=0.05)
+    assert least_significant_difference(1.0, 300) > 0

@@ -7,7 +7,7 @@ import pytest
 import nas
 from nas import NasError, SearchSpace
 from nas.analysis.cost_metrics import LATENCY
-from nas.analysis.selection import Wanted, choose, with_latency
+from nas.analysis.selection import Requirements, choose, with_latency
 from nas.exporters.trained_network import trained_weights
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial
@@ -29,31 +29,31 @@ def confirmed_study(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
 
 
 def test_without_wishes_it_is_the_most_accurate(searched: nas.Study) -> None:
-    assert choose(searched, Wanted()).pick.record == searched.front()[-1]
+    assert choose(searched, Requirements()).pick.record == searched.front()[-1]
 
 
 def test_wishes_limit_the_choice(searched: nas.Study) -> None:
     front = searched.front()
-    assert choose(searched, Wanted(max_flops=front[0].flops)).pick.record == front[0]
-    assert choose(searched, Wanted(min_accuracy=front[0].accuracy)).pick.record == front[0]
+    assert choose(searched, Requirements(max_flops=front[0].flops)).pick.record == front[0]
+    assert choose(searched, Requirements(min_accuracy=front[0].accuracy)).pick.record == front[0]
     fewest = min(record.params for record in searched.records())
-    assert choose(searched, Wanted(max_params=fewest)).pick.record.params == fewest
-    assert "ms for one image" in choose(searched, Wanted(max_latency=1e6), device="cpu").sentences[0]
+    assert choose(searched, Requirements(max_params=fewest)).pick.record.params == fewest
+    assert "ms for one image" in choose(searched, Requirements(max_latency=1e6), device="cpu").sentences[0]
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Wanted(max_flops=10), "max_flops=10; nearest is trial"),
-        (Wanted(max_flops="x"), "max_flops=x: must be a positive number"),
-        (Wanted(max_params=0), "max_params=0"),
-        (Wanted(min_accuracy=1.5), "min_accuracy=1.5: must be from 0 to 1"),
-        (Wanted(max_latency=0.0), "max_latency=0.0: must be from"),
-        (Wanted(max_latency=float("nan")), "max_latency=nan"),
-        (Wanted(knee=True, min_accuracy=0.5), "knee and min_accuracy"),
+        (Requirements(max_flops=10), "max_flops=10; nearest is trial"),
+        (Requirements(max_flops="x"), "max_flops=x: must be a positive number"),
+        (Requirements(max_params=0), "max_params=0"),
+        (Requirements(min_accuracy=1.5), "min_accuracy=1.5: must be from 0 to 1"),
+        (Requirements(max_latency=0.0), "max_latency=0.0: must be from"),
+        (Requirements(max_latency=float("nan")), "max_latency=nan"),
+        (Requirements(knee=True, min_accuracy=0.5), "knee and min_accuracy"),
     ],
 )
-def test_mistakes_are_one_line(searched: nas.Study, wanted: Wanted, message: str) -> None:
+def test_mistakes_are_one_line(searched: nas.Study, wanted: Requirements, message: str) -> None:
     with pytest.raises(NasError) as raised:
         choose(searched, wanted)
     assert message in str(raised.value)
@@ -61,7 +61,7 @@ def test_mistakes_are_one_line(searched: nas.Study, wanted: Wanted, message: str
 
 
 def test_confirmed_trials_are_chosen_by_their_means(confirmed_study: nas.Study) -> None:
-    choice = choose(confirmed_study, Wanted())
+    choice = choose(confirmed_study, Requirements())
     found = {member.record.trial: member for member in confirm(confirmed_study, top=2, seeds=2, device="cpu").members}
     best = max(found.values(), key=lambda member: member.validation.mean)
     assert choice.pick.record.trial == best.record.trial
@@ -76,8 +76,8 @@ def test_where_no_confirmed_one_will_do_another_is_taken_and_called_unconfirmed(
     study = nas.Study.open("s", tmp_path)
     dearest = max(study.records(), key=lambda record: record.flops)
     retrain_trial(study, dearest.trial, device="cpu")
-    assert choose(study, Wanted()).pick.record.trial == dearest.trial
-    choice = choose(study, Wanted(max_flops=dearest.flops - 1))
+    assert choose(study, Requirements()).pick.record.trial == dearest.trial
+    choice = choose(study, Requirements(max_flops=dearest.flops - 1))
     assert choice.pick.record.trial != dearest.trial
     assert "not confirmed" in choice.sentences[-1]
 

@@ -15,7 +15,7 @@ import torch
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.system.cuda_graph import CapturedStep
 from nas.system.hardware import CUDA_GRAPHS
-from nas.system.memory import give_all_back
+from nas.system.memory import release_memory
 from nas.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def _as_if_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(CUDA_GRAPHS, raising=False)
     monkeypatch.setattr(CapturedStep, "failed", False)
     yield
-    give_all_back()
+    release_memory()
 
 
 @pytest.fixture(params=["eager", "graphs"])

@@ -17,9 +17,9 @@ from nas import Architecture, ImageData, Recipe, SearchSpace
 from nas.architectures.architecture import Input, Stage, StemConv
 from nas.data.images import Split
 from nas.errors import TrainingFailed
-from nas.system.memory import give_all_back, not_growing
+from nas.system.memory import not_growing, release_memory
 from nas.training.batches import DeviceData
-from nas.training.device_lock import alone
+from nas.training.device_lock import exclusive
 from nas.training.train import on_device, train
 
 MIB = 2**20
@@ -53,10 +53,10 @@ def test_memory_returns_after_every_end(
 ) -> None:
     data = on_device(digits, recipe, "cuda")
     training(network, data, recipe)  # libraries set up what they keep
-    give_all_back()
+    release_memory()
     before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     training(network, data, recipe)
-    give_all_back()
+    release_memory()
     after = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     assert after[0] <= before[0]
     assert after[1] <= before[1] + 2 * MIB
@@ -98,13 +98,13 @@ def test_what_finds_too_little_memory_is_tried_alone_and_recorded(
 
     def counted(*devices: str) -> Any:
         waited_for.extend(devices)
-        return alone(*devices)
+        return exclusive(*devices)
 
-    monkeypatch.setattr("nas.workers.join.alone", counted)
+    monkeypatch.setattr("nas.workers.join.exclusive", counted)
     total = torch.cuda.get_device_properties(0).total_memory
     options: dict[str, Any] = {"runs": tmp_path, "name": "s", "device": "cuda", "fidelities": 1}
     train(WIDE, on_device(images_of(32, 64), Recipe(epochs=1, batch_size=16), "cuda"), Recipe(epochs=1, batch_size=16))
-    give_all_back()
+    release_memory()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 64 * MIB) / total)
     try:
         study = nas.search(space, _arrays(1024), trials=2, **options)

@@ -16,7 +16,7 @@ from nas import NasError, SearchSpace
 from nas.errors import ExportError, InvalidValue, MissingExtra
 from nas.exporters.bundle import Exported, write_bundle
 from nas.exporters.formats import FORMATS
-from nas.exporters.trained_network import Trained
+from nas.exporters.trained_network import TrainedNetwork
 from nas.training.train import evaluate, on_device
 from tests.conftest import TINY, formula
 
@@ -68,10 +68,10 @@ def own_copy(study: nas.Study, tmp_path: Path) -> nas.Study:
 
 
 @pytest.fixture
-def trained(study: nas.Study) -> Trained:
+def trained(study: nas.Study) -> TrainedNetwork:
     best = study.front()[-1]
     assert best.accuracy is not None
-    return Trained(best.architecture, study.weights_file(best.trial), best.accuracy, study.config, "the best", 0)
+    return TrainedNetwork(best.architecture, study.weights_file(best.trial), best.accuracy, study.config, "the best", 0)
 
 
 def test_the_best_is_written_loaded_back_and_gives_the_recorded_accuracy(study: nas.Study, exported: Exported) -> None:
@@ -136,7 +136,7 @@ def test_a_trial_or_a_budget_chooses(study: nas.Study, tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_the_formats_that_are_asked_for(trained: Trained, digits: nas.ImageData, tmp_path: Path) -> None:
+def test_the_formats_that_are_asked_for(trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()  # an empty folder is as good as none
     written = write_bundle(
         trained, tmp_path / "out", images=digits, formats=["python"], command="make it", latency="1.5 ms an image"
@@ -149,7 +149,9 @@ def test_the_formats_that_are_asked_for(trained: Trained, digits: nas.ImageData,
     assert "model.onnx" not in card
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(trained: Trained, digits: nas.ImageData, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(
+    trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path
+) -> None:
     (tmp_path / "note.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "note.txt"):
         with pytest.raises(ExportError, match="not an empty folder"):
@@ -158,7 +160,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(trained: Trained, digits: nas.
 
 
 def test_formats_are_settled_before_anything_else(
-    trained: Trained, digits: nas.ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(InvalidValue, match="formats='exe': must be one of onnx, pt2, safetensors, python"):
@@ -168,13 +170,15 @@ def test_formats_are_settled_before_anything_else(
         write_bundle(trained, tmp_path, images=digits, command="")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(trained: Trained, digits: nas.ImageData, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(
+    trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"out=.*file/out: cannot be written: "):
         write_bundle(trained, tmp_path / "file" / "out", images=digits, formats=WEIGHTS, command="")
 
 
-def test_images_of_another_kind_are_refused(trained: Trained, digits: nas.ImageData, tmp_path: Path) -> None:
+def test_images_of_another_kind_are_refused(trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path) -> None:
     other = replace(digits, classes=digits.classes[:3])
     with pytest.raises(ExportError, match=r"in 3 classes; the best takes .* in 10"):
         write_bundle(trained, tmp_path / "out", images=other, command="")
@@ -224,7 +228,7 @@ def test_nothing_is_left_where_a_file_does_not_verify(
     safetensors.torch.save_file(weights, file)
     data = on_device(digits, recipe := own_copy.config.space.recipe, "cpu")
     accuracy = evaluate(best.architecture, weights, data, recipe=recipe)
-    trained = Trained(best.architecture, file, accuracy, own_copy.config, "the best", 0)
+    trained = TrainedNetwork(best.architecture, file, accuracy, own_copy.config, "the best", 0)
     with pytest.raises(ExportError, match=r"^onnx: the logits of model\.onnx differ from the trained network's by"):
         write_bundle(trained, tmp_path / "out", images=digits, formats=["onnx"], command="")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs"]

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.exporters.model_card import card_text
-from nas.exporters.trained_network import Trained
+from nas.exporters.trained_network import TrainedNetwork
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 from tests.conftest import TINY
@@ -21,13 +21,13 @@ DATA = {
 }
 
 
-def trained(**data: Any) -> Trained:
+def trained(**data: Any) -> TrainedNetwork:
     architecture = Architecture(Input(1, 8), 2, (StemConv(8),), (Stage(1, 8, 2, 16),))
     config = StudyConfig(SearchSpace.from_dict(TINY), {**DATA, **data}, 7)
-    return Trained(architecture, Path("/home/someone/secret/w"), 0.9, config, "trial 3 of the study 'birds'", 7)
+    return TrainedNetwork(architecture, Path("/home/someone/secret/w"), 0.9, config, "trial 3 of the study 'birds'", 7)
 
 
-def card(of: Trained, *, latency: str | None = None, command: str = "nas export birds --out best") -> str:
+def card(of: TrainedNetwork, *, latency: str | None = None, command: str = "nas export birds --out best") -> str:
     return card_text(of, formats=SIZES, command=command, latency=latency)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace, Study
-from nas.analysis.figures.front import plain
+from nas.analysis.figures.style import plain
 from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.records import Outcome

@@ -31,7 +31,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.artifacts import load_confusion, save_confusion
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
-from nas.study.creation import NotBegun
+from nas.study.creation import IncompleteStudy
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.study import Study
 from nas.training.checkpoint import Checkpoint, Progress
@@ -99,7 +99,7 @@ def check_reading(whole: Whole, folder: Path, cut: int) -> None:
     kept = sum(end <= cut for end in whole.ends)
     try:
         study = Study.open("s", folder.parent)
-    except NotBegun as error:
+    except IncompleteStudy as error:
         assert cut < whole.journal.index(b'"op_code":4')
         assert "the same nas search command begins it again" in str(error)
     else:

@@ -12,7 +12,7 @@ from nas import FrontSampler
 from nas.errors import InvalidValue
 from nas.strategy.front_sampler import SHORT_VALUE, STRATA
 from nas.study.pareto import hypervolume_history
-from nas.study.plan import Seen
+from nas.study.plan import PastTraining
 
 SPACE: dict[str, BaseDistribution] = {
     "depth": IntDistribution(1, 4),
@@ -210,13 +210,13 @@ def test_what_failed_is_not_proposed_again_unless_somebody_tries_it_again() -> N
 
 
 def test_an_earlier_study_is_a_prior_and_no_result() -> None:
-    prior = [Seen(point, None, 0.5 * accuracy(point)) for point in POINTS[::2]]
+    prior = [PastTraining(point, None, 0.5 * accuracy(point)) for point in POINTS[::2]]
     known = [
         hypervolume(run(new_study(FrontSampler(SPACE, cost, seed=s, prior=prior, reference=0.1)), 10)) for s in range(3)
     ]
     fresh = [hypervolume(run(new_study(FrontSampler(SPACE, cost, seed=s, reference=0.1)), 10)) for s in range(3)]
     assert np.mean(known) > np.mean(fresh)
-    outside = [Seen({"depth": 9, "mid": 8, "groups": 1}, None, 0.9)]
+    outside = [PastTraining({"depth": 9, "mid": 8, "groups": 1}, None, 0.9)]
     assert run(new_study(FrontSampler(SPACE, cost, seed=0, prior=outside)), 3)
 
 

@@ -13,14 +13,14 @@ import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.analysis.confirmation import confirmations, front_rows
 from nas.analysis.convergence import history
-from nas.analysis.cost_metrics import FLOPS, LATENCY, axes_of, usual_axis
-from nas.analysis.figures.front import front_numbers
-from nas.analysis.selection import Limit, Wanted, choose, pick
+from nas.analysis.cost_metrics import FLOPS, LATENCY, cost_metrics_of, default_cost_metric
+from nas.analysis.front import front_numbers
+from nas.analysis.selection import Limit, Requirements, choose, pick
 from nas.analysis.significance import contenders
 from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
 from nas.errors import InvalidValue, StudyError
-from nas.strategy.latency_objective import SAMPLE, known_model, latency_on, measure_front, sampled
+from nas.strategy.latency_objective import SAMPLE, latency_on, load_latency_model, measure_front, sampled
 from nas.strategy.multi_fidelity import promotion
 from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
@@ -76,7 +76,7 @@ def test_a_search_for_latency_measures_each_network_before_it_is_trained(
     study = searched(tmp_path, tiny, evaluate=training, sampler=sampler)
     records = study.records()
     assert measured == [*sampled(tiny, seed=0), *trained]
-    assert [found.expense for found in records] == [milliseconds(found.architecture) for found in records]
+    assert [found.objective_cost for found in records] == [milliseconds(found.architecture) for found in records]
     assert study.front() == front_of(records, by=LATENCY.value)
     assert study.optuna_study.metric_names == ["accuracy", "latency"]
     told = [trial.values for trial in study.optuna_study.get_trials()]
@@ -93,8 +93,8 @@ def test_the_device_s_own_latencies_do_as_well(tmp_path: Path, tiny: SearchSpace
         study = searched(tmp_path, tiny, trials=3, data="digits", evaluate=None, epochs=1)
     finally:
         torch.set_num_threads(threads)
-    assert all((found.expense or 0) > 0 for found in study.records())
-    model = known_model(study)
+    assert all((found.objective_cost or 0) > 0 for found in study.records())
+    model = load_latency_model(study)
     assert model is not None
     assert model.device == "CPU, 1 thread"
     assert 0 < model.least < model.most
@@ -103,11 +103,11 @@ def test_the_device_s_own_latencies_do_as_well(tmp_path: Path, tiny: SearchSpace
 def test_a_resumed_search_has_the_same_model_and_measures_no_sample(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture]
 ) -> None:
-    model = known_model(searched(tmp_path, tiny, trials=3))
+    model = load_latency_model(searched(tmp_path, tiny, trials=3))
     assert len(measured) == SAMPLE + 3
     study = nas.search(trials=5, name="s", runs=tmp_path, evaluate=formula, device="cpu")  # the study's own objective
     assert len(measured) == SAMPLE + 5
-    assert known_model(study) == model
+    assert load_latency_model(study) == model
     whole = searched(tmp_path, tiny, trials=5, name="whole")
     assert [found.architecture for found in whole.records()] == [found.architecture for found in study.records()]
 
@@ -174,7 +174,7 @@ def test_short_and_failed_trainings_were_measured_too(
     space = tiny.with_changes(recipe=nas.Recipe(epochs=9))
     study = searched(tmp_path, space, evaluate=training, trials=5, sampler="random")
     assert {"short", "complete"} <= {found.state for found in study.records()}
-    assert all(found.expense for found in study.records())
+    assert all(found.objective_cost for found in study.records())
 
 
 def test_one_s_own_measures_stay_beside_the_latency(
@@ -195,8 +195,8 @@ def test_all_that_compares_costs_compares_latencies(tiny: SearchSpace) -> None:
     small = pick([few, many], LATENCY, [Limit("max_flops", FLOPS, few.flops)])
     assert small is not None
     assert small.record == few
-    assert usual_axis([few]) is axes_of([few])[LATENCY_KEY] is LATENCY
-    assert usual_axis([replace(few, objective="flops")]) is usual_axis([]) is FLOPS
+    assert default_cost_metric([few]) is cost_metrics_of([few])[LATENCY_KEY] is LATENCY
+    assert default_cost_metric([replace(few, objective="flops")]) is default_cost_metric([]) is FLOPS
     assert contenders([few, many], 10_000) == [many]
     short = [replace(each, state="short", length=1) for each in (few, many)]
     assert promotion(short, (1, 3), 3) == (short[1], 3)
@@ -238,7 +238,7 @@ def test_the_hypervolume_lies_within_bounds_that_were_fixed_beforehand(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture]
 ) -> None:
     study = searched(tmp_path, tiny, trials=8)
-    model = known_model(study)
+    model = load_latency_model(study)
     assert model is not None
     past = history(study.records(), tiny, bounds=model.bounds).hypervolume
     assert 0 < past[0] <= past[-1] < 1
@@ -255,8 +255,8 @@ def test_patience_ends_a_search_for_latency(tmp_path: Path, tiny: SearchSpace, m
 
 def test_a_choice_is_by_latency(tmp_path: Path, tiny: SearchSpace, measured: list[Architecture]) -> None:
     study = searched(tmp_path, tiny)
-    assert choose(study, Wanted()).pick.record == study.front()[-1]
-    assert "ms for one image" in " ".join(choose(study, Wanted(min_accuracy=0.1)).sentences)
+    assert choose(study, Requirements()).pick.record == study.front()[-1]
+    assert "ms for one image" in " ".join(choose(study, Requirements(min_accuracy=0.1)).sentences)
     assert [row["trial"] for row in front_rows(study, None)] == [found.trial for found in study.front()]
 
 

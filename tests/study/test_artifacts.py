@@ -9,7 +9,7 @@ import pytest
 import nas
 from nas import SearchSpace, Study
 from nas.errors import ExportError
-from nas.study.artifacts import STALE_SECONDS, tidy
+from nas.study.artifacts import STALE_SECONDS, remove_stale_files
 from tests.conftest import formula
 
 
@@ -53,11 +53,11 @@ def test_weights_are_kept_of_what_nothing_beats_on_accuracy_cost_and_parameters(
 
 
 def test_what_no_limit_may_pick_is_what_goes(tmp_path: Path, tiny: SearchSpace) -> None:
-    from nas.analysis.selection import Wanted, choose
+    from nas.analysis.selection import Requirements, choose
 
     study = search(tiny, tmp_path, trials=20)
     for record in study.records():
-        for wanted in (Wanted(max_flops=record.flops), Wanted(max_params=record.params)):
+        for wanted in (Requirements(max_flops=record.flops), Requirements(max_params=record.params)):
             assert choose(study, wanted).pick.record.trial in kept(study)
 
 
@@ -85,7 +85,7 @@ def test_what_killed_processes_have_left_is_cleared_before_a_search(tmp_path: Pa
         file.touch()
     for file in (old, worker):
         os.utime(file, (0, time.time() - 2 * STALE_SECONDS))
-    tidy(study)
+    remove_stale_files(study)
     assert new.exists()
     assert not any(file.exists() for file in (old, unwanted, worker))
     assert kept(study) == {0, 1}

@@ -12,7 +12,7 @@ import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.study.records import RUNNING
 from nas.study.storage.backend import open_storage
-from nas.study.storage.locks import one_asks
+from nas.study.storage.locks import ask_lock
 from tests.conftest import formula
 from tests.postgresql import binaries, server
 
@@ -102,11 +102,11 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
         patch.setattr("nas.system.processes.this_worker", lambda: "elsewhere:1")
         study._attendance.beat()
         _, asked = study.ask(sampler)
-    study.put_back()
+    study.requeue_stale()
     assert [record.worker for record in running(study)] == ["elsewhere:1"]
     monkeypatch.setattr("nas.study.storage.heartbeat.GRACE_SECONDS", 0.0)
     assert not running(study)  # it would be put back
-    study.put_back()
+    study.requeue_stale()
     assert [record.state for record in study.records()][1:] == ["failed", "waiting"]
     assert study.records()[2].architecture == asked.architecture
 
@@ -114,10 +114,10 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
 def test_a_lock_of_the_database_goes_with_the_process_that_held_it(tmp_path: Path, postgresql: str) -> None:
     program = f"""
 from pathlib import Path
-from nas.study.storage.locks import one_asks
+from nas.study.storage.locks import ask_lock
 from nas.study.storage.backend import open_storage
 import time
-with one_asks(open_storage(Path(), {postgresql!r}), Path(), "s"):
+with ask_lock(open_storage(Path(), {postgresql!r}), Path(), "s"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -127,7 +127,7 @@ with one_asks(open_storage(Path(), {postgresql!r}), Path(), "s"):
     holder.kill()
     holder.communicate()
     started = time.monotonic()
-    with one_asks(open_storage(Path(), postgresql), tmp_path, "s"):
+    with ask_lock(open_storage(Path(), postgresql), tmp_path, "s"):
         assert time.monotonic() - started < 10
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.study.storage.heartbeat import Attendance, Heartbeat
+from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.system.processes import is_alive, this_worker, worker_named
 
 
@@ -47,7 +47,7 @@ def test_another_process_with_a_dead_one_s_number_is_not_taken_for_it() -> None:
 
 def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study: Any = None  # a folder needs none
-    attendance = Attendance(study, tmp_path / "workers")
+    attendance = WorkerRegistry(study, tmp_path / "workers")
     assert attendance.gone(["far:1", this_worker(), None]) == {"far:1"}
     with monkeypatch.context() as patch:
         patch.setattr("nas.system.processes.this_worker", lambda: "far:1")

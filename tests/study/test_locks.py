@@ -7,11 +7,11 @@ import pytest
 
 from nas.errors import StudyError
 from nas.study.storage.backend import open_storage
-from nas.study.storage.locks import one_asks, one_searches
+from nas.study.storage.locks import ask_lock, search_lock
 
 
 def hold(folder: Path, url: str | None, spans: list[tuple[float, float]]) -> None:
-    with one_asks(open_storage(folder / "journal.log", url), folder, "s"):
+    with ask_lock(open_storage(folder / "journal.log", url), folder, "s"):
         start = time.monotonic()
         time.sleep(0.05)
         spans.append((start, time.monotonic()))
@@ -33,7 +33,7 @@ def test_one_asks_at_a_time_in_a_journal_and_in_a_database_file(tmp_path: Path, 
 def test_a_second_search_is_told_how_to_help(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     folder.mkdir()
-    with one_searches(folder), pytest.raises(StudyError, match="nas worker s"), one_searches(folder):
+    with search_lock(folder), pytest.raises(StudyError, match="nas worker s"), search_lock(folder):
         pass
-    with one_searches(folder):
+    with search_lock(folder):
         pass

@@ -99,15 +99,15 @@ def test_a_search_that_died_is_closed_and_its_architecture_is_first_in_line(
     _, left = study.ask(sampler(study))
     again = Study.open("s", tmp_path)
     assert [record.state for record in again.records()] == ["running"]
-    again.put_back()
+    again.requeue_stale()
     assert [record.state for record in again.records()] == ["running"]  # its worker, this process, is there
-    again.put_back(ended=[this_worker()])
+    again.requeue_stale(ended=[this_worker()])
     states = [(record.state, record.reason) for record in again.records()]
     assert states == [("failed", "interrupted"), ("waiting", None)]
     assert not any(record.finished for record in again.records())
     _, asked = again.ask(sampler(again, seed=5))
     assert asked.architecture == left.architecture
-    again.put_back(ended=[this_worker()])
+    again.requeue_stale(ended=[this_worker()])
     assert [record.state for record in again.records()] == ["failed", "failed", "waiting"]
 
 
@@ -164,7 +164,7 @@ def test_a_torn_last_line_is_dropped_before_anything_is_appended(tmp_path: Path,
         journal.write_bytes(whole[:-cut])
         again = Study.open("s", tmp_path)
         with again.locked():
-            again.put_back(ended=[this_worker()])
+            again.requeue_stale(ended=[this_worker()])
             complete(again, 0.6, seed=1)
         states = [record.state for record in Study.open("s", tmp_path).records()]
         assert states.count("complete") >= 1

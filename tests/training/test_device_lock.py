@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from nas.training.default_objective import alone_if_needed
-from nas.training.device_lock import alone, beside_others
+from nas.training.device_lock import exclusive, shared
 
 HOLDS = """
 import sys, time
-from nas.training.device_lock import alone, beside_others
-with {"alone": alone, "beside": beside_others}[sys.argv[1]](sys.argv[2]):
+from nas.training.device_lock import exclusive, shared
+with {"alone": exclusive, "beside": shared}[sys.argv[1]](sys.argv[2]):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
@@ -34,7 +34,7 @@ def holder(how: str, seconds: float) -> "subprocess.Popen[str]":
 
 def seconds_to_get(how: str, device: str = "cuda:0") -> float:
     start = time.monotonic()
-    with {"alone": alone, "beside": beside_others}[how](device):
+    with {"alone": exclusive, "beside": shared}[how](device):
         return time.monotonic() - start
 
 
@@ -58,10 +58,10 @@ def test_what_a_killed_process_held_is_free_and_other_devices_are_other_turns() 
 def test_a_training_on_several_devices_waits_for_each() -> None:
     process = holder("alone", 1.0)
     start = time.monotonic()
-    with beside_others("cuda:1", "cuda:0"):
+    with shared("cuda:1", "cuda:0"):
         assert time.monotonic() - start > 0.5
     process.communicate()
-    with alone("cuda:0", "cuda:1"):
+    with exclusive("cuda:0", "cuda:1"):
         pass
 
 

@@ -30,7 +30,7 @@ from nas.training.data_parallel import ProcessGroup
 from nas.training.distributed import _again, equal_shares, train_together
 from nas.training.module import one_cycle
 from nas.training.train import evaluate, on_device, train
-from nas.workers.scaling import Staffing
+from nas.workers.scaling import ScalingConfig
 from nas.workflows.retrain import retrain
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
@@ -306,7 +306,7 @@ def test_how_many_share_the_only_training(
     options: dict[str, Any], processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nas.workers.scaling.gpu_count", lambda: 4)
-    assert Staffing(**options).together == processes
+    assert ScalingConfig(**options).together == processes
 
 
 def test_the_only_training_left_is_shared(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.errors import DeviceLost, TrainingFailed
 from nas.study.records import FAILED, TrialRecord
 from nas.system.memory import is_out_of_memory, may_lack_memory
-from nas.workers.failures import failure, refuse_lost_device
+from nas.workers.failures import failure, raise_if_device_lost
 
 ASSERT = """CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
@@ -56,15 +56,15 @@ def test_failures_have_a_reason_and_a_detail() -> None:
 
 def test_a_gpu_that_cannot_be_used_any_more_ends_the_work_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     record = failed("error", detail_of(RuntimeError(ASSERT)))
-    refuse_lost_device("s", record)  # this process uses no GPU
+    raise_if_device_lost("s", record)  # this process uses no GPU
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    refuse_lost_device("s", record)  # it works as before
+    raise_if_device_lost("s", record)  # it works as before
 
     def synchronize() -> None:
         raise RuntimeError(ASSERT)
 
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
     with pytest.raises(DeviceLost, match=r"study 's': trial 3 .*Error: CUDA error: device-side assert triggered\)"):
-        refuse_lost_device("s", record)
-    refuse_lost_device("s", replace(record, reason="not_finite"))
+        raise_if_device_lost("s", record)
+    raise_if_device_lost("s", replace(record, reason="not_finite"))

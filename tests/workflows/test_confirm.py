@@ -14,7 +14,7 @@ import torch
 
 import nas
 from nas import NasError, SearchSpace
-from nas.analysis.confirmation import Confirmed, Spread, confirmations, confirmed, front_rows
+from nas.analysis.confirmation import ConfirmationReport, Spread, confirmations, confirmed, front_rows
 from nas.study.records import COMPLETE, FAILED, TrialRecord
 from nas.workflows.confirm import confirm
 from tests.conftest import TINY, Ran, formula
@@ -27,11 +27,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
 
 
 @pytest.fixture(scope="module")
-def found(searched: nas.Study) -> Confirmed:
+def found(searched: nas.Study) -> ConfirmationReport:
     return confirm(searched, top=3, seeds=2, test=True, device="cpu")
 
 
-def test_each_contender_is_trained_from_scratch_on_other_seeds(searched: nas.Study, found: Confirmed) -> None:
+def test_each_contender_is_trained_from_scratch_on_other_seeds(searched: nas.Study, found: ConfirmationReport) -> None:
     assert 1 <= len(found.members) <= 3
     assert [member.record.flops for member in found.members] == sorted(m.record.flops for m in found.members)
     for member in found.members:
@@ -50,7 +50,7 @@ def test_each_contender_is_trained_from_scratch_on_other_seeds(searched: nas.Stu
     assert len(searched.records()) == 5  # a confirmation is no trial of the search
 
 
-def test_the_same_seed_gives_what_a_training_by_hand_gives(searched: nas.Study, found: Confirmed) -> None:
+def test_the_same_seed_gives_what_a_training_by_hand_gives(searched: nas.Study, found: ConfirmationReport) -> None:
     from nas.training.train import on_device, train
 
     recipe = searched.config.space.recipe
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_what_a_training_by_hand_gives(searched: nas.Study, 
 
 
 def test_test_images_are_read_for_the_winners_and_once(
-    searched: nas.Study, found: Confirmed, monkeypatch: pytest.MonkeyPatch
+    searched: nas.Study, found: ConfirmationReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert {member.record.trial for member in found.members if member.on_front} == {
         member.record.trial for member in found.members if member.tested
@@ -69,7 +69,9 @@ def test_test_images_are_read_for_the_winners_and_once(
     assert confirm(searched, top=3, seeds=2, test=True, device="cpu").members == found.members
 
 
-def test_the_test_accuracy_is_that_of_the_weights_on_the_test_images(searched: nas.Study, found: Confirmed) -> None:
+def test_the_test_accuracy_is_that_of_the_weights_on_the_test_images(
+    searched: nas.Study, found: ConfirmationReport
+) -> None:
     member = next(member for member in found.members if member.on_front)
     network = nas.build_network(member.record.architecture)
     network.load_state_dict(safetensors.torch.load_file(found.study.weights_file(member.trainings[0].trial)))
@@ -81,7 +83,7 @@ def test_the_test_accuracy_is_that_of_the_weights_on_the_test_images(searched: n
 
 
 def test_what_is_there_is_not_trained_again_and_more_seeds_add_what_is_missing(
-    searched: nas.Study, found: Confirmed
+    searched: nas.Study, found: ConfirmationReport
 ) -> None:
     before = found.study.records()
     confirm(searched, top=3, seeds=2, device="cpu")
@@ -104,7 +106,9 @@ def test_longer_trainings_are_another_confirmation_and_the_longest_counts(tmp_pa
     assert nas.Study.open("s", tmp_path).records() == study.records()
 
 
-def test_a_copied_study_takes_its_confirmations_along(searched: nas.Study, found: Confirmed, tmp_path: Path) -> None:
+def test_a_copied_study_takes_its_confirmations_along(
+    searched: nas.Study, found: ConfirmationReport, tmp_path: Path
+) -> None:
     import shutil
 
     shutil.copytree(searched.folder, tmp_path / "other")
@@ -170,7 +174,7 @@ def test_mistakes_are_one_line(tmp_path: Path, tiny: SearchSpace, nas_command: C
 
 
 def test_the_command_shows_the_confirmed_front(
-    searched: nas.Study, found: Confirmed, nas_command: Callable[..., Ran]
+    searched: nas.Study, found: ConfirmationReport, nas_command: Callable[..., Ran]
 ) -> None:
     runs = searched.folder.parent
     ran = nas_command("confirm", "s", "--runs", runs, "--top", 3, "--seeds", 2, "--workers", 1, "--device", "cpu")
@@ -182,7 +186,9 @@ def test_the_command_shows_the_confirmed_front(
     assert shown.out in ran.out
 
 
-def test_json_has_the_confirmations(searched: nas.Study, found: Confirmed, nas_command: Callable[..., Ran]) -> None:
+def test_json_has_the_confirmations(
+    searched: nas.Study, found: ConfirmationReport, nas_command: Callable[..., Ran]
+) -> None:
     import json
 
     rows = json.loads(nas_command("front", "s", "--runs", searched.folder.parent, "--json").out)

@@ -1,17 +1,16 @@
-"""An architecture as a picture: its layers from stem to classifier, groups as groups, and what each part costs."""
+"""An architecture drawn: its layers from stem to classifier, and groups as groups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.analysis.figures.front import BLUE, GREEN, GREY, ORANGE, PINK, SKY, TICK_GAP, new_figure
+from nas.analysis.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, new_figure
 from nas.architectures.architecture import Architecture, Stage
-from nas.units import count_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["Bar", "Skip", "cost_figure", "cost_numbers", "drawing_figure", "drawing_numbers", "parts_of"]
+__all__ = ["Bar", "Skip", "drawing_figure", "drawing_numbers", "parts_of"]
 
 STEM, POINTWISE, GROUPED, PROJECTION, CLASSIFIER = "stem 3×3", "1×1", "grouped 3×3", "projection 1×1", "classifier"
 KIND_NAMES = {
@@ -106,40 +105,12 @@ def drawing_figure(architecture: Architecture) -> "go.Figure":
     """The drawing: as wide as there are channels (by the square root), with a gap between groups."""
     drawing = drawing_numbers(architecture)
     figure = new_figure(height=round(60 + 15 * drawing.height), name=f"drawing {architecture.key}")
-    widest = max(bar.channels for bar in drawing.bars)
     for projection, name, colour in ((False, "skip", GREY), (True, PROJECTION, PINK)):
         ways = [skip for skip in drawing.skips if skip.projection == projection]
         if ways:
-            figure.add_scatter(
-                name=name,
-                x=[x for _ in ways for x in (-0.75, -1.15, -1.15, -0.75, None)],
-                y=[y for way in ways for y in (way.top, way.top, way.bottom, way.bottom, None)],
-                mode="lines",
-                line={"color": colour, "width": 2 if projection else 1.5},
-                hoverinfo="skip",
-            )
+            _draw_skips(figure, ways, name=name, line={"color": colour, "width": 2 if projection else 1.5})
     for kind in dict.fromkeys(bar.kind for bar in drawing.bars):
-        bars = [bar for bar in drawing.bars if bar.kind == kind]
-        corners = [corner for bar in bars for corner in _outline(bar, widest)]
-        figure.add_scatter(
-            name=kind,
-            x=[x for x, _ in corners],
-            y=[y for _, y in corners],
-            fill="toself",
-            mode="lines",
-            line={"width": 0},
-            fillcolor=KIND_COLOURS[kind],
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=[0] * len(bars),
-            y=[bar.y for bar in bars],
-            text=[_told(bar) for bar in bars],
-            mode="markers",
-            marker={"opacity": 0, "size": 14},
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
-        )
+        _draw_bars(figure, drawing, kind)
     for label in drawing.labels:
         figure.add_annotation(
             x=LABELS_AT,
@@ -157,45 +128,42 @@ def drawing_figure(architecture: Architecture) -> "go.Figure":
     return figure
 
 
-def cost_numbers(architecture: Architecture) -> dict[str, dict[str, tuple[int, int]]]:
-    """FLOPs and parameters by kind of layer, then by part of the network."""
-    from nas.architectures.cost import cost
-
-    amounts: dict[str, dict[str, tuple[int, int]]] = {}
-    for layer in cost(architecture).layers:
-        part = f"stage {layer.stage}" if layer.stage else layer.kind
-        parts = amounts.setdefault(KIND_NAMES[layer.kind], {})
-        flops, params = parts.get(part, (0, 0))
-        parts[part] = (flops + layer.flops, params + layer.params)
-    return amounts
-
-
-def cost_figure(architecture: Architecture) -> "go.Figure":
-    """FLOPs on the left, parameters on the right; a bar for each part, stacked by kind of layer."""
-    amounts, parts = cost_numbers(architecture), parts_of(architecture)
-    figure = new_figure(height=120 + 34 * len(parts), name="cost", barmode="stack")
-    for kind, by_part in amounts.items():
-        for which, (noun, axis) in enumerate((("FLOPs", "x"), ("parameters", "x2"))):
-            figure.add_bar(
-                name=kind,
-                legendgroup=kind,
-                showlegend=which == 0,
-                orientation="h",
-                y=parts,
-                x=[by_part.get(part, (0, 0))[which] for part in parts],
-                text=[count_text(by_part.get(part, (0, 0))[which]) for part in parts],
-                textposition="none",
-                hovertemplate=f"%{{y}}, {kind}: %{{text}} {noun}<extra></extra>",
-                marker={"color": KIND_COLOURS[kind]},
-                xaxis=axis,
-            )
-    figure.update_layout(
-        xaxis={"domain": [0, 0.46], "title": "FLOPs per image", "tickformat": "~s", "nticks": 4},
-        xaxis2={"domain": [0.54, 1], "title": "parameters", "tickformat": "~s", "nticks": 4, "anchor": "y"},
-        yaxis={"autorange": "reversed", **TICK_GAP},
-        margin={"l": 75, "t": 60},
+def _draw_skips(figure: "go.Figure", skips: Sequence[Skip], *, name: str, line: dict[str, Any]) -> None:
+    """Skip connections as brackets on the left."""
+    figure.add_scatter(
+        name=name,
+        x=[x for _ in skips for x in (-0.75, -1.15, -1.15, -0.75, None)],
+        y=[y for skip in skips for y in (skip.top, skip.top, skip.bottom, skip.bottom, None)],
+        mode="lines",
+        line=line,
+        hoverinfo="skip",
     )
-    return figure
+
+
+def _draw_bars(figure: "go.Figure", drawing: Drawing, kind: str) -> None:
+    """The layers of one kind as filled bars, and a point in the middle of each that says what it is."""
+    bars = [bar for bar in drawing.bars if bar.kind == kind]
+    widest = max(bar.channels for bar in drawing.bars)
+    corners = [corner for bar in bars for corner in _outline(bar, widest)]
+    figure.add_scatter(
+        name=kind,
+        x=[x for x, _ in corners],
+        y=[y for _, y in corners],
+        fill="toself",
+        mode="lines",
+        line={"width": 0},
+        fillcolor=KIND_COLOURS[kind],
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[0] * len(bars),
+        y=[bar.y for bar in bars],
+        text=[_told(bar) for bar in bars],
+        mode="markers",
+        marker={"opacity": 0, "size": 14},
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def parts_of(architecture: Architecture) -> list[str]:

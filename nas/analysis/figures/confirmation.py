@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.analysis.confirmation import Confirmation
-from nas.analysis.cost_metrics import FLOPS, Axis
-from nas.analysis.figures.front import GREEN
+from nas.analysis.cost_metrics import FLOPS, CostMetric
+from nas.analysis.figures.style import GREEN
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["add_confirmed"]
 
 
-def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis: Axis = FLOPS) -> None:
+def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis: CostMetric = FLOPS) -> None:
     """Adds the mean of each confirmed trial, with a bar of one standard deviation; a dotted line goes to its score.
 
     `customdata` holds the trials' numbers, as in the figure's other points.

@@ -1,115 +1,41 @@
-"""Records → numbers → plotly figures: the front and learning curves, and the look that all figures share.
+"""The figure of the accuracy–cost front.
 
 The numbers are plain values, to be tested and reused without plotly.
 """
 
-import html
 from collections.abc import Sequence
-from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nas.analysis.cost_metrics import FLOPS, Axis, usual_axis
-from nas.analysis.selection import references
-from nas.analysis.significance import chance_difference, wilson_interval
-from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
+from nas.analysis.cost_metrics import FLOPS, CostMetric
+from nas.analysis.figures.style import (
+    BAND,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SHARES,
+    SKY,
+    VERMILION,
+    new_figure,
+    plain,
+)
+from nas.analysis.front import FrontNumbers, _lowest, front_numbers, thinned
+from nas.study.records import FAILED, RUNNING, SHORT, TrialRecord
 from nas.units import percent_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = [
-    "COLOURS",
-    "FrontNumbers",
-    "confusion_figure",
-    "curves_figure",
-    "front_figure",
-    "front_numbers",
-    "new_figure",
-    "plain",
-    "thinned",
-]
+__all__ = ["front_figure"]
 
-# Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
-BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-GREY = "#8C8C8C"
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
-BAND = "rgba(86, 180, 233, 0.18)"
-DRAWN_WHOLE = 1000
-CELLS = (160, 100)
-"""Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
 MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS, MOST_LETTERS = 20, 24, 80
-SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
-"""An axis of shares: no more of it is shown than there is."""
-TICK_GAP = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
-"""Room between the labels of an axis and the bars that begin at it."""
-
-
-class FrontNumbers(NamedTuple):
-    """The trials by how they stand to the front, which goes from the least cost to the most.
-
-    `near` are beaten by less than chance explains on so few validation images, `beaten` by more. `band` has a
-    (cost, accuracy) for each corner of the line below which a trial is beaten beyond chance; `intervals` the 95 %
-    interval of each member's accuracy. Both are empty where the number of images is unknown.
-    """
-
-    front: list[TrialRecord]
-    knee: TrialRecord | None
-    near: list[TrialRecord]
-    beaten: list[TrialRecord]
-    short: list[TrialRecord]
-    stopped: list[TrialRecord]
-    failed: list[TrialRecord]
-    running: list[TrialRecord]
-    references: dict[str, TrialRecord]
-    intervals: list[tuple[float, float]]
-    band: list[tuple[float, float]]
-
-
-def front_numbers(
-    records: Sequence[TrialRecord], *, axis: Axis | None = None, images: int | None = None
-) -> FrontNumbers:
-    """Parts the trials, by their study's cost or another; accuracies are measured on so many validation `images`."""
-    axis = axis or usual_axis(records)
-    front = front_of(records, by=axis.value)
-    costs = np.array([axis.value(record) for record in front], dtype=float)
-    floors = [_floor(record.accuracy or 0.0, images) for record in front]
-    on_front = {record.trial for record in front}
-    near, beaten = list[TrialRecord](), list[TrialRecord]()
-    others = [
-        record
-        for record in records
-        if record.state == COMPLETE and record.trial not in on_front and axis.value(record) is not None
-    ]
-    below = np.searchsorted(costs, np.array([axis.value(record) for record in others], dtype=float), side="right") - 1
-    for record, place in zip(others, below.tolist(), strict=True):
-        (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
-    band = list(zip(costs.tolist(), floors, strict=True)) if images else []
-    states: dict[str, list[TrialRecord]] = {SHORT: [], STOPPED: [], FAILED: [], RUNNING: []}
-    for record in records:
-        if record.state in states and axis.value(record) is not None:
-            states[record.state].append(record)
-    return FrontNumbers(
-        front,
-        knee_of(front, by=axis.value),
-        near,
-        beaten,
-        states[SHORT],
-        states[STOPPED],
-        [record for record in states[FAILED] if record.finished],
-        states[RUNNING],
-        {name: record for name, record in references(records).items() if axis.value(record) is not None},
-        [wilson_interval(record.accuracy or 0.0, images) for record in front] if images else [],
-        band,
-    )
 
 
 def front_figure(
     records: Sequence[TrialRecord],
     *,
-    axis: Axis = FLOPS,
+    axis: CostMetric = FLOPS,
     images: int | None = None,
     log: bool = True,
     selected: Sequence[int] = (),
@@ -146,114 +72,10 @@ def front_figure(
     return figure
 
 
-def thinned(records: Sequence[TrialRecord], axis: Axis = FLOPS, *, log: bool = True) -> Sequence[TrialRecord]:
-    """Of many trials those that can be told apart in a figure: the first of each cell of a fine grid.
-
-    The first, so that what is drawn stays as more trials come.
-    """
-    if len(records) <= DRAWN_WHOLE:
-        return records
-    x = np.array([axis.value(record) for record in records], dtype=float)
-    y = np.array([record.accuracy for record in records], dtype=float)
-    if log:
-        x = np.log(np.maximum(x, np.finfo(float).tiny))
-    columns, rows = (
-        ((values - values.min()) / (np.ptp(values) or 1.0) * cells).astype(int)
-        for values, cells in zip((x, y), CELLS, strict=True)
-    )
-    _, kept = np.unique(columns * (CELLS[1] + 1) + rows, return_index=True)
-    return [records[index] for index in sorted(kept.tolist())]
-
-
-def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) -> "go.Figure":
-    """Validation accuracy after each epoch, a line for each trial; the last point with its 95 % interval."""
-    figure = new_figure(height=300, name="curves")
-    for record, colour in zip(records, cycle(COLOURS), strict=False):
-        low, high = wilson_interval(record.curve[-1], images) if images and record.curve else (0.0, 0.0)
-        last = len(record.curve) - 1
-        errors = {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - record.curve[-1] if index == last else 0 for index in range(last + 1)],
-            "arrayminus": [record.curve[-1] - low if index == last else 0 for index in range(last + 1)],
-            "thickness": 1.5,
-            "width": 0,
-        }
-        figure.add_scatter(
-            name=f"trial {record.trial}",
-            x=list(range(1, len(record.curve) + 1)),
-            y=list(record.curve),
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
-            marker={"size": 5},
-            error_y=errors if images and record.curve else None,
-            hovertemplate=f"trial {record.trial}, epoch %{{x}}: %{{y:.2%}}<extra></extra>",
-        )
-    figure.update_xaxes(title="epoch", tickformat="d")
-    if max((len(record.curve) for record in records), default=0) <= 20:
-        figure.update_xaxes(dtick=1)
-    figure.update_yaxes(title="validation accuracy", **SHARES)
-    figure.update_layout(showlegend=len(records) > 1)
-    return figure
-
-
-def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.Figure":
-    """The share of each class (row) that is taken for each class (column); few classes are written out."""
-    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    names = [plain(name) for name in classes]
-    few = len(names) <= MOST_CLASSES_NAMED
-    figure = new_figure(height=440, name="confusion")
-    figure.add_heatmap(
-        z=shares,
-        customdata=matrix,
-        x=list(range(len(names))),
-        y=list(range(len(names))),
-        text=[[f"{count}" if count else "" for count in row] for row in matrix.tolist()] if few else None,
-        texttemplate="%{text}" if few else None,
-        hovertext=[[f"{right} taken for {other}" for other in names] for right in names],
-        hovertemplate="%{hovertext}: %{customdata} images, %{z:.1%} of the class<extra></extra>",
-        autocolorscale=True,  # the page's own
-        zmin=0,
-        zmax=1,
-        showscale=not few,
-    )
-    short = [plain(name, at_most=MOST_LETTERS_OF_A_CLASS) for name in classes]
-    ticks = {"tickvals": list(range(len(names))), "ticktext": short} if few else {}
-    figure.update_xaxes(title="taken for", **ticks)
-    figure.update_yaxes(title="class", autorange="reversed", **ticks)
-    return figure
-
-
-def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figure":
-    """An empty figure in the house's look. Colours of text and lines are left to the page that shows it.
-
-    A constant `uirevision` keeps a person's zoom when the figure is drawn anew with more trials.
-    """
-    import plotly.graph_objects as go
-
-    return go.Figure(
-        layout={
-            "template": "none",
-            "height": height,
-            "uirevision": name,
-            "margin": {"t": 20, "r": 10, "b": 50, "l": 65},
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-            "hovermode": "closest",
-            **layout,
-        }
-    )
-
-
-def plain(text: str, *, at_most: int | None = None) -> str:
-    """Text from data, for plotly to show as it is, or its beginning: plotly reads some HTML, but not its `&quot;`."""
-    shown = text if at_most is None or len(text) <= at_most else text[: at_most - 1] + "…"
-    return html.escape(shown, quote=False)
-
-
 class _Points:
     """Adds trials as markers to a figure. A trial without an accuracy lies on the floor, below all that have one."""
 
-    def __init__(self, figure: "go.Figure", axis: Axis, *, floor: float) -> None:
+    def __init__(self, figure: "go.Figure", axis: CostMetric, *, floor: float) -> None:
         self._figure, self._axis, self._floor = figure, axis, floor
 
     def add(
@@ -336,15 +158,3 @@ def _result(record: TrialRecord) -> str:
     if record.state == RUNNING and record.curve:
         return f"{percent_text(record.curve[-1])} after epoch {len(record.curve)}"
     return record.reason or record.state
-
-
-def _floor(accuracy: float, images: int | None) -> float:
-    return accuracy - chance_difference(accuracy, images) if images else accuracy
-
-
-def _lowest(records: Sequence[TrialRecord]) -> float:
-    """A height a little below all accuracies."""
-    accuracies = [record.accuracy for record in records if record.accuracy is not None and record.state != SHORT]
-    if not accuracies:
-        return 0.0
-    return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.convergence import History, bands
-from nas.analysis.figures.front import BLUE, COLOURS, GREY, SHARES, new_figure, thinned
+from nas.analysis.figures.style import BLUE, COLOURS, GREY, SHARES, new_figure
+from nas.analysis.front import thinned
 from nas.study.records import COMPLETE
 from nas.units import count_text
 

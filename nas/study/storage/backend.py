@@ -1,4 +1,4 @@
-"""Optuna's storages: opening one, its failures as one line, and what is ours in Optuna's terms."""
+"""Optuna's storages: opened by URL, and their errors as one line."""
 
 import time
 import weakref

@@ -1,4 +1,4 @@
-"""Which process trains a trial, and whether it is still there."""
+"""WorkerRegistry: which workers of a study are alive, on whatever machine."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from nas.system.processes import is_alive, this_worker
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Attendance", "Heartbeat"]
+__all__ = ["Heartbeat", "WorkerRegistry"]
 
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 120.0
@@ -51,7 +51,7 @@ class Heartbeat:
                 continue
 
 
-class Attendance:
+class WorkerRegistry:
     """Which workers of a study are there, on whatever machines: in `folder` a file for each, touched while it is there.
 
     Without a folder that all reach, it is kept among the attributes of the study in its database, where writing one

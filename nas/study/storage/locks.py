@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from nas.errors import StudyError
 
-__all__ = ["one_asks", "one_makes", "one_searches"]
+__all__ = ["ask_lock", "creation_lock", "search_lock"]
 
 POLL_SECONDS = 0.005
 ADVISORY = {
@@ -20,7 +20,7 @@ ADVISORY = {
 
 
 @contextmanager
-def one_searches(folder: Path) -> Iterator[None]:
+def search_lock(folder: Path) -> Iterator[None]:
     """Holds a study's folder for one search on this machine; the lock goes with the process.
 
     Raises:
@@ -41,7 +41,7 @@ def one_searches(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def one_makes(folder: Path) -> Iterator[None]:
+def creation_lock(folder: Path) -> Iterator[None]:
     """Holds a study's folder while its files are begun or mended; others wait. The lock goes with the process."""
     lock = FileLock(folder / "making.lock", poll_interval=POLL_SECONDS)
     _take(lock, folder)
@@ -52,7 +52,7 @@ def one_makes(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def one_asks(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
+def ask_lock(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
     """Holds a study while a worker asks for a trial, against all other workers, on however many machines they are.
 
     A database keeps the lock itself; a journal or an SQLite file has one in a file beside it. It is let go when its

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.study.records import INTERRUPTED
 
-__all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "put_back", "queue_again", "running", "worker_of"]
+__all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "queue_again", "requeue_stale", "running", "worker_of"]
 
 WORKER_DIED = "worker_died"
 UNSEEN = "an unknown cause"
@@ -28,7 +28,7 @@ def worker_of(trial: FrozenTrial) -> str | None:
     return worker
 
 
-def put_back(study: optuna.Study, trial: FrozenTrial, *, needed: Collection[str], died: str | None) -> None:
+def requeue_stale(study: optuna.Study, trial: FrozenTrial, *, needed: Collection[str], died: str | None) -> None:
     """Ends a trial as interrupted, and queues it to be trained again, if it has come to have the parameters `needed`.
 
     `died`: its worker died by itself, of this. The last one that may ends the trial as failed, for `worker_died`.

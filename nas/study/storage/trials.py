@@ -1,4 +1,4 @@
-"""TODO."""
+"""Trials in Optuna's terms: distributions from a space, records from stored trials."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,0 +1,59 @@
+"""The look that all figures share."""
+
+import html
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = [
+    "BAND",
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PINK",
+    "SHARES",
+    "SKY",
+    "TICK_GAP",
+    "VERMILION",
+    "new_figure",
+    "plain",
+]
+
+# Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
+BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY = "#8C8C8C"
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
+BAND = "rgba(86, 180, 233, 0.18)"
+SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
+"""An axis of shares: no more of it is shown than there is."""
+TICK_GAP = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+"""Room between the labels of an axis and the bars that begin at it."""
+
+
+def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figure":
+    """An empty figure in the house's look. Colours of text and lines are left to the page that shows it.
+
+    A constant `uirevision` keeps a person's zoom when the figure is drawn anew with more trials.
+    """
+    import plotly.graph_objects as go
+
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "uirevision": name,
+            "margin": {"t": 20, "r": 10, "b": 50, "l": 65},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+            "hovermode": "closest",
+            **layout,
+        }
+    )
+
+
+def plain(text: str, *, at_most: int | None = None) -> str:
+    """Text from data, for plotly to show as it is, or its beginning: plotly reads some HTML, but not its `&quot;`."""
+    shown = text if at_most is None or len(text) <= at_most else text[: at_most - 1] + "…"
+    return html.escape(shown, quote=False)

@@ -1,0 +1,110 @@
+"""The numbers of the accuracy–cost front, as figures and tables show it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nas.analysis.cost_metrics import FLOPS, CostMetric, default_cost_metric
+from nas.analysis.selection import references
+from nas.analysis.significance import least_significant_difference, wilson_interval
+from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["CELLS", "DRAWN_WHOLE", "FrontNumbers", "front_numbers", "thinned"]
+
+DRAWN_WHOLE = 1000
+CELLS = (160, 100)
+"""Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
+
+
+class FrontNumbers(NamedTuple):
+    """The trials by how they stand to the front, which goes from the least cost to the most.
+
+    `near` are beaten by less than chance explains on so few validation images, `beaten` by more. `band` has a
+    (cost, accuracy) for each corner of the line below which a trial is beaten beyond chance; `intervals` the 95 %
+    interval of each member's accuracy. Both are empty where the number of images is unknown.
+    """
+
+    front: list[TrialRecord]
+    knee: TrialRecord | None
+    near: list[TrialRecord]
+    beaten: list[TrialRecord]
+    short: list[TrialRecord]
+    stopped: list[TrialRecord]
+    failed: list[TrialRecord]
+    running: list[TrialRecord]
+    references: dict[str, TrialRecord]
+    intervals: list[tuple[float, float]]
+    band: list[tuple[float, float]]
+
+
+def front_numbers(
+    records: Sequence[TrialRecord], *, axis: CostMetric | None = None, images: int | None = None
+) -> FrontNumbers:
+    """Parts the trials, by their study's cost or another; accuracies are measured on so many validation `images`."""
+    axis = axis or default_cost_metric(records)
+    front = front_of(records, by=axis.value)
+    costs = np.array([axis.value(record) for record in front], dtype=float)
+    floors = [_floor(record.accuracy or 0.0, images) for record in front]
+    on_front = {record.trial for record in front}
+    near, beaten = list[TrialRecord](), list[TrialRecord]()
+    others = [
+        record
+        for record in records
+        if record.state == COMPLETE and record.trial not in on_front and axis.value(record) is not None
+    ]
+    below = np.searchsorted(costs, np.array([axis.value(record) for record in others], dtype=float), side="right") - 1
+    for record, place in zip(others, below.tolist(), strict=True):
+        (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
+    band = list(zip(costs.tolist(), floors, strict=True)) if images else []
+    states: dict[str, list[TrialRecord]] = {SHORT: [], STOPPED: [], FAILED: [], RUNNING: []}
+    for record in records:
+        if record.state in states and axis.value(record) is not None:
+            states[record.state].append(record)
+    return FrontNumbers(
+        front,
+        knee_of(front, by=axis.value),
+        near,
+        beaten,
+        states[SHORT],
+        states[STOPPED],
+        [record for record in states[FAILED] if record.finished],
+        states[RUNNING],
+        {name: record for name, record in references(records).items() if axis.value(record) is not None},
+        [wilson_interval(record.accuracy or 0.0, images) for record in front] if images else [],
+        band,
+    )
+
+
+def thinned(records: Sequence[TrialRecord], axis: CostMetric = FLOPS, *, log: bool = True) -> Sequence[TrialRecord]:
+    """Of many trials those that can be told apart in a figure: the first of each cell of a fine grid.
+
+    The first, so that what is drawn stays as more trials come.
+    """
+    if len(records) <= DRAWN_WHOLE:
+        return records
+    x = np.array([axis.value(record) for record in records], dtype=float)
+    y = np.array([record.accuracy for record in records], dtype=float)
+    if log:
+        x = np.log(np.maximum(x, np.finfo(float).tiny))
+    columns, rows = (
+        ((values - values.min()) / (np.ptp(values) or 1.0) * cells).astype(int)
+        for values, cells in zip((x, y), CELLS, strict=True)
+    )
+    _, kept = np.unique(columns * (CELLS[1] + 1) + rows, return_index=True)
+    return [records[index] for index in sorted(kept.tolist())]
+
+
+def _floor(accuracy: float, images: int | None) -> float:
+    return accuracy - least_significant_difference(accuracy, images) if images else accuracy
+
+
+def _lowest(records: Sequence[TrialRecord]) -> float:
+    """A height a little below all accuracies."""
+    accuracies = [record.accuracy for record in records if record.accuracy is not None and record.state != SHORT]
+    if not accuracies:
+        return 0.0
+    return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)
