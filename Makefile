@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-faults check dashboard bench bench-search screenshots clean
+.PHONY: help demo test test-all test-faults check dashboard bench bench-search screenshots clean
+
+help:   ## what there is to make
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two cores
 	$(BIN)/nas search digits --study demo --trials 24
 
-test: $(INSTALLED)   ## all tests, without the network
-	$(BIN)/python -m pytest
+test: $(INSTALLED)   ## the tests of what a change is likely to break, without the network: minutes
+	$(BIN)/python -m pytest -m "not slow and not long"
+
+test-all: $(INSTALLED)   ## the slow ones as well: processes that are killed, a browser, databases, Ray, faults
+	$(BIN)/python -m pytest -m "not long"
 
 test-faults: $(INSTALLED)   ## the tests of kills, torn files, full disks and bad input, with the long ones
 	$(BIN)/python -m pytest tests/faults -m "long or not long"

@@ -1,4 +1,4 @@
-"""Architecture: one trial, drawn; what each part costs, how it learned, what it mistakes for what."""
+"""The Architecture page: one trial with its drawing, cost per part, learning curve and confusion matrix."""
 
 import chart
 import live
@@ -18,7 +18,7 @@ MOST_ROWS = 12
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if not seen.records:
         st.info("There is no trial yet; the first one appears here by itself.")
         return
@@ -40,7 +40,7 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _chosen(seen: live.Snapshot) -> TrialRecord:
-    """The open trial, or the best one; a list to choose another."""
+    """Shows a list of trials, and returns the open one, by default the most accurate."""
     best = seen.front[-1].trial if seen.front else seen.records[-1].trial
     chosen = selection.current().trial
     trial = chosen if seen.find(chosen) is not None and chosen is not None else best
@@ -53,7 +53,7 @@ def _chosen(seen: live.Snapshot) -> TrialRecord:
         on_change=lambda: selection.choose(trial=st.session_state["open"]),
     )
     record = seen.find(trial)
-    assert record is not None  # chosen among those there are
+    assert record is not None  # it is one of the existing trials
     return record
 
 
@@ -69,7 +69,7 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
 
 
 def _twin(seen: live.Snapshot, record: TrialRecord) -> None:
-    """The same network without groups, where it was trained: what groups bought."""
+    """Compares the trial with the same network without groups, if that was trained."""
     twin = seen.shared(_find_twin, record.trial)
     if twin is not None:
         st.markdown("**Without groups**")

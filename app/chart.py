@@ -1,4 +1,4 @@
-"""chart(): a plotly figure on a page, which keeps a person's zoom while its data grow and says what was clicked."""
+"""Shows plotly figures on a page; a chart keeps the user's zoom while its data grow, and reports clicked trials."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +9,14 @@ import streamlit as st
 _component = st.components.v2.component(
     "nas.chart",
     html='<div class="nas-chart"></div>',
-    css=".nas-chart .parcoords text { text-shadow: none !important; }",  # plotly's is white, on dark pages too
+    css=".nas-chart .parcoords text { text-shadow: none !important; }",  # plotly's is white even on dark pages
     js=Path(__file__).with_name("chart.js").read_text(encoding="utf-8"),
     isolate_styles=False,
 )
 
 
 class Ready(NamedTuple):
-    """A figure as a browser takes it, to be made once and shown to many; `empty` is one without data."""
+    """A figure serialized for the browser, made once and shown to many sessions; `empty` if it has no data."""
 
     json: str
     height: int
@@ -24,17 +24,21 @@ class Ready(NamedTuple):
 
 
 def ready(figure: Any) -> Ready:
-    """Writes a plotly figure out."""
+    """Serializes a plotly figure."""
     return Ready(figure.to_json(), figure.layout.height, not figure.data)
 
 
 def chart(
     figure: Ready, key: str, *, alt: str, on_pick: Callable[[list[int]], None] | None = None, bare: bool = False
 ) -> None:
-    """Shows a figure; `alt` says in words what is to be seen.
+    """Shows a figure.
 
-    `on_pick` is called with the trials that were clicked or lassoed, before the page is run again. `bare` leaves out
-    the buttons to zoom.
+    Args:
+        figure: the serialized figure.
+        key: the component's key in the session state.
+        alt: a description of the figure in words.
+        on_pick: called with the clicked or lassoed trials before the page reruns.
+        bare: hide the zoom buttons.
     """
 
     def picked() -> None:

@@ -1,4 +1,4 @@
-"""Compare: two to five trials side by side: what differs, what it cost, what it bought."""
+"""The Compare page: two to five trials side by side, with their differences, costs and accuracies."""
 
 import chart
 import live
@@ -14,7 +14,7 @@ from nas.study.records import COMPLETE, TrialRecord
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if messages.too_early(seen, needed="two complete trials"):
         return
     compared = [trial for trial in selection.current().compared if seen.find(trial) is not None]

@@ -1,4 +1,4 @@
-"""The dashboard's frame: which study, which page, how the search stands. It reads; numbers are computed in `nas`."""
+"""The dashboard's frame: study and page selection, and the search's status. Read-only; numbers come from `nas`."""
 
 import sys
 import time
@@ -38,7 +38,7 @@ STYLE = """<style>
 
 
 def main() -> None:
-    """Reads what is chosen and the study, then runs the page."""
+    """Reads the selection and the study, then runs the page."""
     began = time.monotonic()
     st.set_page_config(page_title="nas", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
     st.html(STYLE)
@@ -71,8 +71,8 @@ def main() -> None:
 
 
 def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any]) -> None:
-    """The pages, the study, and how its search stands."""
-    for page in pages.values():  # not Streamlit's own list of them: its links would drop what is chosen from the URL
+    """Shows the page links, the study selection, and the status of its search."""
+    for page in pages.values():  # Streamlit's own navigation would drop the selection from the URL
         st.page_link(page, query_params=selection.current().to_query())
     if names:
         chosen = selection.current().study
@@ -91,7 +91,7 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
         return
     config = seen.study.config
     if seen.search is not None:
-        total = max(seen.search.trials, int(seen.spent))  # the last training may cost more than was left
+        total = max(seen.search.trials, int(seen.spent))  # the last training may exceed the budget
         st.progress(min(1.0, seen.spent / total), text=f"{amount_text(seen.spent)} of {amount_text(total)} trials")
     for line in standing(seen):
         st.caption(line)
@@ -105,7 +105,7 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
 
 
 def standing(seen: live.Snapshot) -> list[str]:
-    """How the search stands, in a line or two of our own words."""
+    """Returns the search's status in one or two lines of trusted text."""
     if seen.search is None:
         return []
     if not seen.live:

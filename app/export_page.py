@@ -1,4 +1,4 @@
-"""Export: a trial as files, written and verified by `nas export` in a process of its own, to be downloaded."""
+"""The Export page: downloads of a trial as files, written and verified by `nas export` in a separate process."""
 
 import io
 import shlex
@@ -21,11 +21,11 @@ from nas.exporters.trained_network import trained_weights
 from nas.study.records import COMPLETE
 
 _exporting = threading.Lock()
-"""One export at a time: each is a process with torch, and many people may press the button."""
+"""Serializes exports: each starts a process with torch, and many users may press the button at once."""
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if messages.too_early(seen):
         return
     axis = selection.axis_for(seen.records, seen.axes)
@@ -45,7 +45,7 @@ def show(seen: live.Snapshot) -> None:
         for sentence in choice.sentences:
             st.text(sentence)
     record = seen.find(trial)
-    assert record is not None  # it was offered
+    assert record is not None  # only existing trials are offered
     panel.facts(seen, record)
     source = _moved_images(seen)
     data = ["--data", source] if source else []
@@ -80,7 +80,7 @@ def show(seen: live.Snapshot) -> None:
         else:
             st.success("Written, loaded back, compared.", icon=":material/check:")
             st.text(said)
-            # The study's name is not in the label, which is Markdown.
+            # The label is Markdown, so it must not contain the study's name.
             name = f"{seen.study.name}-trial-{trial}.zip"
             st.download_button("Download the files", bundle, name, "application/zip", on_click="ignore")
     st.markdown("**The same in a terminal**")
@@ -90,7 +90,7 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _moved_images(seen: live.Snapshot) -> str:
-    """Where the study's images are now, if a person says so. Visitors from elsewhere name no folder of this machine."""
+    """Returns the new location of moved images, if given; only asked locally, as remote users must not name paths."""
     if not ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback:
         return ""
     return st.text_input(
@@ -102,10 +102,7 @@ def _moved_images(seen: live.Snapshot) -> str:
 
 
 def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
-    """What `nas export` said, and its folder as a zip where it succeeded. In another process: it needs torch.
-
-    It is written into a temporary folder, which is deleted again; `name` is the last part of a path alone.
-    """
+    """Runs `nas export` in a process, as it needs torch; returns its output, and the folder as a zip on success."""
     with _exporting, tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(

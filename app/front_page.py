@@ -1,4 +1,4 @@
-"""Front: accuracy against FLOPs, the pick under a budget, and the trial that was clicked beside it."""
+"""The Front page: accuracy against cost, the recommended trial within a budget, and the clicked trial."""
 
 import chart
 import live
@@ -27,7 +27,7 @@ CONFIRMED = (
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if messages.too_early(seen):
         return
     axis = selection.axis_for(seen.records, seen.axes)
@@ -92,7 +92,7 @@ def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
 
 
 def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:
-    """Axis, its scale, and the budget on it; whether the scale is logarithmic."""
+    """Shows the controls for axis, scale and budget; returns whether the scale is logarithmic."""
     axes, columns = seen.axes, st.columns([1.1, 0.8, 1.6], vertical_alignment="bottom")
     selection.show_in("axis", axis.key)
     columns[0].selectbox(
@@ -110,7 +110,7 @@ def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:
     budget = selection.current().budget
     steps = {*round_steps(least, most), *([budget] if budget is not None else [])}
     selection.show_in("budget", budget)
-    noun = messages.literal(axis.noun)  # it may be the name of what somebody's own training has measured
+    noun = messages.literal(axis.noun)  # it may be the name of a measure of a custom training
     columns[2].select_slider(
         "Budget",
         [*sorted(steps), None],
@@ -122,12 +122,12 @@ def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:
 
 
 def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: TrialRecord | None) -> None:
-    """The clicked trial; without one the pick, and why it was picked."""
+    """Shows the clicked trial, or else the recommended one with the reasons for it."""
     if open_trial is None and picked is None:
         messages.calm("Nothing is that small", "No complete trial keeps this budget. Move the slider to the right.")
         return
     record = open_trial or (seen.find(picked.pick.record.trial) if picked else None)
-    assert record is not None  # one of them is there
+    assert record is not None  # one of the two exists
     title, back = st.columns([3, 1.2], vertical_alignment="center")
     title.subheader(f"Trial {record.trial}" if open_trial else f"The pick: trial {record.trial}", anchor=False)
     if open_trial is not None:
@@ -137,7 +137,7 @@ def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: Tria
     st.text(record.name)
     if open_trial is None and picked is not None:
         for sentence in picked.sentences:
-            st.text(sentence)  # it holds the names of what was measured
+            st.text(sentence)  # as text: it may contain names of custom measures
     panel.facts(seen, record)
     buttons = st.columns(3)
     if buttons[0].button("Details", help="The page Architecture.", width="stretch"):

@@ -1,4 +1,4 @@
-"""Insights: which choices matter, at all and at equal FLOPs; each figure with a sentence that says how to read it."""
+"""The Insights page: which choices matter, overall and at equal FLOPs; each figure comes with a reading guide."""
 
 import chart
 import live
@@ -15,7 +15,7 @@ CAVEAT = (
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if messages.too_early(seen):
         return
     sample = seen.shared(_sample)

@@ -1,7 +1,7 @@
-"""Reading studies while they grow: each is opened once for all who watch, and read on from where it was.
+"""Reads growing studies for the dashboard: each study is opened once for all sessions and read incrementally.
 
-What is computed of a study is computed once for all who watch, too (`Snapshot.shared`): twenty pages of 10,000 trials
-are little more work than one.
+Results computed from a study are shared by all sessions, too (`Snapshot.shared`): twenty pages of 10,000 trials are
+little more work than one.
 """
 
 import gc
@@ -28,26 +28,26 @@ from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0
 RUNS_BETWEEN_LOOKS = 5
-"""A page that takes long, as where many are watched at once, is run again after so many times that: what watching
-takes of the processor stays bounded, and the rest is the search's."""
+"""A page is rerun after at least this multiple of its own run time, so that slow pages, as with many sessions, take
+only a bounded share of the CPU from the search."""
 MOST_OPENED = 8
 MOST_KEPT = 6
 MOST_SHARED = 100
-"""So much is shared of so many moments of studies: that bounds the memory, however often a study changes."""
+"""Limits on the number of open studies, kept snapshots and shared results per snapshot, which bound memory usage."""
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the studies are: a folder, and the URL of a database where they are kept in one."""
+    """Where the studies are stored: a folder, and the URL of a database if they are kept in one."""
 
     runs: str
     storage: str | None = None
 
 
 class _Made:
-    """What was made of a snapshot, by what made it, as long as it is one of the latest: sessions hold older ones."""
+    """The shared results of a snapshot, kept only while it is among the latest, as sessions may hold older ones."""
 
     def __init__(self) -> None:
         self.values: dict[Hashable, Any] = {}
@@ -55,14 +55,14 @@ class _Made:
         self.kept = True
 
     def drop(self) -> None:
-        """Frees it; what is made from now on is made for one session alone."""
+        """Frees the results; from now on nothing is shared."""
         self.kept = False
-        self.values = {}  # a new one, as somebody may be about to look into the old one
+        self.values = {}  # a new dict, as another thread may be reading the old one
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study as it was at one moment; `version` tells another moment."""
+    """A study at one moment, identified by `version`."""
 
     study: Study
     records: Sequence[TrialRecord]
@@ -72,12 +72,14 @@ class Snapshot:
     made: _Made = field(default_factory=_Made, repr=False, compare=False)
 
     def shared(self, make: Callable[["Snapshot", *Ts], T], *given: *Ts) -> T:
-        """What `make(self, …)` gives, computed once for all who look at this moment of the study; not to be changed.
+        """Returns `make(self, *given)`, computed only once for all sessions; the result must not be modified.
 
-        `make` is a function of a module, which are the same for all; what is given to it can be hashed.
+        Args:
+            make: a module-level function, which is the same object in all sessions.
+            given: hashable arguments.
         """
         key = (make, given)
-        with self.made.lock:  # those who come meanwhile wait, as all of them together would only be slower
+        with self.made.lock:  # others wait: computing it in parallel would only be slower
             values = self.made.values
             if key in values:
                 found: T = values[key]
@@ -91,58 +93,58 @@ class Snapshot:
 
     @cached_property
     def front(self) -> list[TrialRecord]:
-        """The trials that no other one beats on both accuracy and the study's cost, from the least cost to the most."""
+        """The Pareto front of accuracy and the study's cost, by increasing cost."""
         return front_of(self.records)
 
     @cached_property
     def confirmed(self) -> ConfirmationReport | None:
-        """What `nas confirm` found."""
+        """The results of `nas confirm`; None if there are none."""
         return confirmed(self.study)
 
     @cached_property
     def axes(self) -> dict[str, CostMetric]:
-        """What accuracy can be weighed against."""
+        """The cost metrics that accuracy can be weighed against, by key."""
         return cost_metrics_of(self.records)
 
     @cached_property
     def spent(self) -> float:
-        """How many full trainings the finished trials count for."""
+        """The epochs of the finished trials, in units of one full-length training."""
         return trainings_spent(self.records, self.study.config.space.recipe.epochs)
 
     @cached_property
     def seconds_left(self) -> float | None:
-        """How long the search will go on; None where that is not known."""
+        """The estimated remaining time of the search; None if unknown."""
         return seconds_left(self.records, self.search, self.study.config.space.recipe.epochs)
 
     @property
     def images(self) -> int | None:
-        """How many validation images an accuracy is measured on."""
+        """The number of validation images; None if unknown."""
         return self.study.config.validation_images
 
     @property
     def live(self) -> bool:
-        """Whether more is to come: a search goes on."""
+        """Whether a search is running."""
         return self.search is not None and self.search.live
 
     @cached_property
     def running(self) -> list[TrialRecord]:
-        """The trials that are being trained."""
+        """The running trials."""
         return [record for record in self.records if record.state == RUNNING]
 
     def find(self, trial: int | None) -> TrialRecord | None:
-        """The trial of that number, if there is one."""
+        """Returns the trial with a number, or None if there is none."""
         at = bisect_left(self.records, trial, key=attrgetter("trial")) if trial is not None else len(self.records)
         return self.records[at] if at < len(self.records) and self.records[at].trial == trial else None
 
     def of(self, trial: int) -> TrialRecord:
-        """The trial of a number that there is."""
+        """Returns the trial with a number, which must exist."""
         record = self.find(trial)
         assert record is not None
         return record
 
 
 class _Opened(NamedTuple):
-    """A study that is open as it was last read; when, on the monotonic clock, and whether it was live then."""
+    """An open study: its last snapshot, when that was read on the monotonic clock, and whether it was live then."""
 
     seen: Snapshot
     read: float
@@ -155,31 +157,31 @@ _opening = threading.Lock()
 
 
 def place_from(argv: Sequence[str]) -> Place:
-    """From the server's command line: `[RUNS [STORAGE]]`."""
+    """Parses the place from the server's command line: `[RUNS [STORAGE]]`."""
     return Place(argv[1] if len(argv) > 1 else "runs", argv[2] if len(argv) > 2 else None)
 
 
 def names(place: Place) -> list[str]:
-    """The studies there."""
+    """Returns the names of the studies in a place."""
     return list_studies(place.runs, storage=place.storage)
 
 
 def snapshot(name: str, place: Place) -> Snapshot:
-    """The study as it is now.
+    """Returns the current snapshot of a study.
 
     Raises:
-        NasError: it is not there, or its storage cannot be read.
+        NasError: the study does not exist, or its storage cannot be read.
     """
-    with _opening:  # several people may ask for a study that nobody has read yet
+    with _opening:  # several sessions may request an unread study at once
         try:
             return _read(name, place)
-        except NasError:  # another study of that name, perhaps, in its place
+        except NasError:  # perhaps another study has taken its place: reopens it
             _opened.pop((name, place), None)
             return _read(name, place)
 
 
 def read_ahead(place: Place) -> None:
-    """Reads the study that is shown first; what is wrong with it, its page will say."""
+    """Reads the study that is shown first; errors are ignored here, as its page will report them."""
     try:
         for name in names(place)[:1]:
             snapshot(name, place)
@@ -188,9 +190,15 @@ def read_ahead(place: Place) -> None:
 
 
 def watch(seen: Snapshot | None, asked: str | None, place: Place, *, began: float) -> None:
-    """Runs the page again once there is news, or, where nothing could be read, once something can.
+    """Reruns the page when the study changes, or, if none could be read, when one becomes readable.
 
-    A study whose search has ended is left in peace. `began` is when this run of the page began, on the monotonic clock.
+    A study whose search has ended is not watched.
+
+    Args:
+        seen: the snapshot that the page shows. None: none could be read.
+        asked: the requested study.
+        place: where the studies are stored.
+        began: when this run of the page started, on the monotonic clock.
     """
     if seen is not None and not seen.live:
         return
@@ -199,7 +207,7 @@ def watch(seen: Snapshot | None, asked: str | None, place: Place, *, began: floa
     @st.fragment(run_every=max(SECONDS_BETWEEN_LOOKS, RUNS_BETWEEN_LOOKS * taken))
     def look() -> None:
         nonlocal first
-        if first:  # within the page's own run: where news come quickly, it would never end
+        if first:  # part of the page's own run: rerunning on frequent changes would never end
             first = False
         elif _news(seen, asked, place):
             st.rerun()
@@ -221,13 +229,13 @@ def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
 def _read(name: str, place: Place) -> Snapshot:
     last = _opened.get((name, place))
     study = last.seen.study if last else Study.open(name, place.runs, storage=place.storage)
-    version, now = _version(study), time.monotonic()  # before the records: what comes between is new next time
+    version, now = _version(study), time.monotonic()  # before the records, so that later changes are seen next time
     unchanged = last and version == last.seen.version and last.seen.live == last.live and last.seen.made.kept
     if last and unchanged and now - last.read < SECONDS_BETWEEN_LOOKS:
         return last.seen
     seen = Snapshot(study, study.records(), study.search_state(), version, place)
     if last and unchanged and seen == last.seen and study.storage is None:
-        seen = last.seen  # nothing has happened; what was made of it is still right
+        seen = last.seen  # unchanged, so its shared results are still valid
     else:
         _latest.append(seen)
         while len(_latest) > MOST_KEPT:
@@ -241,9 +249,9 @@ def _read(name: str, place: Place) -> Snapshot:
 
 
 def _keep_from_collector() -> None:
-    """Has Python's garbage collector, which Streamlit runs after every run of a page, leave alone what was read.
+    """Exempts loaded studies from the garbage collection after each page run, as it would take longer than most pages.
 
-    Of 10,000 trials it would take longer than most pages. What earlier studies have left is collected first.
+    Garbage left by earlier studies is collected first.
     """
     gc.unfreeze()
     gc.collect()
@@ -251,9 +259,9 @@ def _keep_from_collector() -> None:
 
 
 def _version(study: Study) -> Hashable:
-    """That of the study and, in a folder, of the journals in it that `nas confirm` writes."""
+    """Returns the version of a study, including, in a folder, the sizes of the journals that `nas confirm` writes."""
     found = []
     for journal in [] if study.storage else sorted(study.folder.glob(f"*/{JOURNAL_FILE}")):
-        with suppress(FileNotFoundError):  # deleted in between
+        with suppress(FileNotFoundError):  # deleted in the meantime
             found.append((journal.parent.name, journal.stat().st_size))
     return study.version(), tuple(found)

@@ -1,7 +1,7 @@
-"""What a page says where there is nothing to show: what is the matter, and what to do. Never a traceback.
+"""Messages for pages with nothing to show: what is wrong and what to do, never a traceback.
 
-Whatever comes from a study, a file or an error is shown by `st.text` and `st.code`, which know no Markdown and no HTML,
-or goes through `literal`; in figures through `nas.analysis.figures.style.plain`.
+Text from a study, a file or an error is shown with `st.text` and `st.code`, which interpret neither Markdown nor HTML,
+or escaped by `literal`; in figures by `nas.analysis.figures.style.plain`.
 """
 
 import re
@@ -18,7 +18,13 @@ from nas.study.records import COMPLETE, FAILED
 
 
 def calm(title: str, text: str, *, command: str | None = None) -> None:
-    """A quiet box: a title in our words, a text that may hold anything, and what to type."""
+    """Shows a bordered box.
+
+    Args:
+        title: trusted text.
+        text: arbitrary text, shown verbatim.
+        command: a shell command for the user to copy.
+    """
     with st.container(border=True):
         st.subheader(title, anchor=False)
         st.text(text)
@@ -27,15 +33,22 @@ def calm(title: str, text: str, *, command: str | None = None) -> None:
 
 
 def literal(text: str) -> str:
-    """Text from data for where Streamlit reads Markdown, as in the steps of a slider: shown as it is.
+    """Escapes untrusted text for places where Streamlit renders Markdown, such as the steps of a slider.
 
-    What follows a mark is an invisible WORD JOINER, as dashes, emoji and icons are looked for after escapes were read.
+    Each escaped character is followed by an invisible WORD JOINER, as Streamlit replaces dashes, emoji and icons after
+    resolving escapes.
     """
     return re.sub(r"([!-/:-@\[-`{-~])", "\\\\\\1\u2060", " ".join(text.split()))
 
 
 def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None:
-    """The folder holds no study yet, or not the one that was asked for."""
+    """Shows that the folder has no study yet, or not the requested one.
+
+    Args:
+        place: where the studies are stored.
+        names: the studies there.
+        asked: the requested study. None: no study was requested and there is none.
+    """
     if asked is not None:
         others = "Choose another one on the left." if names else "There is none at all."
         calm("No such study", f"There is no study '{asked[:100]}' in {place.runs}. {others}")
@@ -49,7 +62,7 @@ def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None
 
 
 def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
-    """Whether there is no complete trial yet; then the page says so, and how the study stands."""
+    """Returns whether the study has no complete trial yet; if so, shows that and the study's status."""
     records = seen.records
     if any(record.state == COMPLETE for record in records):
         return False

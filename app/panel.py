@@ -1,4 +1,4 @@
-"""One trial, as several pages show it: its numbers, its drawing, its curve."""
+"""Elements shared by several pages to show a trial: its metrics, drawing and learning curve."""
 
 from collections.abc import Callable
 
@@ -19,14 +19,14 @@ MOST_OFFERED = 300
 
 
 def metrics(values: dict[str, str]) -> None:
-    """A row of numbers, each below its name; in a narrow window it goes on in the next line."""
+    """Shows values below their names in a row that wraps in a narrow window."""
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         for name, value in values.items():
             st.metric(name, value, width="content")
 
 
 def facts(seen: live.Snapshot, record: TrialRecord) -> None:
-    """Accuracy with its interval, latency where it was measured, FLOPs, parameters, seconds."""
+    """Shows a trial's accuracy with its confidence interval, measured latency, FLOPs, parameters and training time."""
     member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
     score = percent_text(record.accuracy) if record.accuracy is not None else "–"
     latency = LATENCY.value(record)
@@ -65,14 +65,14 @@ def _confirmed(member: Confirmation, *, epochs: int) -> None:
 
 
 def picked(seen: live.Snapshot, axis_key: str, budget: float | None) -> Recommendation | None:
-    """The trial to take under a budget, if any, on an axis; for `Snapshot.shared`."""
+    """Returns the recommended trial on an axis, within a budget if there is one; for use with `Snapshot.shared`."""
     axis = seen.axes[axis_key]
     limits = [Limit("budget", axis, budget)] if budget is not None else []
     return choose_from(seen.records, seen.confirmed, images=seen.images, axis=axis, limits=limits)
 
 
 def drawing(seen: live.Snapshot, record: TrialRecord, key: str) -> None:
-    """The network from stem to classifier."""
+    """Draws a trial's network from stem to classifier."""
     words = f"the network of trial {record.trial}, {record.name}: its layers from stem to classifier, groups as groups"
     chart.chart(seen.shared(_drawn, record.trial), key, alt=words, bare=True)
 
@@ -82,7 +82,7 @@ def _drawn(seen: live.Snapshot, trial: int) -> chart.Ready:
 
 
 def curve(seen: live.Snapshot, records: list[TrialRecord], key: str) -> None:
-    """Learning curves of those trials that have one."""
+    """Shows the learning curves of the trials that have one."""
     learned = [record for record in records if record.curve]
     if not learned:
         st.caption("No accuracy was reported after any epoch.")
@@ -92,7 +92,7 @@ def curve(seen: live.Snapshot, records: list[TrialRecord], key: str) -> None:
 
 
 def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord], bool]) -> list[int]:
-    """The trials that a list offers: all of a small study; of a large one the front, and those chosen already."""
+    """Returns the trials to offer in a list: those that pass `only`; of a large study just the front and `also`."""
     fitting = [record for record in seen.records if only(record)]
     if len(fitting) > MOST_OFFERED:
         wanted = {record.trial for record in seen.front} | set(also)
@@ -101,7 +101,7 @@ def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord
 
 
 def label(seen: live.Snapshot, trial: int) -> str:
-    """A trial in a list: number, name, accuracy, FLOPs."""
+    """Returns a trial's label for lists: number, name, accuracy or state, FLOPs."""
     if (record := seen.find(trial)) is None:
         return f"{trial}"
     result = percent_text(record.accuracy) if record.accuracy is not None else record.state

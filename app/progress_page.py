@@ -1,4 +1,4 @@
-"""Progress: what the trainings have bought so far, who trains what, and how long is left."""
+"""The Progress page: the hypervolume and accuracy reached so far, the running trials, and the time left."""
 
 from collections import Counter
 from statistics import median
@@ -27,7 +27,7 @@ WITHIN = {
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     past = seen.shared(_past)
     _headline(seen)
     _workers(seen)
@@ -76,7 +76,7 @@ def _seconds(seen: live.Snapshot) -> chart.Ready:
 
 
 def _counts(seen: live.Snapshot) -> tuple[Counter[str], float | None, int]:
-    """The trials by state, the median time of one, and the epochs of all."""
+    """Returns the number of trials by state, their median time in seconds, and their total epochs."""
     states = Counter("interrupted" if r.reason == "interrupted" else r.state for r in seen.records)
     times = [record.seconds for record in seen.records if record.finished and record.seconds is not None]
     return states, median(times) if times else None, sum(len(record.curve) for record in seen.records)

@@ -1,4 +1,4 @@
-"""What a person has chosen: study, trial, trials to compare, budget, axis. Kept in the session and in the URL."""
+"""The user's selection: study, trial, trials to compare, budget, axis. Stored in the session and in the URL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +14,7 @@ MOST_COMPARED = 5
 
 @dataclass(frozen=True)
 class Selection:
-    """All of it as one value; it is replaced, not changed. Without an axis: what the study weighs accuracy against."""
+    """The selection as one immutable value; `axis` None stands for the study's own cost metric."""
 
     study: str | None = None
     trial: int | None = None
@@ -23,7 +23,7 @@ class Selection:
     budget: float | None = None
 
     def to_query(self) -> dict[str, str]:
-        """The parameters of the URL; what is not chosen is left out."""
+        """Returns the URL's query parameters, without those that have no value."""
         values = {**asdict(self), "compared": ",".join(map(str, self.compared))}
         usual = asdict(Selection())
         return {
@@ -34,7 +34,7 @@ class Selection:
 
     @classmethod
     def from_query(cls, query: dict[str, str]) -> "Selection":
-        """The inverse of `to_query`; what cannot be read counts as not chosen."""
+        """Returns the selection of a query, the inverse of `to_query`; invalid values count as not selected."""
         compared = [_whole(part) for part in query.get("compared", "").split(",")]
         try:
             budget = float(query["budget"])
@@ -50,18 +50,18 @@ class Selection:
 
 
 def current() -> Selection:
-    """What is chosen now."""
+    """Returns the session's current selection."""
     chosen: Selection = st.session_state.setdefault("selection", Selection())
     return chosen
 
 
 def axis_for(records: Sequence[TrialRecord], axes: Mapping[str, CostMetric]) -> CostMetric:
-    """The axis that is chosen for a study of these trials, one of `axes`."""
+    """Returns the selected axis if it is one of `axes`, else the default cost metric of these trials."""
     return axes.get(current().axis or "") or default_cost_metric(records)
 
 
 def choose(**changes: object) -> None:
-    """Replaces a part of what is chosen; another study begins without a choice of trials."""
+    """Updates fields of the selection; switching to another study resets all other fields."""
     chosen = current()
     if chosen.study is not None and changes.get("study", chosen.study) != chosen.study:
         chosen = Selection()
@@ -69,21 +69,21 @@ def choose(**changes: object) -> None:
 
 
 def choose_trials(trials: Sequence[int]) -> None:
-    """One trial is opened; of several, as of a lasso, the first is opened and the first five can be compared."""
+    """Opens the first of the given trials, and selects the first five for comparison if there are several."""
     choose(trial=trials[0])
     if len(trials) > 1:
         choose(compared=tuple(trials[:MOST_COMPARED]))
 
 
 def read_url() -> None:
-    """Takes over what the URL says where somebody else wrote it: a colleague, or the Back button."""
+    """Adopts the URL's selection if this session did not write it, as after opening a link or the Back button."""
     query = st.query_params.to_dict()
     if query and query != st.session_state.get("written"):
         st.session_state["selection"] = Selection.from_query(query)
 
 
 def write_url() -> None:
-    """Makes the URL say what is chosen."""
+    """Updates the URL to the current selection."""
     query = current().to_query()
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
@@ -91,13 +91,13 @@ def write_url() -> None:
 
 
 def show_in(key: str, value: object) -> None:
-    """Makes the widget with that key show a choice; one that shows it already is not disturbed while it is moved."""
+    """Sets a widget's value unless it already has it, so that a widget in use is not disturbed."""
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
 
 
 def go_to(page: str) -> NoReturn:
-    """Opens another page with what is chosen."""
+    """Opens another page with the current selection."""
     st.switch_page(st.session_state["pages"][page], query_params=current().to_query())
 
 

@@ -1,4 +1,4 @@
-"""The server behind `nas dashboard`: the app, plotly.js for its charts, and a study read in advance.
+"""The server of `nas dashboard`: serves the app and plotly.js, and reads the first study in advance.
 
 python server.py ADDRESS PORT browser|no-browser RUNS [STORAGE]
 """
@@ -31,21 +31,21 @@ from streamlit.starlette import App
 
 PLOTLY_JS = "/plotly/plotly.min.js"
 NICENESS = 10
-"""Where a search runs in the same session as the dashboard, the processor is the search's first."""
+"""Lowers the server's CPU priority, so that a search in the same session comes first."""
 OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
 class OwnPagesOnly:
-    """Refuses what another site's page asks for in the same browser, which says whose page asks (`Origin`).
+    """Middleware that rejects cross-site requests by their `Origin` header.
 
-    Streamlit by itself lets in the pages of all programs of this machine, and asks a service elsewhere about others.
+    Streamlit's own check accepts pages of any program on this machine, and asks an external service about others.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers instead of the app, or has it answer."""
+        """Rejects the request or passes it to the app."""
         headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else Headers()
         origin = headers.get("origin")
         if origin is None or urlsplit(origin).netloc == headers.get("host"):
@@ -57,7 +57,13 @@ class OwnPagesOnly:
 
 
 def serve(address: str, port: int, *, browser: bool) -> None:
-    """Serves the dashboard at a numeric address until it is ended."""
+    """Serves the dashboard until it is stopped.
+
+    Args:
+        address: a numeric IP address of this machine.
+        port: the port to listen on.
+        browser: open a browser window.
+    """
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     alone = ip_address(address).is_loopback
@@ -66,25 +72,25 @@ def serve(address: str, port: int, *, browser: bool) -> None:
         lifespan=ready,
         routes=[Route(PLOTLY_JS, serve_plotly)],
         middleware=[
-            # Of a site whose name suddenly means this machine, the browser takes our pages for the site's own.
+            # Prevents DNS rebinding, where a site's name suddenly resolves to this machine.
             Middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES if alone else ["*"], www_redirect=False),
             Middleware(OwnPagesOnly),
         ],
     )
-    # What is said here, no file and no variable of Streamlit's can change.
+    # These settings override Streamlit's configuration files and environment variables.
     settings = {
         "server.address": address,
         "server.port": port,
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
-        "logger.hideWelcomeMessage": True,  # for it Streamlit asks a service elsewhere what this machine's address is
+        "logger.hideWelcomeMessage": True,  # it asks an external service for this machine's address
     }
     app.run(config=settings if browser else {**settings, "server.headless": True})
 
 
 @asynccontextmanager
 async def ready(app: App) -> AsyncIterator[None]:
-    """Does before anybody is answered what the first page would wait for: a large study takes seconds to read."""
+    """Prepares the first page before requests are accepted, as reading a large study takes seconds."""
     compressed_plotly()
     live.read_ahead(live.place_from(sys.argv))
     url = f"http://{shown(st.get_option('server.address'))}:{st.get_option('server.port')}"
@@ -95,21 +101,21 @@ async def ready(app: App) -> AsyncIterator[None]:
 
 
 def shown(address: str) -> str:
-    """An address as it stands in a URL; for all of this machine's addresses its name."""
+    """Formats an address for a URL; the unspecified address becomes this machine's host name."""
     if ip_address(address).is_unspecified:
         return socket.gethostname()
     return f"[{address}]" if ":" in address else address
 
 
 async def serve_plotly(request: Request) -> Response:
-    """plotly.js, from plotly's Python package: nothing is loaded from other machines."""
+    """Serves plotly.js from plotly's Python package, so that nothing is loaded from other machines."""
     headers = {"content-encoding": "gzip", "cache-control": "max-age=3600"}
     return Response(compressed_plotly(), media_type="text/javascript", headers=headers)
 
 
 @cache
 def compressed_plotly() -> bytes:
-    """Compressed once, not for every browser anew."""
+    """Returns plotly.js compressed with gzip, compressed only once."""
     return gzip.compress((Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes(), 6)
 
 

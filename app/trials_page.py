@@ -1,4 +1,4 @@
-"""Trials: all of them in a table to sort, filter and search; rows that are marked can be opened and compared."""
+"""The Trials page: a table of all trials to sort, filter and search; marked rows can be opened and compared."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ COLUMNS = {
 
 
 class _Table(NamedTuple):
-    """All trials; which numbers of groups there are, and how many blocks each trial has."""
+    """All trials, the numbers of groups that occur, and the number of blocks of each trial."""
 
     frame: pd.DataFrame
     groups: list[int]
@@ -42,7 +42,7 @@ def _table(seen: live.Snapshot) -> _Table:
 
 
 def show(seen: live.Snapshot) -> None:
-    """The page."""
+    """Renders the page."""
     if not seen.records:
         st.info("There is no trial yet; the first one appears here by itself.")
         return
@@ -83,13 +83,13 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _csv(seen: live.Snapshot, kept: frozenset[int]) -> str:
-    """The rows of those trials."""
+    """Returns the rows of the `kept` trials as CSV."""
     records = seen.records
     return csv_text([row for row in trial_rows(records, seen.study.config.space) if row["trial"] in kept])
 
 
 def _marked(kept: pd.DataFrame, key: str) -> list[int]:
-    """The trials whose rows are marked; the table, which is drawn further down, tells their places."""
+    """Returns the trials whose rows are marked in the table, which is drawn later, from its session state."""
     numbers = kept["trial"].tolist()
     event = st.session_state.get(key)
     rows = event["selection"]["rows"] if event else []
@@ -97,8 +97,8 @@ def _marked(kept: pd.DataFrame, key: str) -> list[int]:
 
 
 def _filter(table: _Table, seen: live.Snapshot) -> "pd.Series[bool]":
-    """Which rows the widgets above the table leave."""
-    study, frame = seen.study.name, table.frame  # another study has its own filters
+    """Shows the filter widgets; returns the mask of the rows that pass them."""
+    study, frame = seen.study.name, table.frame  # each study has its own filters
     first, second = st.columns([1.4, 1, 1]), st.columns(3)
     words = (
         first[0]
@@ -124,7 +124,7 @@ def _filter(table: _Table, seen: live.Snapshot) -> "pd.Series[bool]":
 
 
 def _between(place: Any, name: str, values: "pd.Series[float]", write: Any, key: str) -> "pd.Series[bool]":
-    """A slider over the values that occur. A handle at an end stays there as values come, and lets all through."""
+    """Shows a range slider over the values that occur; a handle at an end stays there and applies no limit."""
     known = sorted(values.dropna().unique().tolist())
     if len(known) < 2:
         return pd.Series(True, index=values.index)
@@ -149,7 +149,7 @@ def _between(place: Any, name: str, values: "pd.Series[float]", write: Any, key:
 
 
 def _key(study: str, kept: pd.DataFrame) -> str:
-    """Another table where its rows are not the earlier ones and perhaps more: marks go by a row's place."""
+    """Returns the table's key, a new one unless rows were only appended, as marks are stored by row position."""
     numbers = kept["trial"].tolist()
     before: list[int] = st.session_state.get(f"listed of {study}", [])
     version = st.session_state.get(f"table of {study}", 0) + (numbers[: len(before)] != before)

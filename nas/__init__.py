@@ -1,4 +1,4 @@
-"""nas finds, for your own images, the grouped-convolution network with the best accuracy for its compute.
+"""Finds, for your own images, the grouped-convolution network with the best accuracy for its compute.
 
     import nas
 
@@ -6,8 +6,8 @@
     for record in study.front():
         print(record.name, record.accuracy, record.flops)
 
-What is heavy is imported on first use, so that only training waits for torch. A module that is imported takes its
-name in the package, so none but `cost`, which is imported at once, is named like a function here.
+Heavy modules are imported on first use, so that only training waits for torch. Importing a submodule binds its name
+in the package, which would shadow a lazily imported one, so no direct submodule shares a name with an export.
 """
 
 from importlib import import_module

@@ -1,16 +1,16 @@
-"""The exceptions a caller may see. Each message is one line that names the field, its value and what is allowed.
+"""Exceptions that callers may see. Each message is one line naming the field, its value and what is allowed.
 
 NasError
-├── InvalidValue      a value in an architecture, a space, a recipe or an option is not allowed
+├── InvalidValue      a value in an architecture, space, recipe or option is not allowed
 ├── DataError         images cannot be found, read or split
 ├── StudyError        a study cannot be opened, resumed or read
 ├── TrainingFailed    a training ended without an accuracy; `reason` is a short code
-├── WeightsError      a file of weights is missing or damaged
-├── ExportError       an export could not be written or did not verify
-├── DeviceLost        a CUDA error has made the GPU unusable for this process; a new process can use it
+├── WeightsError      a weights file is missing, damaged or for another network
+├── ExportError       an export could not be written or failed verification
+├── DeviceLost        a CUDA error made the GPU unusable for this process; a new process can use it
 └── MissingExtra      an optional dependency is not installed
 
-NasWarning is told, and not raised.
+NasWarning is issued as a warning, never raised.
 """
 
 import re
@@ -31,19 +31,18 @@ __all__ = [
 
 LONGEST_MESSAGE = 1000
 ACTED_ON = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
-"""What is acted on rather than shown: controls, and marks that turn the direction of writing; half characters."""
+"""Characters that a terminal acts on instead of showing: control characters, bidirectional marks, lone surrogates."""
 
 
 def visible(text: str) -> str:
-    """Text from anywhere, fit for a terminal, a card or a page: what is not to be seen is escaped as Python does it."""
+    """Makes untrusted text safe for a terminal, card or page: invisible characters become Python escape sequences."""
     return ACTED_ON.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class NasError(Exception):
-    """Base of every error that is the user's to mend; the terminal prints it as one line and exits 2.
+    """Base of every error that the user can fix; the CLI prints it as one line and exits with code 2.
 
-    A message may quote what came from elsewhere: it is made one line that can be seen, the middle of a long one left
-    out.
+    Messages may quote untrusted text: each is reduced to one visible line, and a long one is elided in the middle.
     """
 
     def __init__(self, message: str) -> None:
@@ -53,15 +52,15 @@ class NasError(Exception):
 
 
 class NasWarning(UserWarning):
-    """What was found damaged and set aside; the terminal prints it as one line and goes on."""
+    """Something damaged was found and set aside; the CLI prints the warning as one line and continues."""
 
 
 class InvalidValue(NasError, ValueError):
-    """A value is not allowed where it stands."""
+    """A value is not allowed in its place."""
 
 
 class DataError(NasError):
-    """The images cannot be used as they are."""
+    """The images cannot be found, read or split."""
 
 
 class StudyError(NasError):
@@ -69,7 +68,7 @@ class StudyError(NasError):
 
 
 class TrainingFailed(NasError):
-    """A training that ended without a usable accuracy.
+    """A training ended without a usable accuracy.
 
     `reason` is a short code that is recorded with the trial, such as `not_finite`.
     """
@@ -80,19 +79,19 @@ class TrainingFailed(NasError):
 
 
 class WeightsError(NasError):
-    """A file of trained weights is missing, damaged or not for this network."""
+    """A file of trained weights is missing, damaged or for another network."""
 
 
 class ExportError(NasError):
-    """The export could not be written, or what was written does not give the recorded accuracy."""
+    """The export could not be written, or does not reproduce the recorded accuracy."""
 
 
 class DeviceLost(NasError):
-    """After some CUDA errors, such as a failed device-side assert, every later call of the process fails as well."""
+    """A CUDA error, such as a failed device-side assert, after which every later CUDA call of the process fails too."""
 
 
 class MissingExtra(NasError):
-    """An optional dependency is missing; the message says which extra installs it."""
+    """An optional dependency is missing; the message names the extra that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'nas[{extra}]'")

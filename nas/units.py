@@ -1,4 +1,4 @@
-"""Numbers as people read and write them: 12.4 M, 1m 30s, 98.3 %."""
+"""Formats and parses human-readable numbers: 12.4 M, 1m 30s, 98.3 %."""
 
 import math
 import re
@@ -12,14 +12,14 @@ _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECONDS_PER_MINUTE, _SECONDS_PER_HOUR = 60, 3600
 _LONGEST = 100
-"""No number that people write has more characters."""
+"""Maximum length, in characters, of a number to parse."""
 
 
 def count_text(value: float) -> str:
-    """Three significant digits with an SI prefix: 12_400_000 → `12.4 M`."""
+    """Formats a count with three significant digits and an SI prefix: 12_400_000 → `12.4 M`."""
     for exponent, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
         scaled = value / 10 ** (3 * exponent)
-        if scaled >= 0.9995:  # below it, three digits round to less than 1.00 of this prefix
+        if scaled >= 0.9995:  # anything smaller rounds to less than 1.00 of this prefix
             return f"{_three_digits(scaled)} {prefix}"
     return f"{value:.0f}"
 
@@ -30,12 +30,12 @@ def _three_digits(value: float) -> str:
 
 
 def amount_text(value: float) -> str:
-    """A count that need not be whole, with at most one decimal: `3`, `1,012.4`."""
+    """Formats a possibly fractional count with at most one decimal: `3`, `1,012.4`."""
     return f"{value:,.1f}".removesuffix(".0")
 
 
 def memory_text(size: float) -> str:
-    """Bytes in powers of 1,024: 23.5 GiB."""
+    """Formats a size in bytes with binary units (powers of 1,024): 23.5 GiB."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.3g} {unit}"
@@ -44,12 +44,12 @@ def memory_text(size: float) -> str:
 
 
 def percent_text(share: float) -> str:
-    """A share in [0, 1] as a percentage with two decimals."""
+    """Formats a share in [0, 1] as a percentage with two decimals."""
     return f"{100 * share:.2f} %"
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the two largest units that matter: `0.8s`, `42s`, `3m 05s`, `2h 10m`."""
+    """Formats seconds in the two largest relevant units: `0.8s`, `42s`, `3m 05s`, `2h 10m`."""
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)
@@ -62,10 +62,10 @@ def duration_text(seconds: float) -> str:
 
 
 def parse_count(value: object, field: str) -> int:
-    """Reads a positive count: 50000000, `50M`, `1.5G`.
+    """Parses a positive count: 50000000, `50M`, `1.5G`.
 
     Raises:
-        InvalidValue: it is not a positive whole number once the prefix is applied.
+        InvalidValue: `value` is not a number of at least 1 once its prefix is applied; the message names `field`.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -78,13 +78,13 @@ def parse_count(value: object, field: str) -> int:
 
 
 def parse_duration(value: object, field: str) -> float:
-    """Reads a duration in seconds: 90, `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
+    """Parses a duration into seconds: 90, `90`, `90s`, `30m`, `2h`, `1h30m`, `1d`.
 
     Raises:
-        InvalidValue: it is not a positive duration.
+        InvalidValue: `value` is not a positive duration; the message names `field`.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value) if abs(value) < 1e300 else math.inf  # a float has an end, an int has none
+        seconds = float(value) if abs(value) < 1e300 else math.inf  # an int may be too large for a float
     else:
         text = value.strip().lower() if isinstance(value, str) and len(value) <= _LONGEST else ""
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text)
@@ -96,5 +96,5 @@ def parse_duration(value: object, field: str) -> float:
 
 
 def _bare(value: object) -> str:
-    """A value as it stands in a message, a text without its quotes, as people type it."""
+    """Returns a value as an error message shows it; strings without quotes, as typed."""
     return shown(value).strip("'") if isinstance(value, str) else shown(value)

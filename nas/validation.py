@@ -1,4 +1,4 @@
-"""Checks on values that people write: each failure is one line naming field, value and what is allowed."""
+"""Validates values that users write: each error is one line naming the field, its value and what is allowed."""
 
 import difflib
 import math
@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 LARGEST = 65_536
-"""No width, depth, size or number of classes may be above it: a slip of the keyboard, not a network."""
+"""Upper limit of widths, depths, sizes and class counts; anything above is a typing error, not a network."""
 LARGEST_FILE = 2**20
-"""No YAML file that people write is longer, in bytes; the parser takes seconds for so much."""
+"""Maximum size of a YAML file in bytes, far above any written by hand; the parser takes seconds for this much."""
 SHOWN = 60
 LONGEST_NAME = 100
-"""Looking for the name that a longer one may mean takes long and finds nothing."""
+"""Names longer than this get no suggestion: fuzzy matching would be slow and find nothing."""
 
 
 class _Short(reprlib.Repr):
-    """`repr` that looks at no more of a value than is shown, however large or nested it is."""
+    """A `repr` that reads no more of a value than it shows, however large or deeply nested the value is."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxlevel = 4
-        self.maxstring = self.maxother = self.maxlong = 4 * SHOWN  # which is then cut at its end, not in its middle
+        self.maxstring = self.maxother = self.maxlong = 4 * SHOWN  # `shown` then cuts the end, not the middle
         self.maxlist = self.maxtuple = self.maxdict = SHOWN
 
     def repr_bytes(self, value: bytes, level: int) -> str:
@@ -49,7 +49,7 @@ class _Short(reprlib.Repr):
     def repr_int(self, value: int, level: int) -> str:
         try:
             return repr(value)
-        except ValueError:  # Python refuses to write out integers of thousands of digits
+        except ValueError:  # Python refuses to format integers of thousands of digits
             return "a number of too many digits"
 
     def repr_dict(self, value: dict[Any, Any], level: int) -> str:
@@ -60,13 +60,17 @@ class _Short(reprlib.Repr):
 
 
 def shown(value: object) -> str:
-    """The value as it stands in an error message: short, and on one line."""
+    """Returns a value as an error message shows it: short, and on one line."""
     text = " ".join(visible(_Short().repr(value)).split())
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def integer(value: object, field: str, *, minimum: int = 1, maximum: int = LARGEST) -> int:
-    """`value` if it is a whole number in [minimum, maximum]; True and 3.0 are not whole numbers here."""
+    """Returns `value` if it is an `int` in [minimum, maximum]; True and 3.0 are rejected.
+
+    Raises:
+        InvalidValue: `value` is another type or out of range.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidValue(f"{field}={shown(value)}: must be a whole number from {minimum} to {maximum}")
     if not minimum <= value <= maximum:
@@ -76,7 +80,11 @@ def integer(value: object, field: str, *, minimum: int = 1, maximum: int = LARGE
 
 
 def real(value: object, field: str, *, minimum: float, maximum: float) -> float:
-    """`value` as a float if it is a finite number in [minimum, maximum]."""
+    """Returns `value` as a float if it is a number in [minimum, maximum].
+
+    Raises:
+        InvalidValue: `value` is no number, NaN or out of range.
+    """
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -89,14 +97,14 @@ def real(value: object, field: str, *, minimum: float, maximum: float) -> float:
 
 
 def boolean(value: object, field: str) -> bool:
-    """`value` if it is true or false."""
+    """Returns `value` if it is a `bool`, else raises InvalidValue."""
     if not isinstance(value, bool):
         raise InvalidValue(f"{field}={shown(value)}: must be true or false")
     return value
 
 
 def one_of(value: object, field: str, allowed: Collection[str]) -> str:
-    """`value` if it is one of the allowed words."""
+    """Returns `value` if it is one of the `allowed` strings, else raises InvalidValue with the closest of them."""
     if not isinstance(value, str) or value not in allowed:
         hint = nearest_name(value, allowed)
         raise InvalidValue(f"{field}={shown(value)}: must be one of {', '.join(allowed)}{hint}")
@@ -104,14 +112,18 @@ def one_of(value: object, field: str, allowed: Collection[str]) -> str:
 
 
 def text(value: object, field: str) -> str:
-    """`value` if it is a text that can be shown as it is; it may have several lines."""
+    """Returns `value` if it is a string without control characters; it may have several lines.
+
+    Raises:
+        InvalidValue: `value` is anything else.
+    """
     if not isinstance(value, str) or any(visible(line) != line for line in value.split("\n")):
         raise InvalidValue(f"{field}={shown(value)}: must be a text without control characters")
     return value
 
 
 def sequence(value: object, field: str) -> Sequence[Any]:
-    """`value` if it is a list (or tuple) with at least one member."""
+    """Returns `value` if it is a non-empty list or tuple, else raises InvalidValue."""
     if not isinstance(value, list | tuple):
         raise InvalidValue(f"{field}={shown(value)}: must be a list")
     if not value:
@@ -122,7 +134,11 @@ def sequence(value: object, field: str) -> Sequence[Any]:
 def mapping(
     value: object, field: str, *, required: Collection[str], optional: Collection[str] = ()
 ) -> Mapping[str, Any]:
-    """`value` if it is a mapping with all the required keys and none but these and the optional ones."""
+    """Returns `value` if it is a mapping with all `required` keys and no others except the `optional` ones.
+
+    Raises:
+        InvalidValue: `value` is no mapping, or has a missing or unknown key.
+    """
     if not isinstance(value, Mapping):
         raise InvalidValue(f"{field}={shown(value)}: must be a mapping with the keys {', '.join(required)}")
     known = [*required, *optional]
@@ -138,7 +154,7 @@ def mapping(
 
 
 def nearest_name(name: object, known: Collection[str]) -> str:
-    """A hint to append to a message: `; did you mean 'groups'?`, or nothing when no known name is near."""
+    """Returns a hint to append to a message, `; did you mean 'groups'?`, or "" if no known name is similar."""
     if not isinstance(name, str) or len(name) > LONGEST_NAME:
         return ""
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
@@ -146,10 +162,10 @@ def nearest_name(name: object, known: Collection[str]) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a repeated key, which plain YAML would let the last one win, and aliases."""
+    """A safe YAML loader that rejects aliases and duplicate keys, of which plain YAML silently keeps the last."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # Nested aliases blow a few lines up into gigabytes; nothing here needs them.
+        # Nested aliases expand a few lines into gigabytes; nothing here needs them.
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
         return super().compose_node(parent, index)
@@ -167,13 +183,13 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """Returns the content of a YAML file.
 
     Raises:
-        InvalidValue: it cannot be read or is not YAML; the line names the file and the place.
+        InvalidValue: the file cannot be read or is not valid YAML; the message names the file and the line.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise InvalidValue(f"{path}: is no file")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -188,7 +204,7 @@ def read_yaml(path: Path) -> Any:
         raise InvalidValue(f"{path}: cannot be read: {error}") from None
     except RecursionError:
         raise InvalidValue(f"{path}: is nested too deeply") from None
-    except Exception as error:  # on hostile text the parser raises more than its own errors
+    except Exception as error:  # on malicious input the parser raises more than its own errors
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,28 +1,22 @@
-import copy
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from nas.architectures.architecture import Architecture
-from nas.architectures.cost import cost
 from nas.data.loading import load_data
 from nas.spaces.search_space import SearchSpace
+from tests.helpers import TINY, Ran
 
-TINY = {
-    "name": "tiny",
-    "input": {"channels": 1, "size": 8},
-    "stem": [{"width": 8}],
-    "stages": [
-        {"depth": [1, 2], "mid": [8, 12, 16], "groups": [1, 2, 3, 4], "out": 16, "stride": 2},
-        {"depth": 1, "mid": [8, 16, 32], "groups": [1, 4, 8, 16], "out": [16, 32]},
-    ],
-    "recipe": {"epochs": 2, "batch_size": 64, "crop_padding": 1},
-}
+SLOW = {"faults", "test_browser.py", "test_databases.py", "test_ray_pool.py", "test_package.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files of slow tests are marked here, single ones where they stand; `make test` leaves them out."""
+    for item in items:
+        if SLOW & {*item.path.parts}:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,6 +27,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _answers_ctrl_c() -> None:
+    """A background job of a shell ignores SIGINT, and so would every program that tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -49,32 +49,6 @@ def tiny() -> SearchSpace:
     return SearchSpace.from_dict(TINY)
 
 
-def formula(architecture: Architecture, report: Callable[[int, float], None]) -> float:
-    """One's own training, as `evaluate=` takes it: an accuracy that grows with FLOPs, plus a little of its own."""
-    amounts = cost(architecture)
-    accuracy = min(0.99, 0.5 + 0.05 * np.log10(amounts.flops) + (int(architecture.key, 16) % 100) / 2000)
-    report(1, accuracy / 2)
-    report(2, accuracy)
-    return float(accuracy)
-
-
-def changed(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of nested dicts and lists with one value replaced: `changed(space, "stages.0.mid", 8)`."""
-    data = copy.deepcopy(whole)
-    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    place: Any = data
-    for part in way:
-        place = place[part]
-    place[last] = value
-    return data
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def nas_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Runs `nas ARGS` in this process, as the terminal would."""
@@ -89,18 +63,6 @@ def nas_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         return Ran(int(exited.value.code or 0), out, err)
 
     return run
-
-
-def write_photos(root: Path, *, per_class: int = 8, classes: tuple[str, ...] = ("cat", "dog"), size: int = 12) -> Path:
-    """An image folder of small colour photos, each class of its own hue."""
-    rng = np.random.default_rng(0)
-    for index, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for number in range(per_class):
-            pixels = rng.integers(0, 80, (size, size + 4, 3), dtype=np.uint8)
-            pixels[..., index % 3] += 150
-            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
-    return root
 
 
 @pytest.fixture(scope="session")

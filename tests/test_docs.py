@@ -11,7 +11,7 @@ import click
 import pytest
 
 from nas.cli.main import cli
-from tests.conftest import write_photos
+from tests.helpers import write_photos
 from tests.test_structure import PACKAGES, ROOT
 
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
@@ -28,6 +28,7 @@ def run(command: list[str], folder: Path) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_readme_commands_run_as_written(tmp_path: Path) -> None:
     """On few and small photos; a search of 50 trials is cut to 2, and the dashboard has its own test."""
     write_photos(tmp_path / "photos", per_class=10, size=16)
@@ -50,6 +51,7 @@ def test_readme_names_only_targets_that_the_makefile_has() -> None:
     assert {"demo", "test", "check", "dashboard", "bench", "clean"} <= set(targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [README, GUIDE], ids=lambda file: file.name)
 def test_python_examples_run_as_written(file: Path, tmp_path: Path) -> None:
     programs = blocks(file, "python")
@@ -58,6 +60,7 @@ def test_python_examples_run_as_written(file: Path, tmp_path: Path) -> None:
         assert run([sys.executable, "-c", program], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_guide_s_space_is_valid(tmp_path: Path) -> None:
     [text] = blocks(GUIDE, "yaml")
     (tmp_path / "mine.yaml").write_text(text)

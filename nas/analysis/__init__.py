@@ -1,1 +1,1 @@
-"""Everything that is computed from the records of a study."""
+"""Analysis: everything computed from the records of a study."""

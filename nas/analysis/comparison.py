@@ -1,35 +1,32 @@
-"""Trials side by side: what differs in the architecture, what it cost, what it bought."""
+"""Side-by-side comparison of trials: how their architectures, costs and accuracies differ."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.architectures.architecture import Architecture
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Row", "comparison_rows", "difference", "verdict"]
+__all__ = ["Row", "comparison_rows", "difference", "error_of", "verdict"]
 
 
 class Row(NamedTuple):
-    """One property, and what each trial has for it, as text."""
+    """One property, with its value for each trial as text."""
 
     name: str
     values: tuple[str, ...]
 
     @property
     def differs(self) -> bool:
-        """Whether the trials are not all alike in it."""
+        """Whether the trials differ in this property."""
         return len(set(self.values)) > 1
 
 
 def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None) -> list[Row]:
-    """What the trials gave and cost, then their architectures field by field.
+    """Returns the results and costs of the trials, then their architectures field by field.
 
-    `images` is how many validation images accuracies are measured on; with it comes a 95 % interval.
+    `images` is the number of validation images; if given, a row with the 95 % intervals of the accuracies is added.
     """
     rows = [
         _row("state", [record.state + (f": {record.reason}" if record.reason else "") for record in records]),
@@ -61,14 +58,17 @@ def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None
 
 
 def difference(first: TrialRecord, second: TrialRecord) -> list[str]:
-    """The fields in which the second architecture is another, as `stage 2 groups: 4 → 8`."""
+    """Returns the fields in which the second architecture differs from the first, as `stage 2 groups: 4 → 8`."""
     rows = comparison_rows([first, second])
     known = set(_fields(first.architecture)) | set(_fields(second.architecture))
     return [f"{row.name}: {row.values[0]} → {row.values[1]}" for row in rows if row.name in known and row.differs]
 
 
 def verdict(first: TrialRecord, second: TrialRecord, images: int | None = None) -> str:
-    """What the second trial costs and buys beside the first, in a sentence; whether chance may explain it."""
+    """Compares the second trial's cost and accuracy with the first's in a sentence.
+
+    `images` is the number of validation images; if given, the sentence says whether the difference may be chance.
+    """
     costs = f"{_times(second.flops, first.flops)} the FLOPs and {_times(second.params, first.params)} the parameters"
     if first.accuracy is None or second.accuracy is None:
         return f"Trial {second.trial} has {costs} of trial {first.trial}; without both accuracies no more can be said."
@@ -109,5 +109,6 @@ def _times(value: float, base: float) -> str:
     return f"{value / base:.2f}×"
 
 
-def _error(record: TrialRecord) -> float | None:
+def error_of(record: TrialRecord) -> float | None:
+    """The share of validation images that are misclassified, in [0, 1]."""
     return 1 - record.accuracy if record.accuracy is not None else None

@@ -1,4 +1,4 @@
-"""Confirmation: an architecture trained from scratch on several seeds, and what that says of the search's score."""
+"""Confirmation: architectures retrained from scratch on several seeds, and what that says about the search's scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,32 +30,32 @@ __all__ = [
 ]
 
 TESTED = "tested"
-"""The attribute of a study of repetitions that has the accuracy on the test images by trial."""
+"""Attribute of a study of repetitions that stores test accuracy by trial."""
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation of accuracies; the latter None for a single one."""
+    """Mean and standard deviation of accuracies; the latter is None for a single value."""
 
     mean: float
     std: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread | None":
-        """None of no value."""
+        """Returns the spread of the values; None if there are none."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None) if values else None
 
     def text(self) -> str:
-        """`97.21 ± 0.30 %`; without a spread where there is one value."""
+        """Formats the spread as `97.21 ± 0.30 %`; a single value without ±."""
         return percent_text(self.mean) if self.std is None else f"{100 * self.mean:.2f} ± {100 * self.std:.2f} %"
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One architecture: `record` is its trial in the search, `trainings` are the complete ones on other seeds.
+    """One architecture: `record` is its trial in the search, `trainings` are its complete trainings on other seeds.
 
-    `probability` is that of truly being on the front of those confirmed, by the spread over seeds (None where there is
-    one seed); `on_front` says whether it is on that of the means. `tested` has the accuracy on the test images by
-    training, where they were read. Where there was no search, `record` is the best training.
+    `probability` is the probability of truly being on the front of the confirmed architectures, given the spread over
+    seeds (None if each has a single seed); `on_front` says whether it is on the front of the means. `tested` maps
+    trainings to their accuracy on the test images, where evaluated. Without a search, `record` is the best training.
     """
 
     record: TrialRecord
@@ -66,35 +66,35 @@ class Confirmation:
 
     @property
     def accuracies(self) -> tuple[float, ...]:
-        """On the validation images, by seed."""
+        """Accuracies on the validation images, by seed."""
         return tuple(training.accuracy or 0.0 for training in self.trainings)
 
     @property
     def validation(self) -> Spread:
-        """Of `accuracies`."""
+        """Spread of `accuracies`."""
         spread = Spread.of(self.accuracies)
         assert spread is not None  # there is a training
         return spread
 
     @property
     def test(self) -> Spread | None:
-        """On the test images; None where they were not read."""
+        """Spread of the accuracies on the test images; None if these were not evaluated."""
         return Spread.of(list(self.tested.values()))
 
     @property
     def optimism(self) -> float | None:
-        """By how much the search's score is above the mean; None where there was no search."""
+        """By how much the search's score exceeds the confirmed mean; None without a search."""
         if self.record in self.trainings or self.record.accuracy is None:
             return None
         return self.record.accuracy - self.validation.mean
 
     @property
     def best(self) -> TrialRecord:
-        """The training that is best on the validation images; of equal ones the first."""
+        """The training with the best validation accuracy; the first of equal ones."""
         return _best(self.trainings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `--json` prints."""
+        """Returns the form that `--json` prints."""
         return {
             "seeds": [training.seed for training in self.trainings],
             "accuracies": list(self.accuracies),
@@ -108,9 +108,9 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class ConfirmationReport:
-    """All confirmations of a study, from the least cost to the most; `study` holds their trainings.
+    """All confirmations of a study, from the lowest cost to the highest; `study` holds their trainings.
 
-    `searched` are the epochs of a full training of the search.
+    `searched` is the number of epochs of a full training in the search.
     """
 
     study: Study
@@ -119,16 +119,16 @@ class ConfirmationReport:
 
     @property
     def epochs(self) -> int:
-        """Of each training."""
+        """Epochs of each confirmation training."""
         return self.study.config.space.recipe.epochs
 
     @property
     def optimism(self) -> Spread | None:
-        """By how much the search's scores were above the confirmed means, over all that were confirmed."""
+        """Spread over all confirmed architectures of how far the search's scores exceed the confirmed means."""
         return Spread.of([value for member in self.members if (value := member.optimism) is not None])
 
     def optimism_text(self) -> str | None:
-        """What the search's scores were worth, in a sentence; None where there was no search."""
+        """Summarises in a sentence how far off the search's scores were; None without a search."""
         if (optimism := self.optimism) is None:
             return None
         spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
@@ -140,11 +140,14 @@ class ConfirmationReport:
         return f"{said}: what is picked for its score is picked for its luck." if optimism.mean > 0 else f"{said}."
 
     def as_records(self) -> list[TrialRecord]:
-        """The trials with their confirmed means for accuracies."""
+        """Returns the trials with their confirmed means as accuracies."""
         return [replace(member.record, accuracy=member.validation.mean) for member in self.members]
 
     def least_difference(self) -> Callable[[float], float] | None:
-        """Two standard errors of the difference of two means over seeds; None where nothing says how seeds spread."""
+        """Returns two standard errors of the difference of two means over seeds, the same at any accuracy.
+
+        None if no architecture has several seeds to estimate their spread from.
+        """
         spread = _pooled([member.trainings for member in self.members])
         if spread is None:
             return None
@@ -152,28 +155,28 @@ class ConfirmationReport:
         return lambda _: least
 
     def missing(self, front: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """The members of a search's front that are not confirmed yet."""
+        """Returns the members of a search's front that are not confirmed yet."""
         return [record for record in front if self.of(record.architecture) is None]
 
     def of(self, architecture: Architecture) -> Confirmation | None:
-        """What is known of an architecture; its number of classes is that of the images."""
+        """Returns an architecture's confirmation, if any; its number of classes, set by the images, is ignored."""
         return next((each for each in self.members if each.record.architecture.alike(architecture)), None)
 
 
 def holds_repetitions(study: Study) -> bool:
-    """Whether the trials of a study are trainings of settled architectures on several seeds, and no search."""
+    """Returns whether a study holds trainings of fixed architectures on several seeds, rather than a search."""
     return (study.attribute("plan") or {}).get("sampler") == QUEUED
 
 
 def repetitions_of(study: Study) -> dict[int, str]:
-    """By their epochs, the names of the studies that hold a study's repeated trainings; they lie in its folder."""
+    """Returns, by epochs, the names of the studies in a study's folder that hold its repeated trainings."""
     return list_repetitions(study.name, study.folder, database=study.optuna_study._storage if study.storage else None)
 
 
 def confirmed(study: Study) -> ConfirmationReport | None:
-    """What is confirmed of a study, by its longest trainings; None where nothing is.
+    """Returns the confirmations of a study, from its longest repeated trainings; None if there are none.
 
-    A study that was made by `nas.retrain` is its own confirmation.
+    A study created by `nas.retrain` is its own confirmation.
     """
     for repetitions in _repetitions(study):
         records = repetitions.records()
@@ -185,7 +188,7 @@ def confirmed(study: Study) -> ConfirmationReport | None:
 
 
 def _repetitions(study: Study) -> list[Study]:
-    """The studies that hold repeated trainings, the longest trainings first."""
+    """Returns the studies that hold repeated trainings, the longest trainings first."""
     if holds_repetitions(study):
         return [study]
     found = repetitions_of(study)
@@ -197,7 +200,7 @@ def _repetitions(study: Study) -> list[Study]:
 
 
 def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str, Any]]:
-    """The front and all that was confirmed, by cost, in the form that `--json` prints."""
+    """Returns the front and all confirmed architectures by cost, in the form that `--json` prints."""
     members = found.members if found else ()
     unconfirmed = found.missing(study.front()) if found else study.front()
     rows: list[tuple[TrialRecord, Confirmation | None]] = [(member.record, member) for member in members]
@@ -209,7 +212,13 @@ def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str,
 def confirmations(
     searched: Sequence[TrialRecord], repeated: Sequence[TrialRecord], tested: Mapping[int, float]
 ) -> list[Confirmation]:
-    """What repeated trainings say of the trials of a search (none where there was none), by the search's cost."""
+    """Returns a confirmation for each architecture with repeated trainings, sorted by the search's cost.
+
+    Args:
+        searched: Trials of the search; empty if there was none.
+        repeated: Trials of the repeated trainings; only complete ones count.
+        tested: Accuracy on the test images by the trial number of a repeated training.
+    """
     trainings: dict[str, list[TrialRecord]] = {}
     for record in sorted(repeated, key=lambda record: record.seed or 0):
         if record.state == COMPLETE:
@@ -233,7 +242,7 @@ def confirmations(
 
 
 def _by_expense(record: TrialRecord) -> tuple[float, int]:
-    """By its study's cost, what has none at the end; of equal ones by FLOPs."""
+    """Sort key: the study's cost, unknown ones last, then FLOPs."""
     return (inf if record.objective_cost is None else record.objective_cost), record.flops
 
 
@@ -244,7 +253,7 @@ def _best(trainings: Sequence[TrialRecord]) -> TrialRecord:
 def _probabilities(
     groups: Sequence[Sequence[TrialRecord]], means: Sequence[float], costs: Sequence[float]
 ) -> Sequence[float | None]:
-    """From the spread over seeds; None where there is one seed each, and so nothing to estimate it from."""
+    """Returns front probabilities from the spread over seeds; None each if no architecture has several seeds."""
     spread = _pooled(groups)
     if spread is None:
         return [None] * len(groups)
@@ -254,7 +263,7 @@ def _probabilities(
 
 
 def _pooled(groups: Sequence[Sequence[TrialRecord]]) -> float | None:
-    """The standard deviation over seeds, as if it were that of all architectures: three seeds of one say little."""
+    """Returns the standard deviation over seeds, pooled over all architectures: three seeds of one say little."""
     freedom = sum(len(group) - 1 for group in groups)
     if not freedom:
         return None

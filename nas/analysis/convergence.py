@@ -1,20 +1,16 @@
-"""How the hypervolume of a search grows, whether it has converged, and what more training would bring."""
+"""Convergence: how a search's hypervolume grows, whether it has converged, and what more training would bring."""
 
+import math
 from collections.abc import Sequence
-from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from statistics import median, stdev
+from typing import NamedTuple
 
 import numpy as np
 
-from nas.study.records import COMPLETE, SearchState, TrialRecord
-
-if TYPE_CHECKING:
-    pass
-
-import math
-
 from nas.spaces.search_space import SearchSpace
 from nas.study.pareto import hypervolume_history
+from nas.study.records import COMPLETE, SearchState, TrialRecord
 
 __all__ = [
     "BANDS",
@@ -34,13 +30,14 @@ RECENT = 20
 BANDS = 4
 
 SETTLED_SHARE = 0.01
-"""A hypervolume that has grown by no more than this share of itself has settled."""
+"""A hypervolume that has grown by at most this share of itself has converged."""
 HOUR = 3600.0
 LEAST_TRIALS = 8
+DOUBLINGS = 3
 
 
 class History(NamedTuple):
-    """After each finished trial, in the order they ended: what was spent so far, and the hypervolume reached."""
+    """After each finished trial, in the order they ended: the totals spent so far, and the hypervolume reached."""
 
     trials: list[int]
     epochs: list[int]
@@ -50,22 +47,27 @@ class History(NamedTuple):
 
 
 class Extrapolation(NamedTuple):
-    """The hypervolume now, and by how much so many more seconds of training are expected to raise it."""
+    """The current hypervolume, and the growth expected from `seconds` more seconds of training, with its error."""
 
     hypervolume: float
     growth: float
+    error: float
     seconds: float
 
 
 def history(
     records: Sequence[TrialRecord], space: SearchSpace, *, bounds: tuple[float, float] | None = None
 ) -> History:
-    """The reference point is fixed beforehand: accuracy at chance, cost at the most of the `bounds`.
+    """Returns what a search has spent and the hypervolume it has reached after each finished trial.
 
-    Those are the least and the most cost: None for the space's FLOPs; of a study that weighs accuracy against latency
-    what its `LatencyModel` foretold of the sample that was measured before the first trial.
+    The reference point is fixed in advance: accuracy at chance, cost at the upper bound. Trainings of a shorter length
+    count as spent, but do not raise the hypervolume.
 
-    Trainings of a shorter length are spent for, but raise nothing.
+    Args:
+        records: Trials of the study.
+        space: Search space.
+        bounds: Lowest and highest cost; None: the space's FLOPs. If the study trades accuracy off against latency, the
+            bounds are those that its `LatencyModel` predicted for the sample measured before the first trial.
     """
     ended = sorted(
         (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
@@ -95,7 +97,14 @@ def has_converged(
     *,
     bounds: tuple[float, float] | None = None,
 ) -> bool:
-    """Whether the epochs of the last `patience` full trainings have raised the hypervolume by at most 1 % of itself."""
+    """Returns whether the last epochs have raised the hypervolume by at most 1 % of itself.
+
+    Args:
+        records: Trials of the study.
+        space: Search space.
+        patience: How many of the last epochs to look at, in units of one full training.
+        bounds: Lowest and highest cost, as in `history`.
+    """
     past = history(records, space, bounds=bounds)
     before = past.epochs[-1] - patience * space.recipe.epochs if past.epochs else 0
     if before <= 0 or not past.hypervolume[-1]:
@@ -111,28 +120,40 @@ def extrapolate(
     seconds: float = HOUR,
     bounds: tuple[float, float] | None = None,
 ) -> Extrapolation | None:
-    """What so many more seconds of training would bring, if each doubling of the time goes on to bring the same.
+    """Predicts the growth of the hypervolume from more training, if each doubling of the time keeps bringing as much.
 
-    The last doubling is the second half of the training time so far. None before there is enough to tell.
+    The last doubling is the second half of the training time so far. The error is the standard deviation over the last
+    three doublings, times the doublings ahead.
+
+    Args:
+        records: Trials of the study.
+        space: Search space.
+        seconds: Further training time.
+        bounds: Lowest and highest cost, as in `history`.
+
+    Returns:
+        None where nothing can be said: too few complete trials, or an error that is no smaller than the growth.
     """
     past = history(records, space, bounds=bounds)
     complete = sum(record.state == COMPLETE for record in past.records)
     if complete < LEAST_TRIALS or past.seconds[-1] <= 0:
         return None
     spent = past.seconds[-1]
-    doubling = past.hypervolume[-1] - _at(past.seconds, past.hypervolume, spent / 2)
-    growth = min(doubling * math.log2(1 + seconds / spent), 1 - past.hypervolume[-1])
-    return Extrapolation(past.hypervolume[-1], growth, seconds)
+    reached = [_at(past.seconds, past.hypervolume, spent / 2**halvings) for halvings in range(DOUBLINGS + 1)]
+    doublings = [later - earlier for later, earlier in pairwise(reached)]
+    ahead = math.log2(1 + seconds / spent)
+    growth, error = min(doublings[0] * ahead, 1 - reached[0]), stdev(doublings) * ahead
+    return Extrapolation(reached[0], growth, error, seconds) if error < growth else None
 
 
 def _at(spent: Sequence[float], reached: Sequence[float], point: float) -> float:
-    """What was reached when no more than `point` had been spent."""
+    """Returns the value reached when no more than `point` had been spent."""
     at = int(np.searchsorted(spent, point, side="right")) - 1
     return reached[at] if at >= 0 else 0.0
 
 
 class Band(NamedTuple):
-    """The trials of a range of FLOPs: after how many finished trials its best accuracy became which."""
+    """A range of FLOPs: the best accuracies reached in it, and after how many finished trials each was reached."""
 
     least: float
     most: float
@@ -141,7 +162,7 @@ class Band(NamedTuple):
 
 
 def bands(past: History) -> list[Band]:
-    """Four ranges of FLOPs, equally wide on a log axis, over the complete trials; those without a trial left out."""
+    """Returns four ranges of FLOPs, equally wide on a log axis, over the complete trials; empty ranges are left out."""
     complete = [(index, record) for index, record in enumerate(past.records, start=1) if record.state == COMPLETE]
     if not complete:
         return []
@@ -161,8 +182,16 @@ def bands(past: History) -> list[Band]:
 
 
 def seconds_left(records: Sequence[TrialRecord], state: SearchState | None, epochs: int) -> float | None:
-    """Until a running search has spent its trials, of so many epochs each: by the median time of an epoch of the last
-    20 trials, shared by the workers that train now."""
+    """Estimates the seconds until a running search has spent its budget; None if it is not running or none was timed.
+
+    The estimate is the remaining epochs times the median time per epoch of the last 20 trials, divided by the number of
+    workers that are training now.
+
+    Args:
+        records: Trials of the study.
+        state: State of the last search, if any.
+        epochs: Epochs of a full training.
+    """
     finished = [record for record in records if record.finished]
     taken = [record.seconds / record.epochs_spent(epochs) for record in finished if record.seconds is not None][
         -RECENT:

@@ -1,4 +1,4 @@
-"""What accuracy is weighed against: FLOPs, parameters, activations, seconds, or whatever else trials have measured."""
+"""Cost metrics to trade accuracy off against: FLOPs, parameters, activations, seconds, or any other measurement."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ STEPS_PER_DECADE = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
 @dataclass(frozen=True)
 class CostMetric:
-    """A cost: its value for a trial (None where it is unknown), and how it is called and written.
+    """A cost: its value for a trial (None if unknown), its names and its format.
 
-    `name` is for lists, `title` is for the axis of a figure, with the unit, and `noun` follows an amount.
+    `name` is for lists, `title` for the axis of a figure, with the unit, and `noun` follows an amount.
     """
 
     key: str
@@ -27,12 +27,12 @@ class CostMetric:
     write: Callable[[float], str] = count_text
 
     def text(self, amount: float) -> str:
-        """An amount as people write it: `12.4 M FLOPs`, `3m 05s of training`."""
+        """Formats an amount with its noun: `12.4 M FLOPs`, `3m 05s of training`."""
         return f"{self.write(amount)} {self.noun}"
 
     @property
     def tick_format(self) -> str:
-        """For plotly: counts with a prefix as in 200k; whatever has its own unit without, as 0.2 ms is not 200m ms."""
+        """Plotly's tick format: prefixes for counts, as in 200k; none with a unit, as 0.2 ms is not 200m ms."""
         return "~s" if self.write is count_text else "~r"
 
 
@@ -59,12 +59,12 @@ LATENCY = CostMetric(
 
 
 def default_cost_metric(records: Sequence[TrialRecord]) -> CostMetric:
-    """What the study of these trials weighs accuracy against."""
+    """Returns the cost that the study of these trials trades accuracy off against."""
     return LATENCY if records and records[0].objective != BY_FLOPS else FLOPS
 
 
 def cost_metrics_of(records: Iterable[TrialRecord]) -> dict[str, CostMetric]:
-    """By key: the four that every trial has, and one for each name in the trials' `measures`."""
+    """Returns cost metrics by key: the four that every trial has, and one for each name in the trials' `measures`."""
     names = dict.fromkeys(name for record in records for name in record.measures)
     measured = [
         LATENCY if name == LATENCY_KEY else CostMetric(name, name, name, name, _measure(name), "{:.3g}".format)
@@ -74,7 +74,7 @@ def cost_metrics_of(records: Iterable[TrialRecord]) -> dict[str, CostMetric]:
 
 
 def round_steps(least: float, most: float) -> list[float]:
-    """Round numbers, ten to a decade, over whole decades that hold both ends: where a budget may be set."""
+    """Returns round numbers, ten per decade, over whole decades that contain both ends: the choices for a budget."""
     decade, steps = 1.0, list[float]()
     while decade > least:
         decade /= 10

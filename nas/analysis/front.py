@@ -1,7 +1,7 @@
-"""The numbers of the accuracy–cost front, as figures and tables show it."""
+"""The numbers of the accuracy–cost front that figures and tables show."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,22 +10,20 @@ from nas.analysis.selection import references
 from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["CELLS", "DRAWN_WHOLE", "FrontNumbers", "front_numbers", "thinned"]
+__all__ = ["CELLS", "DRAWN_WHOLE", "FrontNumbers", "front_numbers", "lowest_accuracy", "thinned"]
 
 DRAWN_WHOLE = 1000
 CELLS = (160, 100)
-"""Of more trials than that, those that fall into one cell of a grid this fine, some pixels wide, are drawn once."""
+"""If there are more than `DRAWN_WHOLE` trials, one is drawn per cell of a grid this fine; a cell is some pixels
+wide."""
 
 
 class FrontNumbers(NamedTuple):
-    """The trials by how they stand to the front, which goes from the least cost to the most.
+    """Trials by their position relative to the Pareto front, which is sorted by ascending cost.
 
-    `near` are beaten by less than chance explains on so few validation images, `beaten` by more. `band` has a
-    (cost, accuracy) for each corner of the line below which a trial is beaten beyond chance; `intervals` the 95 %
-    interval of each member's accuracy. Both are empty where the number of images is unknown.
+    `near` are beaten by no more than chance explains on the given number of validation images, `beaten` by more. `band`
+    has a (cost, accuracy) for each corner of the line below which a trial is beaten beyond chance; `intervals` has the
+    95 % interval of each member's accuracy. Both are empty if the number of images is unknown.
     """
 
     front: list[TrialRecord]
@@ -44,7 +42,13 @@ class FrontNumbers(NamedTuple):
 def front_numbers(
     records: Sequence[TrialRecord], *, axis: CostMetric | None = None, images: int | None = None
 ) -> FrontNumbers:
-    """Parts the trials, by their study's cost or another; accuracies are measured on so many validation `images`."""
+    """Groups the trials by their position relative to the front.
+
+    Args:
+        records: Trials of the study.
+        axis: Cost; None: the study's.
+        images: Number of validation images that accuracies are measured on; None if unknown.
+    """
     axis = axis or default_cost_metric(records)
     front = front_of(records, by=axis.value)
     costs = np.array([axis.value(record) for record in front], dtype=float)
@@ -80,9 +84,14 @@ def front_numbers(
 
 
 def thinned(records: Sequence[TrialRecord], axis: CostMetric = FLOPS, *, log: bool = True) -> Sequence[TrialRecord]:
-    """Of many trials those that can be told apart in a figure: the first of each cell of a fine grid.
+    """Returns the trials that can be told apart in a figure: of many, the first in each cell of a fine grid.
 
-    The first, so that what is drawn stays as more trials come.
+    Taking the first keeps the drawn points in place as trials are added.
+
+    Args:
+        records: Trials with an accuracy and a cost.
+        axis: Cost on the figure's x-axis.
+        log: Whether that axis is logarithmic.
     """
     if len(records) <= DRAWN_WHOLE:
         return records
@@ -102,8 +111,8 @@ def _floor(accuracy: float, images: int | None) -> float:
     return accuracy - least_significant_difference(accuracy, images) if images else accuracy
 
 
-def _lowest(records: Sequence[TrialRecord]) -> float:
-    """A height a little below all accuracies."""
+def lowest_accuracy(records: Sequence[TrialRecord]) -> float:
+    """Returns a height a little below all accuracies."""
     accuracies = [record.accuracy for record in records if record.accuracy is not None and record.state != SHORT]
     if not accuracies:
         return 0.0

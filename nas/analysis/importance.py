@@ -1,11 +1,11 @@
-"""Which choices of a space matter for accuracy: over all trials, and among trials of equal FLOPs.
+"""Importance of a space's choices for accuracy: over all trials, and among trials of equal FLOPs.
 
 Everything here describes the trials of one study. A sampler that looks for good trials does not draw them evenly, so
-these are hints to what matters, not measurements of cause.
+these are hints at what matters, not estimates of cause.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +14,24 @@ from nas.analysis.figures.style import COLOURS
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import COMPLETE, TrialRecord
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "ENOUGH",
     "Effect",
     "Importance",
     "Sample",
+    "choice_in_words",
     "effects",
     "error_distributions",
+    "evenly_spaced",
     "importances",
     "sample_of",
+    "shades",
     "variance_explained",
 ]
 
 Floats = NDArray[np.float64]
 ENOUGH = 40
-"""Complete trials below which the page says that there are too few."""
+"""Number of complete trials below which the page warns that there are too few."""
 FEWEST_OF_A_VALUE = 5
 HALVES = 40
 MOST_RESAMPLED = 2000
@@ -43,7 +43,7 @@ ROUNDING = 1e-9
 class Sample(NamedTuple):
     """The complete trials as columns: each choice's values (N,), accuracy, log FLOPs, and accuracy at equal FLOPs.
 
-    `at_equal_flops` is by how much a trial is more accurate than trials of its FLOPs are: the rest of a cubic
+    `at_equal_flops` is by how much a trial is more accurate than trials of its FLOPs: the residual of a cubic
     polynomial of accuracy over log FLOPs, fitted by least squares.
     """
 
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 class Importance(NamedTuple):
     """The share of variance that a choice explains by itself; `low` and `high`: 10 % and 90 % quantiles over halves.
 
-    Halves drawn without repeats, as a trial that is drawn twice would explain itself.
+    Halves are drawn without replacement, as a trial drawn twice would explain itself.
     """
 
     choice: str
@@ -66,7 +66,7 @@ class Importance(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """The trials with one value of a choice: how many, their mean accuracy at equal FLOPs, its standard error."""
+    """The trials with one value of a choice: their number, their mean accuracy at equal FLOPs, its standard error."""
 
     value: int
     trials: int
@@ -75,7 +75,7 @@ class Effect(NamedTuple):
 
 
 def sample_of(records: Sequence[TrialRecord], space: SearchSpace) -> Sample:
-    """The complete trials of a study, by number."""
+    """Returns the complete trials of a study as columns, in the order of `records`."""
     complete = [record for record in records if record.state == COMPLETE]
     points = [space.point(record.architecture) for record in complete]
     accuracy = np.array([record.accuracy for record in complete], dtype=float)
@@ -86,9 +86,9 @@ def sample_of(records: Sequence[TrialRecord], space: SearchSpace) -> Sample:
 
 
 def variance_explained(values: NDArray[np.int64], target: Floats) -> float:
-    """The share of the target's variance that lies between the values, not within them: ω² (Hays, 1963).
+    """Returns the share of the target's variance that lies between the values, not within them: ω² (Hays, 1963).
 
-    Corrected for chance, so that a choice that does nothing has 0 on average, however many values it has; in [0, 1].
+    It is corrected for chance, so that a choice without effect has 0 on average, however many values it has; in [0, 1].
     """
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     k, n = len(counts), len(values)
@@ -102,7 +102,7 @@ def variance_explained(values: NDArray[np.int64], target: Floats) -> float:
 
 
 def importances(sample: Sample, *, equal_flops: bool) -> list[Importance]:
-    """Each choice's share of the variance of accuracy, or of accuracy at equal FLOPs, by the order of the space."""
+    """Returns each choice's share of the variance of accuracy, or of accuracy at equal FLOPs, in the space's order."""
     target = sample.at_equal_flops if equal_flops else sample.accuracy
     rng = np.random.default_rng(0)
     draws = [rng.permutation(len(target))[: max(1, min(len(target) // 2, MOST_RESAMPLED))] for _ in range(HALVES)]
@@ -115,7 +115,7 @@ def importances(sample: Sample, *, equal_flops: bool) -> list[Importance]:
 
 
 def effects(sample: Sample, choice: str) -> list[Effect]:
-    """What each value of a choice changes once FLOPs are held fixed; values with a single trial have no error."""
+    """Returns the effect of each value of a choice at equal FLOPs; the standard error is NaN for a single trial."""
     found = []
     for value in np.unique(sample.choices[choice]).tolist():
         rest = sample.at_equal_flops[sample.choices[choice] == value]
@@ -125,14 +125,14 @@ def effects(sample: Sample, choice: str) -> list[Effect]:
 
 
 def error_distributions(sample: Sample, choice: str) -> dict[int, Floats]:
-    """The errors of the trials with each value of a choice, ascending; values with fewer than five trials left out."""
+    """Returns the ascending errors of the trials by value of a choice, for values with at least five trials."""
     values = sample.choices[choice]
     found = {value: np.sort(1 - sample.accuracy[values == value]) for value in np.unique(values).tolist()}
     return {value: errors for value, errors in found.items() if len(errors) >= FEWEST_OF_A_VALUE}
 
 
 def _trend(x: Floats, y: Floats) -> Floats:
-    """A polynomial of y over x, at x; of a lower degree where x has few values."""
+    """Fits a polynomial of y over x and evaluates it at x; the degree is lower if x has few values."""
     degree = min(TREND_DEGREE, len(np.unique(x)) - 1)
     if degree < 1:
         return np.full_like(y, y.mean() if len(y) else 0.0)
@@ -140,17 +140,17 @@ def _trend(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.polyval(np.polyfit(scaled, y, degree), scaled))
 
 
-def _evenly(count: int) -> NDArray[np.int64]:
-    """Indices of at most `MOST_DRAWN` of so many things, both ends among them."""
+def evenly_spaced(count: int) -> NDArray[np.int64]:
+    """Returns evenly spaced indices of at most `MOST_DRAWN` of `count` items, including both ends."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_DRAWN)).round().astype(np.int64))
 
 
-def _spoken(choice: str) -> str:
-    """`stage1.groups` → `stage 1 groups`."""
+def choice_in_words(choice: str) -> str:
+    """Converts `stage1.groups` to `stage 1 groups`."""
     stage, _, field = choice.partition(".")
     return f"stage {stage.removeprefix('stage')} {field}"
 
 
-def _shades() -> list[str]:
-    """Six colours, then the same again."""
+def shades() -> list[str]:
+    """Returns the six colours, repeated three times."""
     return list(COLOURS) * 3

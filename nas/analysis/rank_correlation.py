@@ -1,4 +1,4 @@
-"""How well short trainings foretell full ones: rank correlations from a study's own promotions."""
+"""How well short trainings predict full ones: rank correlations from a study's own promotions."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,17 @@ from nas.study.records import COMPLETE, SHORT, TrialRecord
 __all__ = ["MISLEADING", "Proxy", "proxies"]
 
 MISLEADING = 0.2
-"""A rank correlation below it says less about the full result than is worth training for."""
+"""A rank correlation below which a short training says too little about the full result to be worth its epochs."""
 LEAST_PAIRS = 8
 
 
 class Proxy(NamedTuple):
-    """Of one length: how many trainings it had, how many of these architectures were trained in full, and Kendall's τ
-    between both accuracies, None for fewer than three pairs. 1 is the same order, 0 none, −1 the reverse."""
+    """How well trainings of one length predict full ones.
+
+    `trainings` counts those of that length, `pairs` the architectures among them that were also trained in full. `tau`
+    is Kendall's τ between both accuracies, None for fewer than three pairs: 1 is the same order, 0 none, −1 the
+    reverse.
+    """
 
     length: int
     trainings: int
@@ -24,14 +28,14 @@ class Proxy(NamedTuple):
 
     @property
     def misleads(self) -> bool:
-        """Whether there are pairs enough to say that it foretells too little."""
+        """Whether there are enough pairs to conclude that this length predicts too little."""
         return self.tau is not None and self.pairs >= LEAST_PAIRS and self.tau < MISLEADING
 
 
 def proxies(records: Sequence[TrialRecord]) -> list[Proxy]:
-    """A proxy for each length that was trained and is not the full one, ascending.
+    """Returns a proxy for each length below the full one that was trained, ascending.
 
-    Only what looked good was trained in full, and among the good ranks differ by less: τ over all architectures is
+    Only promising architectures were trained in full, and among these ranks differ less: τ over all architectures is
     usually greater than over these.
     """
     from scipy.stats import kendalltau

@@ -1,4 +1,4 @@
-"""Which network of a study to take under given limits, and why."""
+"""Selection: which network of a study to take under given limits, and why."""
 
 import itertools
 import math
@@ -35,23 +35,23 @@ MOST_MEASURED = 100
 
 
 class Limit(NamedTuple):
-    """The most that a network may cost on an axis; `name` is what a person calls it, such as `max_flops`."""
+    """The most that a network may cost on an axis; `name` is the user's name for it, such as `max_flops`."""
 
     name: str
     axis: CostMetric
     most: float
 
     def kept_by(self, record: TrialRecord) -> bool:
-        """Whether the record costs no more; what was not measured does not keep it."""
+        """Returns whether the record costs at most the limit; an unmeasured cost does not qualify."""
         value = self.axis.value(record)
         return value is not None and value <= self.most
 
 
 class Pick(NamedTuple):
-    """The trial to take, and its neighbours on the front, where it has any.
+    """The trial to take, and its neighbours on the front, if any.
 
-    `why` says what it is of the `within` trials that keep the limits. `cheaper` is the runner-up: the next
-    member of the front that costs less; `dearer` is the next one that costs more, within the limits or not.
+    `why` describes it among the `within` trials that keep the limits. `cheaper` is the runner-up: the next member of
+    the front that costs less; `dearer` is the next one that costs more, within the limits or not.
     """
 
     record: TrialRecord
@@ -68,10 +68,14 @@ class Pick(NamedTuple):
         *,
         kind: str = "complete",
     ) -> list[str]:
-        """Why this one, what less would give and what more would: a sentence each.
+        """Returns a sentence each on why this trial, what a cheaper one would give and what a more expensive one would.
 
-        `least_difference` gives the least difference near an accuracy that is no chance, where that is known; `kind`
-        is what the trials have in common.
+        Args:
+            axis: Cost to compare by.
+            limits: Limits that the trial keeps.
+            least_difference: Returns the least difference near an accuracy that chance does not explain; None if
+                unknown.
+            kind: What the trials have in common.
         """
         limit = " with at most " + " and ".join(each.axis.text(each.most) for each in limits) if limits else ""
         accuracy, cost = self.record.accuracy or 0.0, axis.value(self.record) or 0.0
@@ -91,10 +95,16 @@ def pick(
     min_accuracy: float | None = None,
     at_knee: bool = False,
 ) -> Pick | None:
-    """The complete trial to take within the limits; None where there is none.
+    """Returns the complete trial to take within the limits; None if there is none.
 
-    The most accurate one; with `min_accuracy`, in [0, 1], the one that costs least on the axis of those that reach it;
-    `at_knee` the one beyond which more cost buys little, if the front within the limits has a knee.
+    By default that is the most accurate one.
+
+    Args:
+        records: Trials to choose from.
+        axis: Cost.
+        limits: Limits to keep.
+        min_accuracy: In [0, 1]; if given, takes the trial of the lowest cost that reaches it.
+        at_knee: Takes the trial beyond which more cost buys little, if the front within the limits has a knee.
     """
     complete = [record for record in records if record.state == COMPLETE and axis.value(record) is not None]
     least = min_accuracy or 0.0
@@ -115,13 +125,17 @@ def pick(
 
 
 def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min_accuracy: float | None = None) -> str:
-    """Where no complete trial keeps the limits: which one comes nearest, and what it breaks, as one line.
+    """Says in one line which complete trial comes nearest to the limits, and which of them it breaks.
 
-    The nearest has the smallest of its greatest excesses, each as a multiple of its limit; of an accuracy it is the
-    error that counts.
+    The nearest has the smallest maximum excess, each as a multiple of its limit; for accuracy, the error is compared.
+
+    Args:
+        records: Trials, none of which keeps all limits.
+        limits: Limits on the cost.
+        min_accuracy: Required accuracy in [0, 1], if any.
 
     Raises:
-        StudyError: there is no complete trial at all.
+        StudyError: There is no complete trial.
     """
 
     def excesses(record: TrialRecord) -> dict[str, float]:
@@ -150,10 +164,10 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
 
 
 def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
-    """The most accurate trials of two known shapes, where the study has any.
+    """Returns the most accurate trials of two well-known shapes, if the study has any.
 
-    ResNet-like: every stage has one group. ResNeXt-like (arXiv:1611.05431): every stage has the same number of
-    groups, above one, and the width of the grouped convolution doubles from stage to stage.
+    ResNet-like: every stage has one group. ResNeXt-like (arXiv:1611.05431): every stage has the same number of groups,
+    above one, and the width of the grouped convolution doubles from stage to stage.
     """
     shapes: dict[str, list[TrialRecord]] = {"ResNet-like": [], "ResNeXt-like": []}
     for record in records:
@@ -188,8 +202,10 @@ def _against(
 
 
 class Requirements(NamedTuple):
-    """What a person asks of a network: FLOPs and parameters as `parse_count` reads them, latency in milliseconds of
-    one image on this machine, accuracy in [0, 1]; `knee`: where more FLOPs begin to buy little.
+    """A user's requirements for a network.
+
+    `max_flops` and `max_params` are as `parse_count` reads them, `max_latency` is in milliseconds for one image on this
+    machine, `min_accuracy` is in [0, 1]; `knee` asks for the point where more cost begins to buy little.
     """
 
     max_flops: int | str | None = None
@@ -199,14 +215,14 @@ class Requirements(NamedTuple):
     knee: bool = False
 
     def given(self) -> list[str]:
-        """Which wishes there are."""
+        """Returns the names of the requirements that are set."""
         return [name for name, value in self._asdict().items() if value not in (None, False)]
 
     def limits(self) -> list[Limit]:
-        """The limits on what it costs.
+        """Returns the limits on the cost.
 
         Raises:
-            InvalidValue: a value is not allowed, or the wishes contradict each other.
+            InvalidValue: A value is out of range, or the requirements contradict each other.
         """
         if self.min_accuracy is not None:
             real(self.min_accuracy, "min_accuracy", minimum=0, maximum=1)
@@ -224,19 +240,19 @@ class Requirements(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """The picked trial, its accuracy the confirmed mean where it was confirmed, and why, in sentences."""
+    """The picked trial, with its confirmed mean as accuracy if it was confirmed, and the reasons, in sentences."""
 
     pick: Pick
     sentences: list[str]
 
 
 def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
-    """The network to take: among the confirmed ones, where there are any that will do, else among all complete trials.
+    """Returns the network to take: a confirmed one, if any qualifies, else one of all complete trials.
 
-    Where `wanted` limits the latency, it is measured on this machine for those that have none recorded.
+    If `wanted` limits the latency, trials that have none recorded are measured on this machine.
 
     Raises:
-        NasError: a wish is not allowed, or no trial fulfils them all; the line says which comes nearest.
+        NasError: A requirement is invalid, or no trial meets them all; the message says which comes nearest.
     """
     limits, found, records = wanted.limits(), confirmed(study), study.records()
     if wanted.max_latency is not None:
@@ -265,9 +281,18 @@ def choose_from(
     min_accuracy: float | None = None,
     at_knee: bool = False,
 ) -> Recommendation | None:
-    """The same from what was read already, on any axis; None where no trial will do.
+    """Returns the network to take from records already read, on any axis; None if no trial qualifies.
 
-    Confirmed trials come first: their accuracies are means over seeds, and can be compared with each other alone.
+    Confirmed trials take precedence: their accuracies are means over seeds, which can only be compared with each other.
+
+    Args:
+        records: Trials of the study.
+        found: Confirmations of the study, if any.
+        images: Number of validation images; None if unknown.
+        axis: Cost.
+        limits: Limits to keep.
+        min_accuracy: Required accuracy in [0, 1], if any.
+        at_knee: Whether to prefer the knee of the front.
     """
     if found is not None:
         measures = {record.trial: record.measures for record in records}
@@ -285,7 +310,7 @@ def choose_from(
 
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:
-    """The complete trials, with the latency of one image where it was not recorded: at most the 100 most accurate."""
+    """Returns the complete trials, measuring missing latencies of one image for at most the 100 most accurate."""
     complete = [record for record in records if record.state == COMPLETE]
     missing = sorted(
         (record for record in complete if LATENCY.value(record) is None), key=lambda record: -(record.accuracy or 0.0)

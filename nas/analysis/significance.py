@@ -1,4 +1,4 @@
-"""Which differences in accuracy are more than noise, and how probable a place on the front is."""
+"""Significance: which differences in accuracy exceed noise, and how probable a place on the front is."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ __all__ = [
 
 DRAWS = 4096
 WORTH_A_LOOK = 0.2
-"""Beside the front's members, those are contenders whose probability of being on it is at least this."""
+"""Trials off the front are contenders if their probability of being on it is at least this."""
 
 Z = 1.96
-"""Standard deviations of a normal distribution that hold 95 % of it."""
+"""A normal distribution has 95 % of its mass within this many standard deviations of the mean."""
 
 
 def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
-    """The 95 % interval of an accuracy in [0, 1] measured on so many images (Wilson, 1927).
+    """Returns the 95 % interval of an accuracy in [0, 1] measured on `images` images (Wilson, 1927).
 
-    Unlike accuracy ± z·√(p(1 − p)/n) it stays within [0, 1], and has a width where all images were right.
+    Unlike accuracy ± z·√(p(1 − p)/n), it stays within [0, 1] and has a width even if all images were right.
     """
     centre = (accuracy + Z**2 / (2 * images)) / (1 + Z**2 / images)
     half = Z / (1 + Z**2 / images) * math.sqrt(accuracy * (1 - accuracy) / images + Z**2 / (4 * images**2))
@@ -36,10 +36,10 @@ def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
 
 
 def least_significant_difference(accuracy: float, images: int) -> float:
-    """Two standard errors of the difference of two accuracies near this one, each measured on so many images.
+    """Returns two standard errors of the difference of two accuracies near this one, each measured on `images` images.
 
-    A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1
-    is no certainty.
+    A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1 does
+    not imply certainty.
     """
     share = (accuracy * images + 1) / (images + 2)
     return 2 * math.sqrt(2 * share * (1 - share) / images)
@@ -48,11 +48,16 @@ def least_significant_difference(accuracy: float, images: int) -> float:
 def front_probability(
     accuracy: ArrayLike, flops: ArrayLike, error: ArrayLike, *, freedom: float = np.inf
 ) -> NDArray[np.float64]:
-    """For each network the share of draws in which no other one beats it on both accuracy and FLOPs.
+    """Returns for each network the share of draws in which no other one beats it on both accuracy and FLOPs.
 
-    `accuracy` (n,) is as measured, `error` (n,) its standard error; the true accuracies are drawn independently from
-    normal distributions around them, or from Student's t where the errors were estimated with so many degrees of
-    `freedom`. The same arguments give the same shares.
+    True accuracies are drawn from normal distributions around the measured ones, or from Student's t if the errors were
+    estimated. The same arguments give the same shares.
+
+    Args:
+        accuracy: Measured accuracies (n,).
+        flops: Costs (n,).
+        error: Standard errors of the accuracies (n,).
+        freedom: Degrees of freedom of the errors' estimate; infinite: the errors are known.
     """
     means, costs, errors = (np.asarray(values, dtype=float) for values in (accuracy, flops, error))
     if not len(means):
@@ -75,9 +80,12 @@ def front_probability(
 
 
 def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int | None = None) -> list[TrialRecord]:
-    """The front's members, and trials that may be on it by what chance does on so many validation images.
+    """Returns the front's members, and trials that chance may have kept off the front; the most probable first.
 
-    The most probable first; `top` keeps so many. Where the number of images is not known, the front alone.
+    Args:
+        records: Trials of the study.
+        images: Number of validation images; None if unknown, which leaves only the front, the most accurate first.
+        top: Most trials to return; None: all.
     """
     front = front_of(records)
     if images is None:
@@ -95,6 +103,6 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
 
 
 def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int) -> bool:
-    """Whether nothing on the front beats it by more than chance may."""
+    """Returns whether no member of the front beats the trial by more than chance explains."""
     level = max((member.accuracy or 0.0 for member in front if member.costs_at_most(record)), default=0.0)
     return (record.accuracy or 0.0) >= level - least_significant_difference(level, images)

@@ -1,4 +1,4 @@
-"""Trials as flat rows, for tables and CSV: what each gave and cost, then the choices of the space."""
+"""Trials as flat rows, for tables and CSV: results and costs, then the choices of the space."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ __all__ = ["csv_text", "trial_rows"]
 
 
 def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str, Any]]:
-    """A row for each trial, by number; `front` says whether no other one beats it on accuracy and the study's cost."""
+    """Returns a row per trial, in order; `front`: whether it is on the front of accuracy and the study's cost."""
     on_front = {record.trial for record in front_of(records)}
     names = list(dict.fromkeys(name for record in records for name in record.measures))
     return [
@@ -37,7 +37,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows with a header, as comma-separated values."""
+    """Formats the rows as comma-separated values with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

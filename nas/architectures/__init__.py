@@ -1,1 +1,1 @@
-"""A network as data, as a torch module, and what it costs."""
+"""Architectures as data and as torch modules, with their cost and latency."""

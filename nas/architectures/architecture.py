@@ -1,4 +1,4 @@
-"""Architecture: a network as data. Frozen, validated, hashable; to and from a dict and YAML; a readable name."""
+"""Defines `Architecture`, a network as data: frozen, validated, hashable, convertible to and from dicts and YAML."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ __all__ = ["DEFAULT_STEM", "Architecture", "Input", "Stage", "StemConv", "fit_gr
 
 
 def fit_groups(mid: int, groups: int) -> int:
-    """The largest divisor of `mid` that is not above `groups`; at least 1.
+    """Returns the largest divisor of `mid` that is at most `groups`, and at least 1.
 
-    The one rule by which a width and a number of groups that do not fit are made to fit.
+    This is the only rule that reconciles a width and a number of groups.
     """
     integer(mid, "mid")
     if not isinstance(groups, int):
@@ -29,7 +29,7 @@ def fit_groups(mid: int, groups: int) -> int:
 
 @dataclass(frozen=True)
 class Input:
-    """What the network sees: square images of `size` × `size` pixels with `channels` channels."""
+    """The input of a network: square images of `size` × `size` pixels with `channels` channels."""
 
     channels: int
     size: int
@@ -44,15 +44,15 @@ class StemConv:
 
 
 DEFAULT_STEM = (StemConv(32), StemConv(32))
-"""Two ungrouped convolutions, so that channels are mixed well before groups part them."""
+"""Two ungrouped convolutions, which mix the channels well before groups separate them."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`depth` bottleneck blocks; the first one carries `stride`, the others have stride 1.
+    """A stage of `depth` bottleneck blocks; the first has stride `stride`, the others stride 1.
 
-    `mid` is the width of the grouped 3×3 convolution, `groups` its cardinality, `out` the width that the
-    stage hands on. An `Architecture` checks them.
+    `mid` is the width of the grouped 3×3 convolutions, `groups` their cardinality, and `out` the output width of the
+    stage. The values are validated by `Architecture`.
     """
 
     depth: int
@@ -64,7 +64,7 @@ class Stage:
 
 _STAGE_KEYS = ("depth", "mid", "groups", "out")
 MOST_PARTS = 64
-"""So many convolutions a stem may have, and so many stages a network; depth is the stages' own."""
+"""Maximum number of stem convolutions, and of stages; the depth of a stage is limited separately."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Architecture:
     """A grouped-convolution network: input, stem, stages, and a linear classifier over pooled features.
 
     Raises:
-        InvalidValue: on construction, naming stage, field, value and the nearest valid value.
+        InvalidValue: a value is not allowed; the message names stage, field, value and the nearest valid value.
     """
 
     input: Input
@@ -89,7 +89,7 @@ class Architecture:
                 raise InvalidValue(f"{name}: has {len(members)} members; at most {MOST_PARTS} are allowed")
             if not all(isinstance(member, kind) for member in members):
                 raise InvalidValue(f"{name}={shown(members)}: must be made of {kind.__name__}s")
-            object.__setattr__(self, name, members)  # a list is as good, but has no hash
+            object.__setattr__(self, name, members)  # a list is accepted, but is not hashable
         integer(self.input.channels, "input.channels")
         integer(self.input.size, "input.size")
         integer(self.classes, "classes", minimum=2)
@@ -109,9 +109,12 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: object) -> "Architecture":
-        """Builds it from the nested dict that `to_dict` gives; unknown and missing keys are errors.
+        """Builds an architecture from a nested dict as returned by `to_dict`; `stem` and `stride` are optional.
 
-        Left out, `stem` is two convolutions of 32 and a stage's `stride` is 2.
+        The default `stem` is two convolutions of width 32, the default `stride` of a stage 2.
+
+        Raises:
+            InvalidValue: a key is unknown or missing, or a value is not allowed.
         """
         top = mapping(data, "architecture", required=("input", "classes", "stages"), optional=("stem",))
         stages = [
@@ -121,13 +124,13 @@ class Architecture:
         return cls(input_from(top["input"]), top["classes"], stem_from(top.get("stem")), tuple(stages))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and integers, in the form `from_dict` takes."""
+        """Returns plain dicts, lists and integers, in the form that `from_dict` accepts."""
         data: Mapping[str, Any] = asdict(self)
         return {**data, "stem": list(data["stem"]), "stages": list(data["stages"])}
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Architecture":
-        """Reads the YAML file that `to_yaml` wrote; errors name the file."""
+        """Reads an architecture from a YAML file in the form of `to_yaml`; errors name the file."""
         data = read_yaml(Path(path))
         try:
             return cls.from_dict(data)
@@ -135,24 +138,24 @@ class Architecture:
             raise InvalidValue(f"{path}: {error}") from None
 
     def to_yaml(self) -> str:
-        """YAML text that begins with the name as a comment."""
+        """Returns the architecture as YAML, preceded by its name as a comment."""
         return f"# {self.name}\n" + yaml.safe_dump(self.to_dict(), sort_keys=False)
 
     def alike(self, other: "Architecture") -> bool:
-        """Whether they differ in nothing but the number of classes, which is the images'."""
+        """Returns whether the two are equal apart from the number of classes, which depends on the data."""
         return replace(self, classes=other.classes) == other
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that are the same for equal architectures, in every process and version."""
+        """Sixteen hexadecimal digits, the same for equal architectures in every process and version."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
     def name(self) -> str:
-        """Depths, then groups×width-per-group of each stage: `3-3-3 32×4-32×8-32×16`.
+        """The depth of each stage, then its groups × width per group: `3-3-3 32×4-32×8-32×16`.
 
-        Short rather than unique: architectures that differ elsewhere (out, stem) share a name, never a key.
+        Short rather than unique: architectures that differ elsewhere (`out`, `stem`) share a name, but never a key.
         """
         depths = "-".join(str(stage.depth) for stage in self.stages)
         groups = "-".join(f"{stage.groups}×{stage.mid // stage.groups}" for stage in self.stages)
@@ -160,12 +163,12 @@ class Architecture:
 
 
 def input_from(data: object) -> Input:
-    """Reads `{channels: 3, size: 32}`; the values are checked by the `Architecture` that gets it."""
+    """Builds an `Input` from `{channels: 3, size: 32}`; `Architecture` validates the values."""
     return Input(**mapping(data, "input", required=("channels", "size")))
 
 
 def stem_from(data: object) -> tuple[StemConv, ...]:
-    """Reads a list of `{width: 32, stride: 1}`, stride 1 if left out; `DEFAULT_STEM` for None."""
+    """Builds a stem from a list of `{width: 32, stride: 1}`; `stride` defaults to 1, and None means `DEFAULT_STEM`."""
     if data is None:
         return DEFAULT_STEM
     return tuple(
@@ -175,7 +178,7 @@ def stem_from(data: object) -> tuple[StemConv, ...]:
 
 
 def _strided(size: int, stride: object, field: str) -> int:
-    """The side of the map behind a padded convolution with this stride."""
+    """Returns the side of the feature map after a padded convolution with this stride."""
     step = integer(stride, f"{field}.stride")
     if step > size:
         raise InvalidValue(
@@ -186,7 +189,7 @@ def _strided(size: int, stride: object, field: str) -> int:
 
 
 def _nearest_divisor(mid: int, groups: int) -> int:
-    """The divisor of `mid` nearest to `groups`; of two equally near ones the smaller."""
+    """Returns the divisor of `mid` nearest to `groups`; the smaller one of a tie."""
     below = fit_groups(mid, groups)
     above = next(divisor for divisor in range(min(groups, mid), mid + 1) if mid % divisor == 0)
     return below if groups - below <= above - groups else above

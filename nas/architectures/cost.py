@@ -1,8 +1,8 @@
-"""What an architecture costs, by arithmetic alone: FLOPs, parameters and activations, in all and per layer.
+"""Computes the FLOPs, parameters and activations of an architecture, in total and per layer, without building it.
 
 FLOPs are multiply–adds of convolutions and linear layers, as in the ResNeXt (arXiv:1611.05431) and RegNet
-(arXiv:2003.13678) papers; `torch.utils.flop_counter` counts each of them as two. Activations are the elements
-that convolutions and the classifier put out, as the RegNet paper counts them. Both are for one image.
+(arXiv:2003.13678) papers; `torch.utils.flop_counter` counts each of them as two. Activations are the output
+elements of the convolutions and the classifier, as the RegNet paper counts them. Both are for one image.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["Amounts", "Cost", "LayerCost", "cost", "stage_cost"]
 
 
 class Amounts(NamedTuple):
-    """FLOPs (multiply–adds), parameters and activations of some part of a network, for one image."""
+    """FLOPs (multiply–adds), parameters and activations of a part of a network, for one image."""
 
     flops: int
     params: int
@@ -40,7 +40,7 @@ class LayerCost(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """Totals for one image, and the same per layer in the order of the forward pass."""
+    """The total cost of an architecture for one image, and its cost per layer in the order of the forward pass."""
 
     architecture: Architecture
     flops: int
@@ -49,12 +49,12 @@ class Cost:
 
     @cached_property
     def layers(self) -> tuple[LayerCost, ...]:
-        """Every convolution and the classifier; their sums are the totals."""
+        """The cost of every convolution and of the classifier; they sum to the totals."""
         return tuple(_layers(self.architecture))
 
 
 def cost(architecture: Architecture) -> Cost:
-    """The cost of an architecture, in tens of microseconds and without building it."""
+    """Computes the cost of an architecture in tens of microseconds, without building it."""
     cin, size = architecture.input.channels, architecture.input.size
     parts = []
     for conv in architecture.stem:
@@ -69,9 +69,9 @@ def cost(architecture: Architecture) -> Cost:
 
 
 def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:
-    """The cost of one stage whose input has `cin` channels and `size` × `size` pixels.
+    """Computes the cost of a stage whose input has `cin` channels and `size` × `size` pixels.
 
-    The blocks after the first are alike, so depth is a factor and not a loop.
+    The blocks after the first are identical, so depth is a factor instead of a loop.
     """
     flops = params = activations = 0
     size_out = -(-size // stage.stride)
@@ -86,7 +86,7 @@ def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:
 
 
 def _block(stage: Stage, cin: int, size: int, *, stride: int) -> list[tuple[str, Amounts]]:
-    """The layers of one bottleneck block by kind: 1×1 reduce, 3×3 grouped with the stride, 1×1 expand, skip."""
+    """Returns the layers of a bottleneck block by kind: 1×1 reduce, strided 3×3 grouped, 1×1 expand, any projection."""
     size_out = -(-size // stride)
     layers = [
         ("reduce", _conv(cin, stage.mid, size)),
@@ -99,14 +99,14 @@ def _block(stage: Stage, cin: int, size: int, *, stride: int) -> list[tuple[str,
 
 
 def _conv(cin: int, cout: int, size_out: int, *, kernel: int = 1, groups: int = 1) -> Amounts:
-    """A convolution without bias, and its BatchNorm's scale and shift."""
+    """Returns the cost of a convolution without bias, and of its BatchNorm's scale and shift."""
     weights = cout * (cin // groups) * kernel * kernel
     pixels = size_out * size_out
     return Amounts(weights * pixels, weights + 2 * cout, cout * pixels)
 
 
 def _linear(cin: int, classes: int) -> Amounts:
-    """The classifier; its bias is a parameter but no multiply–add."""
+    """Returns the cost of the classifier, whose bias adds parameters but no multiply–adds."""
     return Amounts(cin * classes, cin * classes + classes, classes)
 
 

@@ -1,9 +1,9 @@
-"""How long one forward pass of an architecture takes on this machine, where the time goes, and what memory it needs.
+"""Measures the latency of an architecture's forward pass on this machine, by layer too, and its peak memory.
 
-A network is measured as it is shipped: in eval mode, each BatchNorm folded into its convolution, channels last,
-float32 (which torch convolves as TF32 on a GPU, unless told otherwise), with as many threads as torch has. Its weights
-are fresh, as time and memory do not depend on training. On a GPU a pass is the replay of a CUDA graph, timed by the
-GPU's own events: what Python takes to launch some hundred kernels is no property of the network.
+A network is measured as deployed: in eval mode, each BatchNorm folded into its convolution, channels last, float32
+(which torch convolves as TF32 on a GPU by default), with torch's number of threads. Its weights are untrained, as time
+and memory do not depend on training. On a GPU a pass is the replay of a CUDA graph, timed by GPU events: the time that
+Python takes to launch hundreds of kernels is no property of the network.
 """
 
 import gc
@@ -31,19 +31,19 @@ from nas.validation import integer
 __all__ = ["REST", "Latency", "measure_latency", "measure_together", "peak_memory", "time_by_kind", "time_by_layer"]
 
 REST = "rest"
-"""What is no layer: sums with skips, pooling, and Python between the layers."""
+"""The time outside the layers: skip additions, pooling, and Python between the layers."""
 ROUNDS = 5
 RUNS_PER_ROUND = 2
 WARM_UP_RUNS, WARM_UP_SECONDS, CUDA_WARM_UP_SECONDS = 3, 0.05, 0.3
-"""A GPU that was idle takes a while to reach its clock rate."""
+"""A GPU needs longer, as it takes a while to reach its clock rate from idle."""
 
 
 class Latency(NamedTuple):
-    """Milliseconds that one batch takes: the median of so many runs, and their quartiles. `device` is in words.
+    """The latency of one batch in milliseconds: median and quartiles (`low`, `high`) over `runs` runs.
 
-    `waited` is the share of the time, in [0, 1], that this process's threads had to wait for a core, as far as the
-    system tells (Linux does). Where it is not near 0, other programs were in the way, and close quartiles are no
-    sign of the contrary: a layer that threads share waits for the last of them.
+    `device` is a readable name. `waited` is the share of the time, in [0, 1], that this process's threads waited for a
+    core, where the system reports it (Linux does). Unless it is near 0, other programs interfered; close quartiles do
+    not rule that out, as a multi-threaded layer waits for its slowest thread.
     """
 
     batch: int
@@ -56,15 +56,15 @@ class Latency(NamedTuple):
 
     @property
     def per_image(self) -> float:
-        """Milliseconds of the median that one image of the batch takes."""
+        """Median milliseconds per image of the batch."""
         return self.median / self.batch
 
 
 def measure_latency(architecture: Architecture, *, device: str = AUTO, batch: int = 1, seconds: float = 0.3) -> Latency:
-    """One forward pass of `batch` images, warmed up and then repeated for about `seconds`, at least 10 times.
+    """Measures a forward pass of `batch` images, warmed up and then repeated for about `seconds`, at least 10 times.
 
     Raises:
-        InvalidValue: the device is not to be had, or the batch is no positive number.
+        InvalidValue: the device is not available, or `batch` is no positive whole number.
     """
     return measure_together([architecture], device=device, batch=batch, seconds=seconds)[0]
 
@@ -72,9 +72,9 @@ def measure_latency(architecture: Architecture, *, device: str = AUTO, batch: in
 def measure_together(
     architectures: Sequence[Architecture], *, device: str = AUTO, batch: int = 1, seconds: float = 0.3
 ) -> list[Latency]:
-    """The same of several architectures in turn, in five rounds, so that what slows the machine slows all alike.
+    """Measures several architectures in turn, in five rounds, so that a slowdown of the machine affects all alike.
 
-    Each takes about `seconds`. Raises as `measure_latency`.
+    Each takes about `seconds`. Raises the same as `measure_latency`.
     """
     where = device_of(device)
     passes = [_Pass(architecture, where, batch) for architecture in architectures]
@@ -86,7 +86,7 @@ def measure_together(
         for _ in range(ROUNDS):
             for each, so_far in zip(passes, times, strict=True):
                 if len(passes) > 1:
-                    each()  # its weights were driven out of the caches by the others
+                    each()  # the others evicted its weights from the caches
                 so_far.extend(_repeat(each, least=RUNS_PER_ROUND, seconds=seconds / ROUNDS))
         share = (_waited() - waited) / (time.perf_counter() - start) / torch.get_num_threads()
     words, share = in_words(where), min(1.0, max(0.0, share))
@@ -94,10 +94,10 @@ def measure_together(
 
 
 def time_by_layer(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> dict[str, float]:
-    """The share of the time of a forward pass that each layer of `cost` takes, by its path, and `REST`; in sum 1.
+    """Returns the share of a forward pass's time for each layer of `cost`, by path, and for `REST`; they sum to 1.
 
-    Each layer is a convolution with its ReLU, or the classifier. On CUDA each is timed by itself, as a graph of its
-    own, so that what runs at once otherwise is counted apart. Raises as `measure_latency`.
+    A layer is a convolution with its ReLU, or the classifier. On CUDA each is timed separately, as its own graph, so
+    layers that otherwise overlap are counted separately. Raises the same as `measure_latency`.
     """
     each = _Pass(architecture, device_of(device), batch)
     paths = [layer.layer for layer in cost(architecture).layers]
@@ -109,7 +109,7 @@ def time_by_layer(architecture: Architecture, *, device: str = AUTO, batch: int 
 
 
 def time_by_kind(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> dict[str, float]:
-    """The shares of `time_by_layer` by kind of layer: stem, reduce, grouped, expand, projection, classifier, rest."""
+    """Sums the shares of `time_by_layer` by kind: stem, reduce, grouped, expand, projection, classifier, rest."""
     kinds = {layer.layer: layer.kind for layer in cost(architecture).layers}
     shares: dict[str, float] = {}
     for path, share in time_by_layer(architecture, device=device, batch=batch).items():
@@ -119,16 +119,16 @@ def time_by_kind(architecture: Architecture, *, device: str = AUTO, batch: int =
 
 
 def peak_memory(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> int:
-    """The most bytes that weights, images and activations of a forward pass hold at one time.
+    """Returns the peak memory, in bytes, of the weights, images and activations of a forward pass.
 
-    On CUDA that is what torch has allocated. On a CPU it is the sum of the tensors that are alive; what a kernel
-    takes and gives back, such as copies in a layout that suits it, is not seen. Raises as `measure_latency`.
+    On CUDA that is the memory allocated by torch. On a CPU it is the total of the live tensors, without temporary
+    buffers of kernels, such as copies in another layout. Raises the same as `measure_latency`.
     """
     each = _Pass(architecture, device_of(device), batch)
     held = [*each.network.state_dict().values(), each.images]
     with torch.inference_mode():
         if each.device.type == "cuda":
-            each.forward()  # what the libraries of the device set up once is no part of a pass
+            each.forward()  # excludes the one-time set-up of the device's libraries
             before = torch.cuda.memory_allocated(each.device)
             torch.cuda.reset_peak_memory_stats(each.device)
             each.forward()
@@ -141,17 +141,17 @@ def peak_memory(architecture: Architecture, *, device: str = AUTO, batch: int = 
 
 
 class _Pass:
-    """A network as it is shipped and a batch of noise, on their device; a call takes it through and times it."""
+    """A network as deployed and a batch of noise, on a device; a call runs and times a forward pass."""
 
     def __init__(self, architecture: Architecture, device: torch.device, batch: int) -> None:
         integer(batch, "batch")
         seen = architecture.input
-        with torch.random.fork_rng(devices=[]):  # measuring leaves no trace in the random numbers of others
+        with torch.random.fork_rng(devices=[]):  # measuring does not affect the global random state
             network = build_network(architecture)
             images = torch.rand(batch, seen.channels, seen.size, seen.size)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)  # a trained network has no layer of zeros, with which a GPU is quicker
+                nn.init.ones_(module.weight)  # a trained network has no all-zero layers, which run faster on a GPU
         fold(network)
         self.device = device
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -159,12 +159,12 @@ class _Pass:
         self._replay: TimedReplay | None = None
 
     def forward(self) -> Tensor:
-        """The logits, as Python runs the network."""
+        """Returns the logits, computed eagerly."""
         logits: Tensor = self.network(self.images)
         return logits
 
     def __call__(self) -> float:
-        """Milliseconds until the logits are there."""
+        """Runs a forward pass and returns its milliseconds."""
         if self.device.type == "cuda":
             self._replay = self._replay or TimedReplay(self.forward, self.device)
             return self._replay()
@@ -174,12 +174,12 @@ class _Pass:
 
 
 class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, follows which tensors are alive: those it was given and those that operators return."""
+    """Tracks the memory of live tensors while entered: those given and those returned by operators."""
 
     def __init__(self, held: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
-        self._sizes: MutableMapping[Any, int] = WeakIdKeyDictionary()  # a storage leaves it when its last tensor dies
+        self._sizes: MutableMapping[Any, int] = WeakIdKeyDictionary()  # a storage is dropped with its last tensor
         self._see(held)
 
     def __torch_dispatch__(
@@ -192,13 +192,13 @@ class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _see(self, values: Sequence[Any]) -> None:
         for value in values:
             if isinstance(value, Tensor):
-                storage = value.untyped_storage()  # which a view shares with what it shows
+                storage = value.untyped_storage()  # shared between a view and its base
                 self._sizes[storage] = storage.nbytes()
         self.peak = max(self.peak, sum(self._sizes.values()))
 
 
 def _clocked_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
-    """Median milliseconds of each layer, and of the rest, by clocks around the layers of whole passes on a CPU."""
+    """Returns the median milliseconds of each layer and of the rest, from hooks on full CPU passes."""
     spent = dict.fromkeys(paths, 0.0)
     for path in paths:
         _clock(each.network.get_submodule(path), path, spent=spent)
@@ -214,7 +214,7 @@ def _clocked_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
 
 
 def _replayed_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
-    """Median milliseconds of each layer, and of the rest, each layer replayed on what it is given in a whole pass."""
+    """Returns the median milliseconds of each layer and of the rest, from replaying each layer on its own input."""
     given: dict[str, Tensor] = {}
 
     def remember(path: str) -> Callable[..., None]:
@@ -237,7 +237,7 @@ def _replayed_by_layer(each: _Pass, paths: Sequence[str]) -> dict[str, float]:
 
 
 def _clock(module: nn.Module, path: str, *, spent: dict[str, float]) -> None:
-    """Has a module write how many milliseconds its last call took."""
+    """Makes a module record the milliseconds of its last call in `spent[path]`."""
 
     def begin(*_: Any) -> None:
         spent[path] = -1000 * time.perf_counter()
@@ -255,7 +255,7 @@ def _warm_up(each: _Pass) -> None:
 
 
 def _repeat(run: Callable[[], float], *, least: int, seconds: float) -> list[float]:
-    """What so many runs at least, and as many as the time allows, have returned."""
+    """Calls `run` for `seconds`, at least `least` times, and returns the results."""
     found: list[float] = []
     end = time.perf_counter() + seconds
     while len(found) < least or time.perf_counter() < end:
@@ -265,7 +265,7 @@ def _repeat(run: Callable[[], float], *, least: int, seconds: float) -> list[flo
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No gradients, and no collection of garbage in the middle of a run."""
+    """Disables gradients and garbage collection."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -278,10 +278,10 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _waited() -> float:
-    """Seconds that the threads of this process were ready to run and had no core so far; 0 where nothing tells."""
+    """Returns the total seconds that this process's threads were runnable without a core; 0 if unknown."""
     try:
         found = [file.read_text() for file in Path("/proc/self/task").glob("*/schedstat")]
-    except OSError:  # a thread that has just ended
+    except OSError:  # a thread has just ended
         return 0.0
     return sum(int(text.split()[1]) for text in found) / 1e9
 

@@ -1,9 +1,9 @@
-"""LatencyModel: what a forward pass of an architecture will take, foretold from some that were measured.
+"""Predicts the latency of a forward pass of an architecture by a model fitted to measured ones.
 
-The model is a sum: so much for each convolution, for its groups, its parameters, its multiply–adds and activations by
-kind. So it can be fitted to a few dozen measurements and asked for thousands of architectures. Its terms cannot be
-negative, and it is fitted to relative errors, as latencies of one space lie far apart. Where a device is other than
-that, the held-out error that it carries says so.
+The model is linear in the numbers of layers, groups and parameters, and in the multiply–adds and activations of each
+kind of convolution, so it can be fitted to a few dozen measurements and predict thousands of architectures. Its
+coefficients are non-negative, and it is fitted to relative errors, as the latencies within a space vary widely. Where a
+device does not behave like this, the held-out error stored with the model shows it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,16 +21,16 @@ __all__ = ["LatencyModel", "fit"]
 
 FOLDS = 10
 UNITS = 1e6
-"""FLOPs, parameters and activations are counted in millions, so that all terms are of about one size."""
+"""FLOPs, parameters and activations are counted in millions, which keeps all terms at a similar scale."""
 
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Milliseconds for each of the `_amounts` of an architecture, as `fit` finds them.
+    """A linear latency model: `terms` holds the milliseconds per unit of each feature, as fitted by `fit`.
 
-    `error` is the median relative error on architectures that were held out, None where there were too few of them.
-    `least` and `most` are the extreme latencies that it foretells of the measured ones: fixed bounds, within which a
-    hypervolume is measured. `device` is the device that it is of, in words.
+    `error` is the median relative error on held-out architectures, None with too few measurements. `least` and `most`
+    are the extreme predictions, in milliseconds, over the measured architectures: fixed bounds within which a
+    hypervolume is computed. `device` is the readable name of the device measured.
     """
 
     terms: Mapping[str, float]
@@ -40,29 +40,34 @@ class LatencyModel:
     device: str = ""
 
     def predict(self, architecture: Architecture) -> float:
-        """The milliseconds of one image; always above 0."""
+        """Returns the predicted milliseconds of one image; always above 0."""
         return max(_dot(self.terms, architecture), self.least / 100)
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """`least` and `most`."""
+        """The pair (`least`, `most`), in milliseconds."""
         return self.least, self.most
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON has them."""
+        """Returns JSON-serialisable values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "LatencyModel":
-        """The inverse of `to_dict`."""
+        """Builds a model from the values that `to_dict` returned."""
         return cls(**data)
 
 
 def fit(architectures: Sequence[Architecture], milliseconds: Sequence[float], *, device: str = "") -> LatencyModel:
-    """The model of these measurements.
+    """Fits a latency model to measured architectures.
+
+    Args:
+        architectures: at least one.
+        milliseconds: the latency of each architecture for one image.
+        device: the readable name of the device measured.
 
     Raises:
-        InvalidValue: there is none, not one for each architecture, or one is not above 0.
+        InvalidValue: there are no measurements, not one for each architecture, or one is not above 0.
     """
     taken = np.asarray(milliseconds, dtype=float)
     if not len(taken) or len(taken) != len(architectures) or not (np.isfinite(taken) & (taken > 0)).all():
@@ -82,7 +87,7 @@ def fit(architectures: Sequence[Architecture], milliseconds: Sequence[float], *,
 
 
 def _amounts(architecture: Architecture) -> dict[str, float]:
-    """What the latency of an architecture is a sum of, by name: counts, and amounts in millions."""
+    """Returns the features of an architecture by name: counts, and amounts in millions."""
     found: dict[str, float] = {}
     for layer in cost(architecture).layers:
         for name, amount in _of_layer(layer, architecture):
@@ -97,14 +102,14 @@ def _of_layer(layer: LayerCost, architecture: Architecture) -> Iterator[tuple[st
         kind = "dense 3×3" if groups == 1 else "grouped 3×3"
         yield "groups", float(groups)
     yield "layers", 1.0
-    yield "parameters", layer.params / UNITS  # a late stage has few pixels and many weights: fetching them counts
+    yield "parameters", layer.params / UNITS  # a late stage has few pixels and many weights: loading them takes time
     yield f"{kind} FLOPs", layer.flops / UNITS
     yield f"{kind} activations", layer.activations / UNITS
 
 
 def _terms(table: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Non-negative terms with the least sum of squared relative errors."""
-    from scipy.optimize import nnls  # which takes longer to import than a front to be shown
+    """Returns the non-negative terms that minimise the sum of squared relative errors."""
+    from scipy.optimize import nnls  # importing it takes longer than showing a front
 
     relative = table / taken[:, None]
     scale = np.maximum(relative.max(axis=0), 1e-300)
@@ -112,7 +117,7 @@ def _terms(table: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np
 
 
 def _held_out_error(table: NDArray[np.float64], taken: NDArray[np.float64]) -> float | None:
-    """The median relative error of tenths that are foretold from the rest."""
+    """Returns the median relative error in ten-fold cross-validation; None with fewer than ten measurements."""
     if len(taken) < FOLDS:
         return None
     folds = np.arange(len(taken)) % FOLDS

@@ -1,4 +1,4 @@
-"""Architecture → torch module: CBR, GroupResBlock, GroupConvNet."""
+"""Builds the torch module of an architecture: CBR, GroupResBlock, GroupConvNet."""
 
 from typing import cast
 
@@ -12,30 +12,30 @@ __all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network", "fold"]
 
 
 def build_network(architecture: Architecture) -> "GroupConvNet":
-    """The torch module of an architecture, freshly initialised from torch's global random state."""
+    """Builds the torch module of an architecture, initialised from torch's global random state."""
     return GroupConvNet(architecture)
 
 
 class CBR(nn.Sequential):
     """Convolution, BatchNorm, ReLU: (N, cin, H, W) → (N, cout, ⌈H/stride⌉, ⌈W/stride⌉).
 
-    `groups` 1 is an ordinary convolution, `groups` = `cin` a depthwise one. Without `relu` the last step is left out.
+    `groups` = 1 is an ordinary convolution, `groups` = `cin` a depthwise one. `relu` = False omits the ReLU.
     """
 
     def __init__(
         self, cin: int, cout: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
     ) -> None:
         conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-        # He et al. (arXiv:1502.01852): keeps the variance of activations through ReLUs.
+        # He et al. (arXiv:1502.01852): preserves the variance of activations through ReLUs.
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         super().__init__(conv, nn.BatchNorm2d(cout), nn.ReLU(inplace=True) if relu else nn.Identity())
 
 
 class GroupResBlock(nn.Module):
-    """relu(skip(x) + expand(grouped(reduce(x)))), the bottleneck block of ResNeXt (arXiv:1611.05431).
+    """The bottleneck block of ResNeXt (arXiv:1611.05431): relu(skip(x) + expand(grouped(reduce(x)))).
 
-    reduce is 1×1 cin → mid, grouped is 3×3 mid → mid in `groups` groups and carries the stride, expand is 1×1
-    mid → cout. skip is the identity where shapes allow, else a strided 1×1 projection.
+    reduce is 1×1, cin → mid; grouped is 3×3, mid → mid, with `groups` groups and the stride; expand is 1×1, mid → cout.
+    skip is the identity if shapes allow, else a strided 1×1 projection.
     """
 
     def __init__(self, cin: int, cout: int, *, mid: int, groups: int, stride: int = 1) -> None:
@@ -45,18 +45,18 @@ class GroupResBlock(nn.Module):
         self.expand = CBR(mid, cout, relu=False)
         same_shape = stride == 1 and cin == cout
         self.projection = nn.Identity() if same_shape else CBR(cin, cout, stride=stride, relu=False)
-        # A block that starts as its skip trains deeper networks from the first step (Goyal et al., arXiv:1706.02677).
+        # Blocks that start as their skip let deep networks train from the first step (Goyal et al., arXiv:1706.02677).
         nn.init.zeros_(cast("nn.BatchNorm2d", self.expand[1]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, cin, H, W) → (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        """Maps (N, cin, H, W) to (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
         return F.relu(self.projection(x) + self.expand(self.grouped(self.reduce(x))), inplace=True)
 
 
 class GroupConvNet(nn.Module):
-    """Ungrouped stem, stages of grouped bottleneck blocks, global average pooling, a linear classifier.
+    """A network of ungrouped stem, stages of grouped bottleneck blocks, global average pooling and linear classifier.
 
-    (N, channels, size, size) → logits (N, classes).
+    Maps images (N, channels, size, size) to logits (N, classes).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -73,7 +73,7 @@ class GroupConvNet(nn.Module):
         self.classifier = nn.Linear(cin, architecture.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, size, size) → (N, classes)."""
+        """Maps images (N, channels, size, size) to logits (N, classes)."""
         features = self.stages(self.stem(x))
         return cast("Tensor", self.classifier(features.mean(dim=(2, 3))))
 
@@ -88,9 +88,9 @@ def _stage(stage: Stage, cin: int) -> nn.Sequential:
 
 
 def fold(network: GroupConvNet) -> None:
-    """Replaces, in place, each convolution and its BatchNorm by one convolution that gives the same; for inference.
+    """Folds each BatchNorm into its convolution, in place, for inference.
 
-    The network is in eval mode afterwards.
+    The network is left in eval mode.
     """
     network.eval()
     for block in [module for module in network.modules() if isinstance(module, CBR)]:

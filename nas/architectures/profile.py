@@ -1,6 +1,6 @@
-"""A profile as values, and what its numbers say in sentences.
+"""The result of profiling an architecture, and sentences that summarise it.
 
-Times are compared by their medians; where the quartiles of two overlap, their difference may be noise.
+Times are compared by their medians; where the interquartile ranges of two overlap, the difference may be noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 POINTWISE = ("reduce", "expand", "projection")
-"""The kinds of layer that are 1×1 convolutions."""
+"""The layer kinds that are 1×1 convolutions."""
 EQUAL = 0.02
-"""FLOPs that differ by no more than this share are called equal."""
+"""FLOPs that differ by at most this share count as equal."""
 MOST_WAITED = 0.1
-"""If threads wait for a core for a greater share of the time, times are those of the other programs, too."""
+"""Maximum share of the time that threads may wait for a core; above it, other programs distort the times."""
 
 
 class Part(NamedTuple):
-    """What a stage, a kind of layer or the rest costs for one image, and its share of the time, in [0, 1]."""
+    """The cost of a stage, a layer kind or the rest for one image, and its share of the time, in [0, 1]."""
 
     name: str
     flops: int
@@ -44,9 +44,9 @@ class Part(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One network at one size of images: its cost for one image, its time for one image and for a batch.
+    """One network at one image size: its cost for one image, and its latency for one image and for a batch.
 
-    `name` is groups, dense or narrower dense; `memory` is the most bytes that the batch needs at one time.
+    `name` is groups, dense or narrower dense; `memory` is the peak memory of the batch in bytes.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Measured(NamedTuple):
 
 
 class AtSize(NamedTuple):
-    """The networks on images of `size` × `size` pixels: with groups and its two dense twins, or a dense one alone."""
+    """The networks at images of `size` × `size` pixels: the grouped one and its dense twins, or only a dense one."""
 
     size: int
     networks: tuple[Measured, ...]
@@ -67,7 +67,7 @@ class AtSize(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """What was measured: parts of the architecture at its own size, by stage and by kind of layer; and each size."""
+    """The measurements: parts of the architecture at its own size, by stage and by layer kind, and each image size."""
 
     architecture: Architecture
     stages: tuple[Part, ...]
@@ -76,12 +76,12 @@ class Profile:
 
     @property
     def device(self) -> str:
-        """Where it was measured, in words."""
+        """The readable name of the device measured."""
         return self.sizes[0].networks[0].one.device
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What the numbers say. Twins are compared at the architecture's own size, or else at the first one."""
+        """A summary in sentences; twins are compared at the architecture's own size, or else at the first one."""
         own = self.architecture.input.size
         pointwise = pointwise_sentence(self.kinds, size=own)
         latencies = [latency for at in self.sizes for each in at.networks for latency in (each.one, each.many)]
@@ -93,7 +93,7 @@ class Profile:
         return (*compared, pointwise, *doubts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `--json` prints; times in milliseconds, memory in bytes."""
+        """Returns the values that `--json` prints; times in milliseconds, memory in bytes."""
         return {
             "name": self.architecture.name,
             "architecture": self.architecture.to_dict(),
@@ -114,7 +114,7 @@ class Profile:
 
 
 def saving_sentence(at: AtSize) -> str:
-    """What the groups save of the dense twin's FLOPs and of its time."""
+    """States what the groups save of the dense twin's FLOPs and time."""
     groups, dense = at.networks[:2]
     saved = 1 - groups.flops / dense.flops
     return (
@@ -124,7 +124,7 @@ def saving_sentence(at: AtSize) -> str:
 
 
 def equal_flops_sentence(at: AtSize) -> str:
-    """How the time of the narrower dense twin compares with that of the groups."""
+    """Compares the time of the narrower dense twin with that of the grouped network."""
     groups, narrower = at.networks[0], at.networks[2]
     more = narrower.flops / groups.flops - 1
     flops = "equal" if abs(more) <= EQUAL else f"{_percent(abs(more))} {'more' if more > 0 else 'fewer'}"
@@ -132,7 +132,7 @@ def equal_flops_sentence(at: AtSize) -> str:
 
 
 def crossing_sentence(sizes: Sequence[AtSize]) -> str:
-    """At which of the sizes, ascending, the groups are quicker than the dense twin by more than the noise."""
+    """States at which of `sizes`, ascending, the groups beat the dense twin in time by more than the noise."""
     batched = [at for at in sizes if at.networks[0].many.batch > 1]
     single = _where_quicker([(at.size, at.networks[0].one, at.networks[1].one) for at in sizes])
     many = _where_quicker([(at.size, at.networks[0].many, at.networks[1].many) for at in batched])
@@ -146,7 +146,7 @@ def crossing_sentence(sizes: Sequence[AtSize]) -> str:
 
 
 def pointwise_sentence(kinds: Iterable[Part], *, size: int) -> str:
-    """The share of the 1×1 convolutions in FLOPs and time."""
+    """States the 1×1 convolutions' share of FLOPs and time."""
     parts = list(kinds)
     mine = [part for part in parts if part.name in POINTWISE]
     flops = sum(part.flops for part in mine) / sum(part.flops for part in parts)
@@ -157,7 +157,7 @@ def pointwise_sentence(kinds: Iterable[Part], *, size: int) -> str:
 
 
 def disturbance_sentences(waited: float) -> tuple[str, ...]:
-    """A warning where threads had to wait for a core for more than a tenth of the time; else none."""
+    """Returns a warning if threads waited for a core for more than a tenth of the time, else nothing."""
     if waited <= MOST_WAITED:
         return ()
     said = f"Other programs were in the way: threads waited for a core up to {_percent(waited)} of the time."
@@ -172,7 +172,7 @@ def _both_times(mine: Measured, other: Measured) -> str:
 
 
 def _compared(mine: "Latency", other: "Latency") -> str:
-    """`12 % less time`; where the quartiles overlap the difference may be chance."""
+    """Compares two medians, as in `12 % less time`; overlapping interquartile ranges count as the same."""
     if _alike(mine, other):
         return "the same time within the noise"
     ratio = mine.median / other.median
@@ -184,7 +184,7 @@ def _alike(mine: "Latency", other: "Latency") -> bool:
 
 
 def _where_quicker(pairs: "Sequence[tuple[int, Latency, Latency]]") -> str:
-    """At which sizes the first of two is quicker, and where that cannot be told."""
+    """States at which sizes the first of two is faster, and at which the difference is within the noise."""
     sizes = [size for size, _, _ in pairs]
     alike = [size for size, mine, other in pairs if _alike(mine, other)]
     quicker = [size for size, mine, other in pairs if mine.median < other.median and size not in alike]

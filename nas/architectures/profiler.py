@@ -1,7 +1,7 @@
-"""What the groups of an architecture are worth on a machine: its cost and its time beside those of dense twins.
+"""Profiles what an architecture's groups gain on a machine, in cost and latency, against two dense twins.
 
-FLOPs that groups save are not always time that they save. So an architecture is measured beside the same network
-without groups, and beside a narrower one without groups that has as many FLOPs.
+Groups that save FLOPs do not always save time. So an architecture is measured against the same network without groups,
+and against a narrower one without groups that has about the same FLOPs.
 """
 
 import itertools
@@ -26,28 +26,28 @@ GROUPS, DENSE, NARROWER = "groups", "dense", "narrower dense"
 USUAL_SIZES = (32, 64, 128, 224)
 USUAL_BATCH, USUAL_GPU_BATCH = 64, 256
 MOST_BATCH_FLOPS = 5 * 10**10
-"""A CPU is busy with that already; a larger batch would only take longer to measure."""
+"""FLOPs per batch that already saturate a CPU; a larger batch would only take longer to measure."""
 SHARE_OF_MEMORY = 1 / 4
 BYTES = 4
-"""Of a float32."""
+"""Size of a float32."""
 BISECTIONS = 50
 SECONDS = 0.3
-"""For each network, size and way of measuring."""
+"""Measuring time for each network, image size and batch size."""
 
 
 def dense_twin(architecture: Architecture) -> Architecture:
-    """The same network with one group in every stage."""
+    """Returns the same network with one group in every stage."""
     return replace(architecture, stages=tuple(replace(stage, groups=1) for stage in architecture.stages))
 
 
 def narrower_dense_twin(architecture: Architecture) -> Architecture:
-    """One group in every stage, and every `mid` scaled by one factor so that FLOPs come as near as they can.
+    """Returns the network with one group per stage and every `mid` scaled by one factor to match the FLOPs closely.
 
-    Widths are whole numbers, so FLOPs are seldom equal. They need not be widths that kernels like (27, say), which
-    costs this twin a few percent of its time. A dense architecture is its own twin.
+    Widths are integers, so the FLOPs are seldom equal. The widths may suit kernels badly (27, say), which costs this
+    twin a few percent of its time. A dense architecture is its own twin.
     """
     dense, wanted = dense_twin(architecture), cost(architecture).flops
-    narrow, wide = 0.0, 1.0  # the factor lies between: FLOPs grow with it, in steps
+    narrow, wide = 0.0, 1.0  # bracket the factor: FLOPs grow with it, in steps
     for _ in range(BISECTIONS):
         middle = (narrow + wide) / 2
         if cost(_scaled(dense, middle)).flops < wanted:
@@ -58,7 +58,7 @@ def narrower_dense_twin(architecture: Architecture) -> Architecture:
 
 
 def usual_sizes(architecture: Architecture) -> tuple[int, ...]:
-    """32, 64, 128, 224 and the architecture's own size, ascending; those that its strides use up are left out."""
+    """Returns 32, 64, 128, 224 and the architecture's own size, ascending, without those too small for its strides."""
     return tuple(size for size in sorted({*USUAL_SIZES, architecture.input.size}) if _takes(architecture, size))
 
 
@@ -70,14 +70,19 @@ def profile(
     batch: int | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Profile:
-    """Measures an architecture and its dense twins on images of each size, one at a time and in batches of `batch`.
+    """Measures an architecture and its dense twins at each image size, one image at a time and in batches.
 
-    Batches are 64, or 256 on a GPU, if not given; smaller where their activations would take more than a quarter of
-    the memory that is free, or more work than a CPU needs to be busy. The networks take turns.
-    `report` is called with each size when its turn has come: some take many seconds.
+    The networks take turns.
+
+    Args:
+        sizes: image sizes in pixels.
+        device: one of `nas.system.hardware.DEVICES`.
+        batch: images per batch, by default 64, or 256 on a GPU. It is halved while its activations would take more than
+            a quarter of the free memory, or, on a CPU, its FLOPs are more than saturate one.
+        report: called with each size before it is measured, which may take many seconds.
 
     Raises:
-        InvalidValue: a size is too small for the strides or too large for the memory; the device is not to be had.
+        InvalidValue: a size is too small for the strides or too large for the memory; the device is not available.
     """
     where = device_of(device)
     pixels = sorted({integer(size, "sizes") for size in sequence(sizes, "sizes")})
@@ -110,7 +115,7 @@ def _takes(architecture: Architecture, size: int) -> bool:
 
 
 def _networks(architecture: Architecture, size: int) -> dict[str, Architecture]:
-    """The networks to compare at a size, by name."""
+    """Returns the networks to compare at a size, by name."""
     if not _takes(architecture, size):
         least = next(larger for larger in itertools.count(size) if _takes(architecture, larger))
         raise InvalidValue(f"sizes={size}: the strides of {architecture.name} use it up; nearest valid: {least}")
@@ -121,7 +126,7 @@ def _networks(architecture: Architecture, size: int) -> dict[str, Architecture]:
 
 
 def _batch(networks: Iterable[Architecture], device: "torch.device", wanted: int | None) -> int:
-    """How many images all the networks are given at once."""
+    """Returns the batch size that all the networks share."""
     costs = [cost(network) for network in networks]
     on_gpu = device.type == "cuda"
     batch = integer(wanted, "batch") if wanted is not None else USUAL_GPU_BATCH if on_gpu else USUAL_BATCH
@@ -165,7 +170,7 @@ def _measured(networks: dict[str, Architecture], device: str, batch: int) -> tup
 
 
 def _parts(architecture: Architecture, device: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """By stage and by kind, with stem, classifier and the rest of the time in both, at the architecture's own size."""
+    """Returns cost and time by stage and by kind, both with stem, classifier and rest, at the architecture's size."""
     from nas.architectures.latency import time_by_layer
 
     times = time_by_layer(architecture, device=device)

@@ -1,4 +1,4 @@
-"""Trained weights as safetensors: never a pickle, and the architecture travels in the header."""
+"""Saves and loads trained weights as safetensors, never pickles, with the architecture in the header."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,14 @@ __all__ = ["load_weights", "put_into", "save_weights"]
 def save_weights(
     path: Path, weights: Mapping[str, Tensor], architecture: Architecture, *, notes: Mapping[str, str] | None = None
 ) -> None:
-    """Writes the state of a `GroupConvNet`; `notes` join the architecture in the header. Whole or not at all."""
+    """Writes the weights of a `GroupConvNet` atomically.
+
+    Args:
+        path: the file; its folder is created if missing.
+        weights: the network's state dict.
+        architecture: the network's architecture, stored in the header.
+        notes: further entries of the header.
+    """
     header = {"format": "pt", "architecture": json.dumps(architecture.to_dict()), **(notes or {})}
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: value.contiguous() for name, value in weights.items()}
@@ -28,13 +35,13 @@ def save_weights(
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Reads what `save_weights` wrote.
+    """Reads the weights that `save_weights` wrote.
 
     Raises:
         WeightsError: the file is missing or damaged.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise WeightsError(f"{path}: the weights cannot be read: is no file")
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -42,10 +49,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def put_into(network: nn.Module, weights: Mapping[str, Tensor], *, of: str) -> None:
-    """Gives a network its trained weights; `of` says in messages what they are.
+    """Loads trained weights into a network; `of` names the network in error messages.
 
     Raises:
-        WeightsError: they are another network's.
+        WeightsError: the weights are those of another network.
     """
     expected, found = (_shapes(tensors) for tensors in (network.state_dict(), weights))
     if other := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:

@@ -1,4 +1,4 @@
-"""What a command is to work on: a study, an architecture in a file, or one of a study."""
+"""Parses command targets: a study, an architecture in a file, or a trial of a study."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["Target", "read_study", "read_target"]
 
 
 class Target(NamedTuple):
-    """An architecture, and the study and trial that it comes from; both None where it comes from a file."""
+    """An architecture, and the study and trial that it comes from; both are None if it comes from a file."""
 
     architecture: Architecture
     study: Study | None
@@ -22,10 +22,16 @@ class Target(NamedTuple):
 
 
 def read_study(text: str | None, *, runs: str | Path = "runs", storage: str | None = None) -> Study:
-    """The study of that name; of an architecture's YAML file the study of its trainings; of None the latest touched.
+    """Opens the study that a command names.
+
+    Args:
+        text: a study's name, or an architecture's YAML file for the study of its trainings. None: the most recently
+            modified study.
+        runs: the folder of studies.
+        storage: the URL of the study's database, if it has one.
 
     Raises:
-        StudyError: there is no such study; or the file's study is of another architecture.
+        StudyError: there is no such study, or the file's study holds a different architecture.
         InvalidValue: the file cannot be read or holds no architecture.
     """
     if text is None:
@@ -44,13 +50,18 @@ def read_study(text: str | None, *, runs: str | Path = "runs", storage: str | No
 
 
 def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = None) -> Target:
-    """Reads what a person types: a YAML file that `Architecture.to_yaml` wrote, STUDY:TRIAL, or STUDY alone.
+    """Resolves a target: a YAML file written by `Architecture.to_yaml`, STUDY:TRIAL, or STUDY.
 
-    It is a file if there is one, or if it ends in .yaml or .yml. A study alone stands for the most accurate member
-    of its front.
+    The text names a file if that file exists, or if it ends in .yaml or .yml. STUDY without a trial stands for the most
+    accurate member of its front.
+
+    Args:
+        text: the target as typed.
+        runs: the folder of studies.
+        storage: the URL of the study's database, if it has one.
 
     Raises:
-        InvalidValue: the file cannot be read or holds no architecture; the trial is no number.
+        InvalidValue: the file cannot be read or holds no architecture, or the trial is not a number.
         StudyError: there is no such study or trial, or the study has no complete trial to choose from.
     """
     if _names_a_file(text):
@@ -72,5 +83,5 @@ def _names_a_file(text: str) -> bool:
         return True
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # no name that a file can have
+    except (OSError, ValueError):  # not a valid file name
         return False

@@ -1,4 +1,4 @@
-"""Confirmations for the terminal: the front with the spread over seeds, and what the search's scores were worth."""
+"""Terminal output of confirmations: the front with its spread over seeds, and the optimism of the search's scores."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ __all__ = ["confirmed_table", "show_confirmed", "show_trained"]
 
 
 def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None) -> Table:
-    """Architectures from the least to the most costly; those on the front of the means are bold."""
+    """Returns a table of confirmed architectures by increasing cost; those on the front of the means are bold."""
     cells = latency_cells([member.record for member in members])
     searched = any(member.optimism is not None for member in members)
     tested = any(member.tested for member in members)
@@ -45,7 +45,7 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
 
 
 def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study) -> None:
-    """The confirmed front, and what the numbers mean."""
+    """Prints the confirmed front, with notes on the numbers."""
     title = f"{study.name}, each trained from scratch for {found.epochs} epochs on several seeds"
     console.print(confirmed_table(found.members, title=title))
     images = found.study.config.validation_images
@@ -67,7 +67,7 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
 
 
 def show_trained(console: Console, found: ConfirmationReport, member: Confirmation) -> None:
-    """One architecture: what each training gave, where its weights are, and what that is in sum."""
+    """Prints each training of one architecture with its accuracy and weights file, then their mean and spread."""
     record, study = member.record, found.study
     amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"
     console.print(Text(f"{record.name}: {amounts}", style="bold"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the commands of `nas` share: options, the console, JSON, how a mistake is told."""
+"""Shared by the `nas` commands: options, the console, JSON output, error reporting."""
 
 import functools
 import json
@@ -45,7 +45,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def reads_study(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say which study, and the study opened in their place."""
+    """Decorates a command with the options that select a study, and passes it the opened study instead of them."""
 
     @click.argument("study", required=False)
     @click.option("--study", "named", metavar="NAME", help="The study; without it, the latest in the folder.")
@@ -61,7 +61,7 @@ def reads_study(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def workers_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say how many train at once, and where."""
+    """Decorates a command with the options for the number of workers and where they run."""
     options = [
         click.option(
             "--workers",
@@ -87,18 +87,18 @@ def workers_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the program on a person's mistake, told in one line."""
+    """Prints a one-line error message and exits with code 2."""
     note(f"nas: {' '.join(message.split())}")
     sys.exit(USER_ERROR)
 
 
 def note(text: str) -> None:
-    """A line on standard error."""
+    """Prints a line to standard error."""
     click.echo(text, err=True)
 
 
 def show_warnings() -> None:
-    """From now on what nas warns of is a line on standard error, like a mistake."""
+    """Makes warnings of `nas` print as one line on standard error, like errors."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -111,7 +111,7 @@ def show_warnings() -> None:
 
 
 def make_console() -> "Console":
-    """As wide as the terminal; wide enough for any table where the output is none."""
+    """Returns a console as wide as the terminal, or 160 columns wide, enough for any table, without a terminal."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
@@ -120,7 +120,7 @@ def make_console() -> "Console":
 
 @contextmanager
 def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
-    """The view of what is trained, to be told of it; when it is stopped, a line says how to go on."""
+    """Shows a view of the trainings, to be used as their listener; on Ctrl-C, prints the command that resumes."""
     from nas.cli.live_view import LiveView, PlainView
     from nas.system.signals import interruptible
 
@@ -139,5 +139,5 @@ def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
 
 
 def print_json(value: Any) -> None:
-    """For programs that read it."""
+    """Prints a value as indented JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: one live screen, or plain lines where the output is no terminal."""
+"""Progress output of a running search: a live screen, or plain lines if the output is not a terminal."""
 
 import time
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ ENDINGS = {
 
 
 class _Progress:
-    """What both views need to know of a running search."""
+    """The state of a running search that both views share."""
 
     def __init__(self) -> None:
         self.study: Study | None = None
@@ -42,29 +42,29 @@ class _Progress:
         self.ended_here = 0.0
 
     def search_started(self, study: Study, trials: int) -> None:
-        """Takes over what the study holds already."""
+        """Loads the trials that the study already has."""
         self.study, self.total, self.started = study, trials, time.monotonic()
-        self.headline = headline(study)  # once: it reads the storage, and a screen is drawn several times a second
+        self.headline = headline(study)  # only once: it reads the storage, and the screen refreshes often
         self.records = {record.trial: record for record in study.records()}
 
     def trial_started(self, record: TrialRecord) -> None:
-        """One more is trained."""
+        """Adds a running trial."""
         self.running[record.trial] = record
 
     def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
-        """A curve has come on."""
+        """Updates the curve of a running trial."""
         if trial in self.running:
             self.running[trial] = replace(self.running[trial], curve=tuple(curve))
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """The record is final."""
+        """Stores the final record of a trial."""
         self.records[record.trial] = record
         self.ended_here += trainings_spent([record], self.epochs)
         self.running.pop(record.trial, None)
         self.last_end = time.monotonic()
 
     def search_ended(self, reason: str) -> None:
-        """Nothing more to come."""
+        """Does nothing; the views override it."""
 
     def __enter__(self) -> Self:
         return self
@@ -74,16 +74,16 @@ class _Progress:
 
     @property
     def epochs(self) -> int:
-        """The epochs of a whole training."""
+        """The epochs of a full-length training."""
         return self.study.config.space.recipe.epochs if self.study else 1
 
     @property
     def finished(self) -> float:
-        """How many full trainings the finished trials count for."""
+        """The epochs of the finished trials, in units of one full-length training."""
         return trainings_spent(self.records.values(), self.epochs)
 
     def seconds_left(self) -> float | None:
-        """From the mean time of what was trained here, or of its epochs; None before the first epoch has ended."""
+        """Estimates the remaining seconds from the mean time of trials or epochs; None before the first epoch ends."""
         if not self.ended_here:
             begun = self.share()
             so_far = time.monotonic() - self.started
@@ -93,26 +93,26 @@ class _Progress:
         return max(mean * (self.total - self.finished) - since, 0.0)
 
     def share(self) -> float:
-        """How many full trainings the epochs so far of the running trials count for."""
+        """Returns the epochs so far of the running trials, in units of one full-length training."""
         return sum(len(record.curve) for record in self.running.values()) / self.epochs
 
 
 class PlainView(_Progress):
-    """One line for each trial: for logs, and wherever the output is no terminal."""
+    """Prints one line per trial, for logs and other output that is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def search_started(self, study: Study, trials: int) -> None:
-        """Says what is searched."""
+        """Prints the study's headline, and how many trials it already has."""
         super().search_started(study, trials)
         self._say(self.headline)
         if self.finished:
             self._say(f"{amount_text(self.finished)} trials are there already; the study is to have {trials}")
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Says how the trial ended, and how long the rest will take."""
+        """Prints the trial's outcome and the estimated remaining time."""
         super().trial_ended(record)
         left = self.seconds_left()
         front = front_numbers(list(self.records.values())).front if record.seed is None else []
@@ -131,7 +131,7 @@ class PlainView(_Progress):
         self._say("  ".join(parts))
 
     def search_ended(self, reason: str) -> None:
-        """Says why, if there is more to say than that all trials are there."""
+        """Prints why the search ended, unless it is complete."""
         if reason in ENDINGS:
             self._say(ENDINGS[reason])
 
@@ -140,7 +140,7 @@ class PlainView(_Progress):
 
 
 class LiveView(_Progress):
-    """One screen that keeps itself up to date: progress, the running trial, the front so far."""
+    """A continuously updated screen: progress, the running trials, the front so far."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class LiveView(_Progress):
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def search_ended(self, reason: str) -> None:
-        """Leaves a line, if there is more to say than that all trials are there."""
+        """Prints why the search ended, unless it is complete."""
         if reason in ENDINGS:
             self._console.print(ENDINGS[reason])
 

@@ -1,5 +1,6 @@
-"""`nas`: thin commands over the package. What is heavy is imported inside them, so that `nas --help` is quick."""
+"""Entry point of `nas`: thin commands over the package, with heavy imports deferred so that `nas --help` is fast."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ from nas.cli import search as cli_search
 from nas.cli import studies as cli_studies
 from nas.cli.console import fail, show_warnings
 from nas.errors import NasError
+from nas.system.logs import LEVEL, show_log
 from nas.system.signals import INTERRUPTED_CODE
 
 __all__ = ["main"]
@@ -18,8 +20,12 @@ __all__ = ["main"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="nas", message="nas %(version)s")
-def cli() -> None:
+@click.option("--verbose", is_flag=True, help="Log what happens behind a search, as NAS_LOG=info does.")
+def cli(verbose: bool) -> None:
     """Finds, for your own images, the grouped-convolution network with the best accuracy for its compute."""
+    if verbose:
+        os.environ[LEVEL] = "info"  # for the worker processes, too
+    show_log()
 
 
 for module in (cli_search, cli_studies, cli_winners, cli_models):
@@ -28,7 +34,7 @@ for module in (cli_search, cli_studies, cli_winners, cli_models):
 
 
 def main() -> NoReturn:
-    """Runs a command; a user's mistake is one line on standard error and exit code 2, Ctrl-C is 130."""
+    """Runs a command; user errors print one line to standard error and exit with code 2, Ctrl-C exits with 130."""
     show_warnings()
     try:
         cli.main(prog_name="nas", standalone_mode=False)
@@ -46,9 +52,9 @@ def main() -> NoReturn:
         if not is_out_of_memory(error):
             raise
         fail("there is not enough memory for a network or images of that size")
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         sys.stderr.close()
-    except (OSError, UnicodeError) as error:  # a disk that is full, a path that no system allows
+    except (OSError, UnicodeError) as error:  # a full disk, an invalid path
         fail(str(error))
     sys.exit(0)
 

@@ -1,4 +1,4 @@
-"""The commands of `nas` on one network: train, profile."""
+"""The `nas` commands on a single network: train, profile."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def profile(target: str, *, sizes: str | None, as_json: bool, device: str, runs:
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    """Reads `32,64`."""
+    """Parses sizes such as `32,64`, sorted and without duplicates."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
         raise InvalidValue(f"sizes={shown(text)}: must be whole numbers of pixels with commas between, such as 32,64")
@@ -78,9 +78,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 @workers_options
 @storage_option
 def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, **options: Any) -> None:
-    """Train one architecture from scratch: of a YAML file, a trial of a study, or the most accurate one of a study.
+    """Train one architecture from scratch: from a YAML file, a trial of a study, or the most accurate one of a study.
 
-    The same command again goes on where it stopped, after the last epoch.
+    The same command resumes an interrupted training after its last epoch.
     """
     from nas.analysis.confirmation import confirmed
     from nas.cli.arguments import read_target
@@ -97,7 +97,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
             given = {"--study": name, "--recipe": recipe, "--seed": seed}
             if option := next((option for option, value in given.items() if value is not None), None):
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")
-            assert chosen.trial is not None  # it comes with a study
+            assert chosen.trial is not None  # a target with a study has a trial
             found = retrain_trial(chosen.study, chosen.trial, seeds=seeds, listener=listener, **options)
         else:
             found = retrain(

@@ -1,4 +1,4 @@
-"""A profile in the terminal: what its parts cost, how it stands beside its dense twins, and what that says."""
+"""Terminal output of a profile: the cost of each part, a comparison with its dense twins, and the conclusions."""
 
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ KINDS_WITHIN_STAGES = {
 
 
 def show_profile(console: Console, profile: Profile) -> None:
-    """All of it, in at most 100 columns: two tables, the sentences, and what the numbers are."""
+    """Prints a profile in at most 100 columns: two tables, the conclusions, and notes on the numbers."""
     size = profile.architecture.input.size
     console.print(Text.assemble((profile.architecture.name, "bold"), f"  {size}×{size} pixels"))
     console.print(parts_table(profile))
@@ -39,7 +39,7 @@ def show_profile(console: Console, profile: Profile) -> None:
 
 
 def parts_table(profile: Profile) -> Table:
-    """Stem, stages, classifier and the rest; then what stages are made of, by kind of layer."""
+    """Returns a table of the cost of stem, stages, classifier and the rest; then of the stages by kind of layer."""
     table = _table("part", "FLOPs", "parameters", "activations", "share of FLOPs", "share of time")
     whole = sum(part.flops for part in profile.stages)
     for part in profile.stages:
@@ -52,7 +52,7 @@ def parts_table(profile: Profile) -> Table:
 
 
 def sizes_table(profile: Profile) -> Table:
-    """A section for each size, a row for each network."""
+    """Returns a table with a section per image size and a row per network."""
     table = _table("size", "network", "FLOPs", "parameters", "ms, batch 1", "quartiles", "batch", "ms/image", "memory")
     for size, networks in profile.sizes:
         for row, network in enumerate(networks):
@@ -90,5 +90,5 @@ def _quartiles(latency: "Latency") -> str:
 
 
 def _milliseconds(value: float) -> str:
-    """Three digits that count."""
+    """Formats milliseconds with three significant digits."""
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"

@@ -1,4 +1,4 @@
-"""The commands of `nas` after a search: confirm, pick, export."""
+"""The `nas` commands to use after a search: confirm, pick, export."""
 
 import functools
 import shlex
@@ -29,7 +29,7 @@ __all__ = ["confirm", "export", "pick"]
 
 
 def wishes(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say which network is wanted, and a `Requirements` in their place."""
+    """Decorates a command with the options for the wanted network, and passes them to it as one `Requirements`."""
 
     @click.option("--max-flops", metavar="N", help="At most so many multiply–adds per image, such as 50M.")
     @click.option("--max-params", metavar="N", help="At most so many parameters, such as 1M.")
@@ -58,9 +58,9 @@ def wishes(command: Callable[..., None]) -> Callable[..., None]:
 @workers_options
 @json_option
 def confirm(study: "Study", as_json: bool, **options: Any) -> None:
-    """Train the front of STUDY again from scratch on several seeds, with what noise may have hidden behind it.
+    """Retrain the front of STUDY, and trials that noise may have kept off it, from scratch on several seeds.
 
-    The same command again goes on where it stopped; with more --seeds it adds what is missing.
+    The same command resumes where it stopped; with more --seeds it adds the missing trainings.
     """
     from rich.console import Console
 
@@ -83,9 +83,9 @@ def confirm(study: "Study", as_json: bool, **options: Any) -> None:
 @device_option
 @json_option
 def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> None:
-    """Say which trial of STUDY to take, by confirmed means if there are any: the most accurate within the limits.
+    """Recommend a trial of STUDY, by confirmed means if there are any: the most accurate within the limits.
 
-    With --min-accuracy it is the cheapest that is accurate enough, with --knee the one where more FLOPs begin to buy
+    With --min-accuracy it is the cheapest that is accurate enough, with --knee the one beyond which more FLOPs buy
     little.
     """
     from nas.analysis.selection import choose
@@ -127,7 +127,7 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
 
 
 def export_command(study: "Study", trial: int) -> str:
-    """What a person types to export a trial."""
+    """Returns the shell command that exports a trial."""
     where = [] if str(study.folder.parent) == "runs" else ["--runs", str(study.folder.parent)]
     where += ["--storage", study.storage] if study.storage else []
     return shlex.join(["nas", "export", study.name, "--trial", str(trial), *where, "--out", "best"])

@@ -1,4 +1,4 @@
-"""The commands of `nas` that train: search, worker; and those that say beforehand what that means: space, doctor."""
+"""The `nas` commands that search (search, worker), and those that estimate a search beforehand (space, doctor)."""
 
 import shlex
 from pathlib import Path
@@ -79,7 +79,7 @@ __all__ = ["doctor", "search", "space", "worker"]
 def search(space: str | None, study: str | None, **options: Any) -> None:
     """Search SPACE, a YAML file or a ready space's name (default: digits), for its front of accuracy and FLOPs.
 
-    The same command again goes on where it stopped; with more --trials it adds what is missing.
+    The same command resumes an interrupted search; with more --trials it extends a finished one.
     """
     from nas.workflows.search import search as run_search
 
@@ -97,9 +97,9 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @device_option
 def worker(study: str, timeout: str | None, **options: Any) -> None:
-    """Train for STUDY, beside the other workers of its search, until it has spent what it is to spend.
+    """Train trials of STUDY alongside the other workers of its search until the search's budget is spent.
 
-    `nas search` begins a study. A worker reaches it in the same runs folder, or in a database.
+    `nas search` starts the study. A worker reaches it in the same runs folder, or in a database.
     """
     import time
 
@@ -125,7 +125,7 @@ def worker(study: str, timeout: str | None, **options: Any) -> None:
 )
 @json_option
 def doctor(space: str, seconds: float, as_json: bool) -> None:
-    """Say what this machine has and what `auto` would choose; measure how many images of SPACE a second it trains."""
+    """Report what this machine has and what `auto` would choose; measure its training throughput on images of SPACE."""
     from nas.cli.tables import show_machine, show_throughput
     from nas.spaces.search_space import load_space
     from nas.workers.environment import examine, measure
@@ -143,7 +143,7 @@ def doctor(space: str, seconds: float, as_json: bool) -> None:
 
 
 def _finish(console: "Console", study: "Study") -> None:
-    """The front and what to type next; an error where nothing was completed."""
+    """Prints the front and the next commands to run, or raises an error if no trial was completed."""
     from nas.cli.tables import show_front, show_summary
     from nas.study.records import FAILED
 
@@ -179,7 +179,7 @@ def _finish(console: "Console", study: "Study") -> None:
 @device_option
 @json_option
 def space(file: str | None, trials: int, images: int | None, device: str, as_json: bool) -> None:
-    """Say what SPACE holds and what a search of it will cost here; without SPACE, list the ready ones."""
+    """Show what SPACE contains and estimate the cost of searching it here; without SPACE, list the ready ones."""
     from nas.data.loading import DIGITS, load_data
     from nas.spaces.preflight import estimate, preflight
     from nas.spaces.search_space import load_space

@@ -1,4 +1,4 @@
-"""The commands of `nas` that read a study: front, trials, show, dashboard."""
+"""The `nas` commands that read a study: front, trials, show, dashboard."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -116,11 +116,11 @@ def dashboard(runs: str, storage: str | None, port: int, host: str, no_browser: 
     address = _free_address(host, port)
     settings = [address, str(port), "no-browser" if no_browser else "browser", runs, *([storage] if storage else [])]
     command = [sys.executable, str(dashboard_server()), *settings]
-    os.execv(sys.executable, command)  # in this process's place, so that what ends it ends the server
+    os.execv(sys.executable, command)  # replaces this process, so that signals reach the server
 
 
 def _free_address(host: str, port: int) -> str:
-    """The numeric address of a host of this machine, where that port can be used; says so if others can reach it."""
+    """Resolves `host` to a numeric address where `port` is free; prints a warning if other machines can reach it."""
     import errno
     import socket
     from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""Tables and lines for the terminal: a front, trials, one trial, a space before its search."""
+"""Terminal output: the front, trials, a single trial, a preflight report, this machine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -51,13 +51,13 @@ AVOIDED = {
 }
 BARS = "▁▂▃▄▅▆▇█"
 DISTURBED = 0.25
-"""On an idle device the error of a `LatencyModel` is a fraction of this."""
+"""Relative error of a `LatencyModel` above which measurements count as disturbed; far above that of an idle device."""
 FLOPS_NOTE = "FLOPs are multiply–adds per image."
 KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of {}."
 
 
 def headline(study: Study) -> str:
-    """What is searched, on what."""
+    """Returns a line that describes a study: its space, its images, its epochs."""
     space, data = study.config.space, study.config.data
     what = f"space {space.name}, {space.valid:,} architectures"
     if holds_repetitions(study):
@@ -69,9 +69,12 @@ def headline(study: Study) -> str:
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
-    """The front from the least to the most costly; with `rows`, its most accurate end only.
+    """Returns a table of the front by increasing cost, with a latency column if any member has a latency.
 
-    A column has the latency where any member has one.
+    Args:
+        records: all trials.
+        rows: show only this many of the most accurate members. None: all.
+        title: the table's title.
     """
     numbers = front_numbers(records)
     cells = latency_cells(numbers.front)
@@ -95,7 +98,7 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
 
 
 def latency_cells(records: Sequence[TrialRecord]) -> dict[int, str]:
-    """By trial what a table says of its latency; nothing where none of them has one."""
+    """Returns the latency cells of a table by trial; empty if no trial has a latency."""
     found = {record.trial: LATENCY.value(record) for record in records}
     if not any(found.values()):
         return {}
@@ -103,7 +106,7 @@ def latency_cells(records: Sequence[TrialRecord]) -> dict[int, str]:
 
 
 def trials_table(records: Sequence[TrialRecord]) -> Table:
-    """All trials by number, the front marked."""
+    """Returns a table of all trials by number, with the front marked."""
     on_front = {record.trial for record in front_numbers(records).front}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
@@ -126,7 +129,7 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
 
 
 def architecture_table(architecture: Architecture) -> Table:
-    """Stages with their shape and their cost."""
+    """Returns a table of an architecture's parts with their shapes and costs."""
     amounts = cost(architecture)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "part", "depth", "mid", "groups", "per group", "out", "size", "FLOPs", "parameters")
@@ -149,7 +152,7 @@ def architecture_table(architecture: Architecture) -> Table:
 
 
 def show_front(console: Console, study: Study) -> None:
-    """The front, its knee, and what the numbers mean."""
+    """Prints the front and its knee, with notes on the numbers."""
     records = study.records()
     numbers = front_numbers(records)
     axis = default_cost_metric(records)
@@ -170,7 +173,7 @@ def show_front(console: Console, study: Study) -> None:
 
 
 def show_summary(console: Console, study: Study) -> None:
-    """What a search did for its front: trainings by kind, proposals that could not be had, what more would bring."""
+    """Prints a summary of a search: trainings by kind, replaced proposals, and the expected gain from searching on."""
     records, full = study.records(), study.config.space.recipe.epochs
     finished = [record for record in records if record.finished]
     short = [record for record in finished if record.state == SHORT]
@@ -200,13 +203,14 @@ def show_summary(console: Console, study: Study) -> None:
     if ahead := extrapolate(finished, study.config.space, bounds=model.bounds if model else None):
         console.print(
             f"Hypervolume {100 * ahead.hypervolume:.1f} %; another hour of training would bring about "
-            f"{100 * ahead.growth:.1f} points more, if each doubling of the time goes on to bring the same.",
+            f"{100 * ahead.growth:.1f} ± {100 * ahead.error:.1f} points more, if each doubling of the time keeps "
+            "bringing as much as the last three.",
             style="dim",
         )
 
 
 def show_proxies(console: Console, study: Study) -> None:
-    """How well short trainings foretold full ones."""
+    """Prints how well short trainings predict full-length ones."""
     found = proxies(study.records())
     if not found:
         console.print("The study has no short trainings; --fidelities 3 makes some.")
@@ -232,7 +236,7 @@ def show_proxies(console: Console, study: Study) -> None:
 
 
 def show_trial(console: Console, record: TrialRecord) -> None:
-    """One trial: what it gave, what it costs, how it learned."""
+    """Prints one trial: its result, its cost, its learning curve."""
     console.print(Text(f"trial {record.trial}: {record.name}", style="bold"))
     facts = [
         record.state + (f", {record.reason}" if record.reason else ""),
@@ -255,7 +259,7 @@ def show_trial(console: Console, record: TrialRecord) -> None:
 
 
 def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
-    """What a space holds, and what a search of it costs."""
+    """Prints what a space contains, and the estimated cost of searching it."""
     space = report.space
     about = "" if report.exact else "about "
     console.print(Text.assemble((space.name, "bold"), f"  {space.purpose}"), soft_wrap=True)
@@ -284,7 +288,7 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
 
 
 def show_machine(console: Console, machine: "Machine") -> None:
-    """What there is to train with, and what `--workers auto` makes of it."""
+    """Prints this machine's hardware and packages, and what `--workers auto` chooses on it."""
     grid = Table.grid(padding=(0, 2))
 
     def line(name: str, text: str) -> None:
@@ -308,7 +312,7 @@ def show_machine(console: Console, machine: "Machine") -> None:
 
 
 def show_throughput(console: Console, space: SearchSpace, measured: "Sequence[Throughput]") -> None:
-    """How many images a second so many workers train."""
+    """Prints the measured throughput for each number of workers."""
     console.print(f"\nTraining examples of {space.name}, {space.input.size}×{space.input.size} pixels:")
     for each in measured:
         rate = f"{count_text(each.images_per_second)} images a second"
@@ -316,16 +320,16 @@ def show_throughput(console: Console, space: SearchSpace, measured: "Sequence[Th
 
 
 def sparkline(curve: Sequence[float]) -> str:
-    """Accuracies in [0, 1] as bars, from the curve's lowest to its highest."""
+    """Renders accuracies in [0, 1] as bar characters, scaled from the curve's minimum to its maximum."""
     low, high = min(curve), max(curve)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((value - low) * scale)] for value in curve)
 
 
 def add_columns(table: Table, *names: str) -> None:
-    """Words to the left, numbers to the right; words yield in a narrow window."""
+    """Adds columns with text left-aligned and numbers right-aligned; only text wraps in a narrow window."""
     for name in names:
         words = name in ("architecture", "part")
         table.add_column(
             name, justify="left" if words else "right", no_wrap=not words
-        )  # words yield in a narrow window
+        )  # only text wraps in a narrow window

@@ -1,1 +1,1 @@
-"""Any source of images as arrays, split once."""
+"""Loads images from any source as arrays, split once and cached."""

@@ -1,4 +1,4 @@
-"""Decoded images in the user's cache folder: written whole, mapped into memory, shared between processes."""
+"""Caches decoded images in the user's cache folder: written atomically, memory-mapped, shared between processes."""
 
 import hashlib
 import json
@@ -23,16 +23,25 @@ from nas.data.images import (
 from nas.errors import DataError
 from nas.system.files import cache_folder, publish, why
 
-__all__ = ["CACHE_VERSION", "SHARED_SPLITS", "open_shared", "save_images", "save_shared"]
+__all__ = [
+    "CACHE_VERSION",
+    "SHARED_SPLITS",
+    "cache_unusable",
+    "open_shared",
+    "save_images",
+    "save_shared",
+    "write_header",
+    "written_whole",
+]
 
 CACHE_VERSION = 1
 SHARED_SPLITS = ("train", "validation", "test")
 
 
 def save_shared(data: ImageData) -> Path:
-    """Puts images where every process of this machine can map them: the folder that `open_shared` takes.
+    """Writes images where every local process can memory-map them, and returns the folder for `open_shared`.
 
-    The folder is the same for the same images. Those that are mapped from the cache already are not written again.
+    The same images give the same folder. Images already mapped from the cache are not written again.
 
     Raises:
         DataError: the cache folder cannot be used.
@@ -52,7 +61,7 @@ def save_shared(data: ImageData) -> Path:
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
-            with _written_whole(folder) as partial:
+            with written_whole(folder) as partial:
                 for name, split in splits.items():
                     np.save(partial / f"{name}.labels.npy", split.labels)
                     if name not in maps:
@@ -61,15 +70,15 @@ def save_shared(data: ImageData) -> Path:
                         np.save(partial / f"{name}.rows.npy", split.images.rows)
                 (partial / "about.json").write_text(json.dumps(about))
     except OSError as error:
-        raise DataError(f"{data.source}: {_unusable(folder, error)}") from None
+        raise DataError(f"{data.source}: {cache_unusable(folder, error)}") from None
     return folder
 
 
 def open_shared(folder: Path) -> ImageData:
-    """The images that `save_shared` put there, mapped into memory; nothing is measured again.
+    """Returns the images that `save_shared` wrote, memory-mapped; fingerprint and normalization are not recomputed.
 
     Raises:
-        DataError: they are not there any more, or not whole.
+        DataError: the images are missing or incomplete.
     """
     try:
         about = json.loads((folder / "about.json").read_text())
@@ -78,13 +87,13 @@ def open_shared(folder: Path) -> ImageData:
         data = ImageData(about["source"], classes, train, validation, test, skipped=skipped)
         normalization = Normalization(*(tuple(values) for values in about["normalization"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"shared images: {_unusable(folder, error)}") from None
-    vars(data).update(fingerprint=about["fingerprint"], normalization=normalization)  # as if asked for before
+        raise DataError(f"shared images: {cache_unusable(folder, error)}") from None
+    vars(data).update(fingerprint=about["fingerprint"], normalization=normalization)  # pre-fills the cached properties
     return data
 
 
 def _open_split(folder: Path, name: str, file: str | None) -> Split:
-    """A split of a shared folder, its images mapped from this file of the cache if they are not in the folder."""
+    """Opens a split of a shared folder; `file` is the cache file of its images if they are not in the folder."""
     images = np.load(file or folder / f"{name}.images.npy", mmap_mode="r")
     rows = folder / f"{name}.rows.npy"
     labels = np.load(folder / f"{name}.labels.npy")
@@ -92,38 +101,39 @@ def _open_split(folder: Path, name: str, file: str | None) -> Split:
 
 
 def _cached_map(images: Images | MappedImages) -> Path | None:
-    """The file of the cache that the images, or the array that they are rows of, are all of; None if there is none."""
+    """Returns the cache file that is mapped in full by the images or by the array they are rows of, or None."""
     array = images.array if isinstance(images, MappedImages) else images
-    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):  # a part of a map has another base
+    if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):  # a slice of a map has another base
         return None
     file = Path(str(array.filename)).resolve()
     return file if file.parent.parent == cache_folder().resolve() else None
 
 
 def save_images(file: Path, images: Images | MappedImages) -> None:
-    """As `np.save` writes an array, with little of it in memory.
+    """Writes images as `np.save` does, but with only a few MiB of them in memory.
 
-    Not through a map of the file: on a full disk that is no error, but the end of the process.
+    Writing through a memory map would, on a full disk, kill the process instead of raising an error.
     """
     with file.open("wb") as opened:
-        _write_header(opened, images.shape)
+        write_header(opened, images.shape)
         for part in chunks(images):
             opened.write(part.data)
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Of an array of bytes; it takes as much room for any number of rows."""
+def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Writes the `.npy` header of a uint8 array; its length does not depend on the number of rows."""
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _unusable(folder: Path, error: Exception) -> str:
+def cache_unusable(folder: Path, error: Exception) -> str:
+    """Returns the message for a cache folder that cannot be read or written."""
     reason = why(error) if isinstance(error, OSError) else error
     return f"the cache folder {folder} cannot be used ({reason}); set XDG_CACHE_HOME"
 
 
 @contextmanager
-def _written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which is renamed to this one once whole, so that a cache is never half-written."""
+def written_whole(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder that is renamed to `folder` on success, so that no cache is half-written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         partial = Path(name) / "arrays"
@@ -132,5 +142,5 @@ def _written_whole(folder: Path) -> Iterator[Path]:
         try:
             publish(partial, folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same content
+            if not folder.is_dir():  # else another process wrote the same content first
                 raise

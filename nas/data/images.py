@@ -1,4 +1,4 @@
-"""ImageData: images and labels as arrays, split once into training, validation and test. NumPy alone."""
+"""Defines `ImageData`: images and labels as NumPy arrays, split once into training, validation and test."""
 
 import hashlib
 import math
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 HELD_OUT = 0.2
-"""The share of each class held out for the test set where the source has none, then again for validation."""
+"""The share of each class held out for the test set if the source has none, and again for validation."""
 
 CHUNK_BYTES = 2**22
 
@@ -41,9 +41,9 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class MappedImages:
-    """Some rows of a memory map, in their own order: (N, size, size, channels) uint8, read where they are used.
+    """Selected rows of a memory-mapped array, (N, size, size, channels) uint8, read on access.
 
-    What an index of rows gives (a slice, indices or a mask) is an array in memory.
+    Indexing with a slice, indices or a mask returns an array in memory.
     """
 
     array: Images
@@ -76,7 +76,7 @@ class Normalization(NamedTuple):
 
 
 class RawImages(NamedTuple):
-    """What a source holds, before it is split: `test` and `validation` only where the source has them.
+    """The images of a source before splitting; `validation` and `test` are None unless the source has them.
 
     `skipped` names the images that could not be read.
     """
@@ -91,7 +91,7 @@ class RawImages(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageData:
-    """Three splits of one data set. A search reads `train` and `validation`; `test` is for the winners, once."""
+    """The three splits of a data set. A search reads `train` and `validation`; `test` is for the winners, once."""
 
     source: str
     classes: tuple[str, ...]
@@ -102,15 +102,15 @@ class ImageData:
 
     @property
     def input(self) -> Input:
-        """The channels and the size of every image."""
+        """The channels and size of every image."""
         _, size, _, channels = self.train.images.shape
         return Input(channels, size)
 
     @cached_property
     def normalization(self) -> Normalization:
-        """Measured on the training images alone, exactly, from how often each of the 256 values occurs.
+        """Per-channel statistics of the training images only, computed exactly from a histogram of the 256 values.
 
-        In whole numbers up to the last division: sums of floats end in other digits on other processors.
+        Integers are used up to the last division, as float sums differ in their last digits between processors.
         """
         channels = self.train.images.shape[-1]
         counts = np.zeros((channels, 256), dtype=np.int64)
@@ -131,7 +131,7 @@ class ImageData:
         return digest((self.train, self.validation))[:16]
 
     def describe(self) -> dict[str, Any]:
-        """What a study records of its data, and compares when it is resumed."""
+        """Returns the description that a study stores, and compares when it is resumed."""
         return {
             "source": self.source,
             "classes": list(self.classes),
@@ -143,14 +143,14 @@ class ImageData:
 
 
 def chunks(images: Images | MappedImages) -> Iterator[Images]:
-    """The images in order, some MiB at a time: a pass over a memory map takes no more memory than that."""
+    """Yields the images in order, a few MiB at a time, so that a pass over a memory map needs little memory."""
     step = max(1, CHUNK_BYTES // math.prod(images.shape[1:]))
     for start in range(0, len(images), step):
         yield np.ascontiguousarray(images[start : start + step])
 
 
 def digest(splits: Iterable[Split]) -> str:
-    """SHA-256 of every pixel and label, in order."""
+    """Returns the hexadecimal SHA-256 of every pixel and label, in order."""
     sha = hashlib.sha256()
     for split in splits:
         for part in chunks(split.images):
@@ -160,12 +160,14 @@ def digest(splits: Iterable[Split]) -> str:
 
 
 def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) -> ImageData:
-    """Splits what the source does not bring split: stratified by class, the same for the same seed.
+    """Creates the splits that the source lacks, stratified by class and reproducible by `seed`.
 
-    Splits of a memory map are `MappedImages`: nothing is read into memory for them.
+    Splits of a memory map are `MappedImages`, which read nothing into memory.
 
-    `max_images` keeps a stratified part of the images that the search reads (training and validation together);
-    the test set stays whole.
+    Args:
+        raw: the images of a source.
+        seed: seeds the random splits.
+        max_images: approximate limit on training plus validation images, kept stratified; the test set stays whole.
 
     Raises:
         DataError: fewer than two classes, an empty class, or too few images to split.
@@ -187,13 +189,13 @@ def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) ->
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:
-    """A pair of arrays as a source: images (N, H, W, C) uint8 with H = W, labels (N,) whole numbers from 0.
+    """Wraps a pair of arrays as a source: images (N, H, W, C) uint8 with H = W, labels (N,) integers from 0.
 
     Raises:
-        DataError: shapes or types are others.
+        DataError: shapes, types or label values differ from these.
     """
     try:
-        images = images if isinstance(images, np.memmap) else np.asarray(images)  # forgets that it is mapped
+        images = images if isinstance(images, np.memmap) else np.asarray(images)  # asarray would drop the memmap type
         labels = np.asarray(labels)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"data: must be a pair of arrays: {error}") from None
@@ -215,10 +217,10 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
 
 
 def check_input(data: ImageData, wanted: Input) -> None:
-    """Refuses data whose images are not what the space's input says.
+    """Rejects data whose images do not match the input of the search space.
 
     Raises:
-        DataError: naming the field that differs.
+        DataError: the channels or the size differ; the message names the field.
     """
     for name in ("channels", "size"):
         have, want = getattr(data.input, name), getattr(wanted, name)
@@ -245,7 +247,7 @@ def _check_classes(raw: RawImages) -> None:
 
 
 def _hold_out(split: Split, raw: RawImages, rng: np.random.Generator) -> tuple[Split, Split]:
-    """Parts HELD_OUT of every class, at least one image each, from the rest: (rest, held out)."""
+    """Holds out the share HELD_OUT of every class, at least one image each; returns (rest, held out)."""
     rest, held = [], []
     for label, members in enumerate(_members(split, rng)):
         count = max(1, round(HELD_OUT * len(members)))
@@ -261,12 +263,12 @@ def _hold_out(split: Split, raw: RawImages, rng: np.random.Generator) -> tuple[S
 
 
 def _part(split: Split, share: float, rng: np.random.Generator) -> Split:
-    """About this share of every class, at least two images where there are two."""
+    """Returns about this share of every class, at least two images if it has two."""
     return _take(split, [members[: max(2, round(share * len(members)))] for members in _members(split, rng)])
 
 
 def _members(split: Split, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """The indices of each class in random order."""
+    """Returns the indices of each class in random order."""
     return [rng.permutation(np.flatnonzero(split.labels == label)) for label in range(int(split.labels.max()) + 1)]
 
 

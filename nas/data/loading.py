@@ -1,7 +1,7 @@
-"""load_data: any source → ImageData. Files are decoded once; their arrays are cached and mapped into memory.
+"""Loads `ImageData` from any source. Files are decoded once; the arrays are cached and memory-mapped.
 
-The cache is `$XDG_CACHE_HOME/nas` (`~/.cache/nas`), a folder for each source, size and number of channels, and for each
-data set that processes share (`save_shared`). It can be deleted whenever no search runs.
+The cache is `$XDG_CACHE_HOME/nas` (by default `~/.cache/nas`), with a folder for each source, size and number of
+channels, and for each data set shared between processes (`save_shared`). It can be deleted whenever no search runs.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
 
 from nas.architectures.architecture import Input
-from nas.data.cache import CACHE_VERSION, _unusable, _write_header, _written_whole
+from nas.data.cache import CACHE_VERSION, cache_unusable, write_header, written_whole
 from nas.data.images import (
     ImageData,
     Images,
@@ -39,33 +39,39 @@ from nas.validation import shown
 __all__ = ["DIGITS", "load_data"]
 
 DIGITS = Input(channels=1, size=8)
-"""The shape of the embedded digits."""
+"""The input shape of the bundled digits."""
 
 DECODED_AT_ONCE = 1024
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What Pillow may take a file for, whatever its name: some of its others are read by starting other programs."""
+"""Formats that Pillow may detect, whatever the file name; to read some others it runs external programs."""
 MOST_PIXELS = 2**26
-"""What unpacks to more is no photo that is to be made small, but a few bytes that fill the memory."""
+"""Images that decode to more pixels are rejected as decompression bombs."""
 LARGE_PIXELS = 2**24
-"""Images of more are decoded one at a time."""
+"""Images of more pixels are decoded one at a time."""
 LATER: Images = np.zeros(0, dtype=np.uint8)
-"""In place of an image that is to be decoded by itself."""
+"""Placeholder for an image that must be decoded by itself."""
 NAMED_AT_MOST = 5
 
 
 def load_data(
     source: Any, wanted: Input, *, seed: int = 0, max_images: int | None = None, skip_bad_images: bool = False
 ) -> ImageData:
-    """Images as arrays of the wanted size and channels, split by `seed` (`nas.data.images.split_images`).
+    """Loads images as arrays of the wanted size and channels, and splits them.
 
-    `source` is `digits`, a folder of images (`CLASS/*.jpg`, or `train/CLASS` and `test/CLASS`), a parquet file or a
-    folder of them, a name on the Hugging Face hub, or a pair of arrays (`nas.data.images.arrays_as_images`). Files are
-    cropped to a square and resized. Grey files are repeated over colour channels, as nothing is lost by it; files
-    with any colour are refused for a grey input, and so are arrays whose shape is not the input's.
+    Files are cropped to a square and resized. Grey images are repeated over colour channels, which loses nothing;
+    images with any colour are rejected for a grey input, and so are arrays whose shape does not match the input.
+
+    Args:
+        source: `digits`, a folder of images (`CLASS/*.jpg`, or `train/CLASS` and `test/CLASS`), a parquet file or a
+            folder of them, a name on the Hugging Face hub, or a pair of arrays (`nas.data.images.arrays_as_images`).
+        wanted: the channels and size of the images to return.
+        seed: seeds the splits (`nas.data.images.split_images`).
+        max_images: approximate limit on training plus validation images.
+        skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:
-        DataError: naming the source and what is wrong with it.
-        MissingExtra: parquet files and hub names need the extra `data`.
+        DataError: the source cannot be used; the message names it and the reason.
+        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
     if isinstance(source, tuple | list) and len(source) == 2:
         raw = arrays_as_images(*source)
@@ -81,7 +87,7 @@ def load_data(
 
 
 def _digits() -> RawImages:
-    """1,797 handwritten digits of 8×8 pixels in 17 greys (Alpaydin and Kaynak, 1998), as scikit-learn ships them."""
+    """Loads scikit-learn's 1,797 handwritten digits of 8×8 pixels in 17 grey levels (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -100,7 +106,7 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):  # one process decodes, and the others wait for it
+            with FileLock(folder.with_suffix(".lock")):  # one process decodes while the others wait
                 if not folder.is_dir():
                     _fill(folder, listing, source, wanted, skip_bad_images=skip_bad_images)
         splits = {
@@ -109,22 +115,22 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
         }
         skipped = tuple(json.loads((folder / "skipped.json").read_text()))
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{source}: {_unusable(folder, error)}") from None
+        raise DataError(f"{source}: {cache_unusable(folder, error)}") from None
     return RawImages(
         source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
     )
 
 
 def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_bad_images: bool) -> None:
-    """Decodes into the cache."""
-    with _written_whole(folder) as partial:
+    """Decodes all images into the cache folder."""
+    with written_whole(folder) as partial:
         skipped: list[str] = []
         for split, encoded in listing.splits.items():
             shape = wanted.size, wanted.size, wanted.channels
             good = np.ones(len(encoded.labels), dtype=bool)
             with (partial / f"{split}.images.npy").open("wb") as file, warnings.catch_warnings():
-                _write_header(file, (len(good), *shape))
-                warnings.simplefilter("ignore")  # of Pillow: an image is read or not, there is nothing between
+                write_header(file, (len(good), *shape))
+                warnings.simplefilter("ignore")  # from Pillow: an image is either read or not
                 for row, (image_name, image) in enumerate(_decode_all(encoded, source, wanted)):
                     if image is None:
                         good[row] = False
@@ -132,7 +138,7 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
                     else:
                         file.write(image.tobytes())
                 file.seek(0)
-                _write_header(file, (int(good.sum()), *shape))
+                write_header(file, (int(good.sum()), *shape))
             np.save(partial / f"{split}.labels.npy", encoded.labels[good])
         if skipped and not skip_bad_images:
             raise DataError(
@@ -143,29 +149,29 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
 
 
 def names_of(names: list[str] | tuple[str, ...]) -> str:
-    """The first few of many names, for a message."""
+    """Lists the first few names for a message."""
     more = len(names) - NAMED_AT_MOST
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[str, Images | None]]:
-    """(name, array) in order, None for what cannot be read; in threads, since decoders release the interpreter."""
+    """Yields (name, array or None if unreadable) in order; decodes in threads, as decoders release the GIL."""
     images = encoded.images()
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(images, DECODED_AT_ONCE)):
             decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted), batch)
             for (name, content), image in zip(batch, decoded, strict=True):
-                # By this thread, as memory that another one has freed may stay with it.
+                # In this thread, as memory freed by a pool thread may stay with that thread.
                 yield name, _decode(content, f"{source}: {name}", wanted, alone=True) if image is LATER else image
 
 
 def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = False) -> Images | None:
-    """One image as (size, size, channels) uint8, None if it is damaged or no image; `LATER` if it must be `alone`."""
+    """Decodes an image to (size, size, channels) uint8; None if it is unreadable, `LATER` if it must be `alone`."""
     side = wanted.size
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
-            pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is unpacked whole all the same
-            opened.draft(None, (2 * side, 2 * side))  # JPEG decoders shrink large photos for nothing
+            pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
+            opened.draft(None, (2 * side, 2 * side))  # JPEG decoders downscale large photos for free
             pixels = max(pixels, math.prod(opened.size))
             if pixels > MOST_PIXELS:
                 return None
@@ -178,13 +184,13 @@ def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = Fa
 
 @cache
 def _formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow can read."""
+    """Returns the `FORMATS` that this Pillow can read."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
-    """Upright, on white, square, and of the wanted size and channels; None where its values have no known range."""
+    """Returns the image upright, on white, cropped square and resized; None if its values have no known range."""
     side = wanted.size
     image = opened
     ImageOps.exif_transpose(image, in_place=True)
@@ -192,7 +198,7 @@ def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
         image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
     if image.mode == "F":
         return None
-    if image.has_transparency_data:  # what shows through is white, as on a page
+    if image.has_transparency_data:  # composite onto white, as on a page
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Where the encoded images of a source are: an image folder, parquet files or the Hugging Face hub → a Listing."""
+"""Lists the encoded images of a source: an image folder, parquet files or a data set on the Hugging Face hub."""
 
 import hashlib
 import logging
@@ -34,9 +34,9 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".p
 
 
 class Encoded(NamedTuple):
-    """The images of one split, not yet decoded: labels (N,), and N pairs of a name and the bytes or a path.
+    """The undecoded images of one split: labels (N,), and N pairs of a name and either bytes or a path.
 
-    What cannot be one has no bytes, and after its name stands why.
+    Where there is no readable image, the bytes are empty and the name ends with the reason.
     """
 
     labels: Labels
@@ -44,7 +44,7 @@ class Encoded(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A source's images by split (train, validation, test); `version` changes when the source's content does."""
+    """The images of a source by split (train, validation, test); `version` changes with the source's content."""
 
     classes: tuple[str, ...]
     splits: dict[str, Encoded]
@@ -52,11 +52,11 @@ class Listing(NamedTuple):
 
 
 def list_source(source: str) -> Listing:
-    """Finds the images of a folder, a parquet file, a folder of parquet files or a hub name.
+    """Lists the images of a folder, a parquet file, a folder of parquet files or a hub name.
 
     Raises:
-        DataError: nothing is there, or not in a form that can be read.
-        MissingExtra: parquet files and hub names need the extra `data`.
+        DataError: the source does not exist or cannot be read.
+        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
     try:
         path = Path(source).expanduser()
@@ -74,14 +74,14 @@ def list_source(source: str) -> Listing:
         if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
             raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
         return _list_dataset(source, source, from_hub=True)
-    except (OSError, ValueError, RuntimeError) as error:  # no name that a file can have, or a folder not to be read
+    except (OSError, ValueError, RuntimeError) as error:  # an invalid file name, or an unreadable folder
         raise DataError(f"{source}: cannot be read: {error}") from None
 
 
 def _list_folder(source: str, root: Path) -> Listing:
-    """`CLASS/**/image`, or `SPLIT/CLASS/**/image` where a folder `train` holds folders.
+    """Lists `CLASS/**/image`, or `SPLIT/CLASS/**/image` if there is a folder `train` that contains folders.
 
-    The folders are read here and not by `datasets`, which takes a file for a test image when "test" is in its name.
+    `datasets` is not used, as it assigns any file with "test" in its name to the test split.
     """
     parts = _split_folders(source, root)
     for folder in [*parts.values(), *(folder for part in parts.values() for folder in _folders(part))]:
@@ -100,16 +100,16 @@ def _list_folder(source: str, root: Path) -> Listing:
         pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
         splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, [file for file, _ in pairs]))
         stamps += [_stamp(file) for file, _ in pairs]
-    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be text
+    classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be UTF-8
     version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
     return Listing(_class_names(source, classes), splits, version)
 
 
 def _class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes as they are used from here on: fit to be shown, on one line, no two alike.
+    """Returns the class names in displayable form, each on one line and unique.
 
     Raises:
-        DataError: there are too many, or one is too long, or two are alike.
+        DataError: there are too many classes, a name is too long, or two are equal.
     """
     if len(names) > LARGEST:
         raise DataError(f"{source}: has {len(names)} classes; at most {LARGEST} are allowed")
@@ -123,7 +123,7 @@ def _class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _split_folders(source: str, root: Path) -> dict[str, Path]:
-    """The folder of each split; the root alone where no folder `train` holds folders."""
+    """Returns the folder of each split; only the root, as `train`, if no folder `train` contains folders."""
     named = [folder for folder in _folders(root) if folder.name.lower() in SPLIT_NAMES]
     parts = {SPLIT_NAMES[folder.name.lower()]: folder for folder in named}
     if "train" not in parts or not _folders(parts["train"]):
@@ -154,15 +154,15 @@ def _why_no_image(file: Path, root: Path) -> str | None:
 
 
 def _leads_out(path: Path, root: Path) -> bool:
-    """Whether it is a link to something outside: a folder from a stranger is not to show a person's own files.
+    """Returns whether `path` is a link out of `root`: untrusted folders must not expose the user's own files.
 
-    The folder that was named may itself be a link.
+    `root` itself may be a link.
     """
     if not path.is_symlink():
         return False
     try:
         return not path.resolve(strict=True).is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # to nothing, or to itself
+    except (OSError, RuntimeError):  # a broken or circular link
         return False
 
 
@@ -171,7 +171,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Everything that is called like an image but folders: what is none is told of, not left out in silence."""
+    """Returns all entries with an image suffix except folders; unreadable ones are reported later, not dropped."""
     return sorted(
         file
         for file in folder.rglob("*")
@@ -185,9 +185,9 @@ def _stamp(file: Path) -> str:
 
 
 def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by split, from the first word of their names or of their folders'; training if none tells.
+    """Groups files by split, from the first word of their own or their folders' names; training by default.
 
-    `test-00000-of-00001.parquet` and `test/0000.parquet` are both of the test split.
+    `test-00000-of-00001.parquet` and `test/0000.parquet` both belong to the test split.
     """
     splits: dict[str, list[Path]] = {}
     for file in files:
@@ -207,9 +207,9 @@ def _list_parquet(source: str, splits: dict[str, list[Path]]) -> Listing:
 
 
 def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool = False, **options: Any) -> Listing:
-    """Lists what `datasets.load_dataset` reads; its columns are found by type, else by their usual names.
+    """Lists a data set that `datasets.load_dataset` reads; columns are found by type, else by their usual names.
 
-    Images that are not in the data themselves are read `from_hub` alone, from the files that were fetched.
+    Images that the data only refer to by path are read only if `from_hub`, and only from the downloaded files.
     """
     try:
         import datasets
@@ -217,7 +217,7 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
     except ImportError:
         raise MissingExtra(f"reading {source}", "data") from None
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports each of its retries
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
     fetched = [datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
     with _readable(source):
         loaded = datasets.load_dataset(what, **options)
@@ -250,7 +250,7 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
 
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
-    """Whatever the readers of data sets or the network raise, it is the source that cannot be read."""
+    """Converts any error of the data set readers or the network into a DataError for the source."""
     try:
         yield
     except NasError:
@@ -283,7 +283,7 @@ def _rows(
                     yield name, content["bytes"]
                 elif path and _lies_within(path, folders):
                     yield name, Path(path)
-                else:  # a path that a stranger wrote may be that of a person's own file
+                else:  # an untrusted path may point to one of the user's own files
                     yield f"{name} (not in the data)", b""
 
     return rows

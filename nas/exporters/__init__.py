@@ -1,1 +1,1 @@
-"""A trained network as files that need no nas."""
+"""Exports a trained network as files that do not need nas."""

@@ -1,6 +1,6 @@
-"""write_bundle(): a trained network as a folder that nas is not needed to use, whole and verified or not there at all.
+"""write_bundle(): exports a trained network as a verified, self-contained folder that can be used without nas.
 
-export() makes one of a trial of a study.
+export() does so for a trial of a study. The folder appears complete and verified, or not at all.
 """
 
 import json
@@ -45,7 +45,7 @@ __all__ = ["Exported", "export", "write_bundle"]
 
 LABELS_FILE, CARD_FILE, VERIFICATION_FILE = "labels.json", "MODEL_CARD.md", "verification.json"
 IMAGES_IN_DOUBT = 3
-"""So many images may be classified otherwise on another kind of device, with another precision."""
+"""Maximum number of images that may be classified differently on another device or at another precision."""
 BATCH = 256
 
 Logits = NDArray[np.float32]
@@ -53,8 +53,10 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written where; the accuracy that the weights gave, measured again; and by how much each format's
-    logits differ from theirs at most.
+    """A written bundle.
+
+    `accuracy` is that of the weights, measured again on the validation images; `differences` has the largest logit
+    difference of each format from the trained network.
     """
 
     folder: Path
@@ -72,17 +74,25 @@ def write_bundle(
     command: str,
     latency: str | None = None,
 ) -> Exported:
-    """Writes a trained network in these formats, loads each back in a fresh process and compares it on `images`.
+    """Writes a trained network in `formats`, loads each file in a fresh process and verifies it on `images`.
 
-    Beside the formats' files there are architecture.yaml, labels.json, preprocessing.json, MODEL_CARD.md and
-    verification.json. `images` are those it was trained with. The card quotes `command`, what this was asked for by,
-    and `latency`, a sentence on how quick it is. The folder appears whole, or not at all.
+    Besides the formats' files, the bundle holds architecture.yaml, labels.json, preprocessing.json, MODEL_CARD.md and
+    verification.json. The folder appears complete, or not at all.
+
+    Args:
+        trained: the network to export.
+        out: the folder to create; it may exist if it is empty.
+        images: the images that the network was trained with.
+        formats: the formats to write, from `FORMATS`.
+        command: the command that requested the export, quoted by the model card.
+        latency: a sentence on the measured latency for the model card; None: not measured.
 
     Raises:
-        InvalidValue: formats that are unknown or repeated, or none.
-        MissingExtra: a format needs what is not installed.
-        ExportError: `out` is not empty, there are no weights, or the files do not do what was recorded.
-        WeightsError: the weights are damaged, or another network's.
+        InvalidValue: `formats` is empty, or has unknown or repeated ones.
+        MissingExtra: a format needs an extra that is not installed.
+        ExportError: `out` is not empty or cannot be written, there are no weights, or the weights or the files do not
+            reproduce the recorded results.
+        WeightsError: the weights are damaged, or belong to another network.
     """
     formats = checked_formats(formats)
     target = Path(out).resolve()
@@ -120,13 +130,21 @@ def export(
     command: str | None = None,
     **wishes: Any,
 ) -> Exported:
-    """Writes the bundle of a trial, the given one or the one that `choose` picks; measures its latency.
+    """Exports a trial of a study as a bundle and measures its latency.
 
-    Its weights are those of the best confirming training, where it was confirmed, else those of the search. `data` is
-    needed only where a study was searched on arrays; `wishes` are those of `nas.analysis.selection.Requirements`.
+    The weights are those of the best confirmation training, if the trial was confirmed, else those of the search.
+
+    Args:
+        study: the study.
+        out: the folder to create; it may exist if it is empty.
+        trial: the trial's number; None: the one that `choose` picks.
+        formats: the formats to write, from `FORMATS`.
+        data: the images, or their new location; needed only if the study was searched on arrays or they have moved.
+        command: the command for the model card; None: the equivalent call of `nas.export`.
+        **wishes: the fields of `nas.analysis.selection.Requirements`; only without `trial`.
 
     Raises:
-        NasError: as `write_bundle`; or no trial will do, or the images are not those of the study.
+        NasError: as `write_bundle`; or no trial qualifies, or the images are not those of the study.
     """
     wanted = Requirements(**wishes)
     if trial is None:
@@ -134,7 +152,7 @@ def export(
     elif wanted != Requirements():
         raise InvalidValue(f"trial={trial}: is a choice already; leave out {' and '.join(wanted.given())}")
     found = trained_weights(study, trial)
-    _check_weights(found)  # before the images, which may take minutes to be had
+    _check_weights(found)  # before the images, which may take minutes to load
     return write_bundle(
         found,
         out,
@@ -166,7 +184,7 @@ def _check_weights(trained: TrainedNetwork) -> None:
 
 
 def _network(trained: TrainedNetwork) -> "GroupConvNet":
-    """The network with its trained weights, in evaluation mode on the CPU."""
+    """Builds the network with its trained weights, in evaluation mode on the CPU."""
     from nas.architectures.network import build_network
     from nas.architectures.weights import load_weights, put_into
 
@@ -177,7 +195,7 @@ def _network(trained: TrainedNetwork) -> "GroupConvNet":
 
 
 def _logits(network: "GroupConvNet", trained: TrainedNetwork, images: ImageData) -> Logits:
-    """What the network says of the validation images: the reference for all files."""
+    """Computes the logits of the validation images: the reference for all files."""
     import torch
 
     from nas.training.batches import DeviceImages
@@ -199,10 +217,10 @@ def _logits(network: "GroupConvNet", trained: TrainedNetwork, images: ImageData)
 
 @contextmanager
 def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
-    """A folder that is `target` at the end, and one for whatever else; if there is an exception, both are gone.
+    """Yields a folder that becomes `target` on success, and a scratch folder; an exception removes both.
 
-    They lie beside `target`, under a name with this process's number; so what was left by a process that was killed
-    can be told, and is cleared.
+    They are created beside `target` under a name with this process's PID, so that leftovers of killed processes can be
+    recognised and removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for entry in target.parent.iterdir():
@@ -223,7 +241,7 @@ def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData) -> None:
-    """What the network is, what it tells apart, and how an image is prepared for it."""
+    """Writes the architecture, the class names and the preprocessing."""
     (bundle / ARCHITECTURE_FILE).write_text(trained.architecture.to_yaml(), encoding="utf-8")
     _write_json(bundle / LABELS_FILE, list(images.classes))
     preprocessing = {
@@ -239,7 +257,7 @@ def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData
 
 
 def _notes(trained: TrainedNetwork, images: ImageData) -> dict[str, str]:
-    """What the weights' header says beside the architecture, for whoever has that one file alone."""
+    """Returns the metadata for the header of the weights, for readers who have only that file."""
     return {
         "classes": json.dumps(images.classes),
         "mean": json.dumps(images.normalization.mean),

@@ -1,6 +1,6 @@
-"""The formats of a bundle: which there are, what each needs, and how a trained network is written in it.
+"""The export formats of a bundle: their files, their requirements, and their writers.
 
-None of them is a pickle, and none names a folder of the machine that wrote it.
+None of them is a pickle, and none contains a path of the machine that wrote it.
 """
 
 import io
@@ -26,15 +26,15 @@ __all__ = ["FILES", "FORMATS", "INPUT", "OUTPUT", "checked_formats", "write_form
 
 FORMATS = ("onnx", "pt2", "safetensors", "python")
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "python": "model.py"}
-"""The file of each format."""
+"""File name of each format."""
 INPUT, OUTPUT = "images", "logits"
-"""What the ONNX file calls them."""
+"""Names of the input and the output in the ONNX file."""
 OPSET = 18
 ONNX_NEEDS = ("onnx", "onnxruntime", "onnxscript")
 
 
 class _Model(NamedTuple):
-    """What all formats are written from."""
+    """The input of all writers."""
 
     network: "GroupConvNet"
     architecture: Architecture
@@ -42,11 +42,11 @@ class _Model(NamedTuple):
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    """The formats to write, in the order of `FORMATS`: those that were asked for, and what they read.
+    """Returns the formats to write, in the order of `FORMATS`: the requested ones and those they depend on.
 
     Raises:
-        InvalidValue: there are none, or one is unknown or there twice.
-        MissingExtra: one cannot be written, as an extra is not installed.
+        InvalidValue: `formats` is empty, or one of them is unknown or repeated.
+        MissingExtra: a format needs an extra that is not installed.
     """
     asked = {one_of(name, "formats", FORMATS) for name in sequence(formats, "formats")}
     if len(asked) != len(formats):
@@ -54,7 +54,7 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     if "onnx" in asked and not all(map(find_spec, ONNX_NEEDS)):
         raise MissingExtra("the ONNX format", "export")
     if "python" in asked:
-        asked.add("safetensors")  # the program reads its weights there
+        asked.add("safetensors")  # the program reads its weights from that file
     return tuple(name for name in FORMATS if name in asked)
 
 
@@ -66,13 +66,20 @@ def write_formats(
     formats: Sequence[str],
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a network in evaluation mode, on the CPU, in each of these formats; `notes` join the safetensors header.
+    """Writes a network into `folder` in each of `formats`.
 
-    The files take any number of images (N, channels, size, size), normalised, and give logits (N, classes). The same
-    network gives the same bytes again.
+    The exported models map any number of normalised images (N, channels, size, size) to logits (N, classes). The output
+    is deterministic: the same network gives the same bytes.
+
+    Args:
+        folder: the existing folder to write to.
+        network: the network, in evaluation mode and on the CPU.
+        architecture: its architecture.
+        formats: the formats, from `checked_formats`.
+        notes: additional entries of the safetensors header.
 
     Raises:
-        ExportError: the installed torch cannot write a format as it should be.
+        ExportError: the installed torch would write pickles into a format.
     """
     model = _Model(network, architecture, notes or {})
     for name in formats:
@@ -92,25 +99,25 @@ def _write_python(model: _Model, path: Path) -> None:
 def _write_pt2(model: _Model, path: Path) -> None:
     import torch
 
-    content = io.BytesIO()  # torch itself has no good word for a full disk
+    content = io.BytesIO()  # torch's own error for a full disk is unhelpful
     torch.export.save(_program(model.network, model.architecture), content)
-    with zipfile.ZipFile(content) as archive:  # older torches wrote the tensors by torch.save, which pickles
+    with zipfile.ZipFile(content) as archive:  # older torch versions use torch.save, which pickles
         if any(member.filename.endswith(".pt") and member.file_size for member in archive.infolist()):
             raise ExportError(f"pt2: torch {torch.__version__} puts pickles into it; a newer torch does not")
     path.write_bytes(content.getvalue())
 
 
 def _write_onnx(model: _Model, path: Path) -> None:
-    """With each BatchNorm folded into its convolution, which gives the same numbers with less to compute."""
+    """Writes ONNX with each BatchNorm folded into its convolution: the same function with less computation."""
     import torch
 
     program = _program(_folded(model.network), model.architecture)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it misses torchvision, of which nothing is used
+    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch on its own names
+            warnings.simplefilter("ignore", FutureWarning)  # raised by torch about its own names
             onnx = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -122,9 +129,9 @@ def _write_onnx(model: _Model, path: Path) -> None:
             )
     finally:
         logger.setLevel(level)
-    assert onnx is not None  # it is None for the older exporter alone
+    assert onnx is not None  # it is None only for the older exporter
     for node in onnx.model.graph:
-        node.metadata_props.clear()  # where in torch's source and in ours it comes from
+        node.metadata_props.clear()  # source locations in torch and in nas
     onnx.save(path, external_data=False)
 
 
@@ -137,7 +144,7 @@ _WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {
 
 
 def _program(network: "GroupConvNet", architecture: Architecture) -> "ExportedProgram":
-    """The network as torch.export traces it, for any number of images, without the example and our files' paths."""
+    """Traces the network with torch.export for any batch size, dropping the example input and source paths."""
     import torch
 
     size = architecture.input.size
@@ -150,7 +157,7 @@ def _program(network: "GroupConvNet", architecture: Architecture) -> "ExportedPr
 
 
 def _folded(network: "GroupConvNet") -> "GroupConvNet":
-    """A copy whose convolutions do what their BatchNorms did."""
+    """Returns a copy with each BatchNorm folded into its convolution."""
     import copy
 
     from nas.architectures.network import fold

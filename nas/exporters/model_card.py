@@ -1,4 +1,4 @@
-"""card_text(): what a person wants to know of a trained network before using it, as Markdown on one page."""
+"""card_text(): renders the model card of a trained network: one Markdown page to read before using it."""
 
 import re
 import statistics
@@ -24,11 +24,18 @@ PURPOSES = {
 
 
 def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: str, latency: str | None) -> str:
-    """The model card of a bundle.
+    """Renders the model card of a bundle.
 
-    `formats` has the bytes of each format's file, `command` is what made the bundle, and `latency` says how quick the
-    network is, where and how that was measured; None: it was not. No path of this machine is in the text, unless it is
-    in `command`.
+    The text contains no path of this machine, unless `command` does.
+
+    Args:
+        trained: the exported network.
+        formats: file size in bytes, by format.
+        command: the command that created the bundle.
+        latency: a sentence on the measured latency, the device and the method; None: not measured.
+
+    Returns:
+        The card as Markdown.
     """
     parts = [
         _title(trained),
@@ -118,7 +125,7 @@ def _training(trained: TrainedNetwork) -> str:
 
 
 def _recipe(recipe: Recipe) -> str:
-    """A recipe as a sentence."""
+    """Describes a recipe in one sentence."""
     optimizer = "AdamW" if recipe.optimizer == "adamw" else f"SGD with momentum {recipe.momentum:g}"
     changes = [f"shifted by up to {recipe.crop_padding} pixels"] if recipe.crop_padding else []
     changes += ["mirrored half of the time"] if recipe.flip else []
@@ -160,11 +167,11 @@ def _trainings(accuracies: Sequence[float]) -> str:
 
 
 def _source(source: str) -> str:
-    """The last part of a path, safe between backticks."""
+    """Returns the last component of a path, safe between backticks."""
     last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
     return visible(" ".join(last.replace("`", "'").split())) or "unknown"
 
 
 def _escaped(text: str) -> str:
-    """Text from data as text: on one line, and without a meaning for Markdown."""
+    """Returns untrusted text on one line, with Markdown syntax escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|!&~:@$])", r"\\\1", visible(" ".join(text.split())))

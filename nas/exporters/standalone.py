@@ -1,7 +1,7 @@
-"""standalone_source(): an architecture → the source of `model.py`, which runs it with torch alone.
+"""standalone_source(): generates the source of `model.py`, which runs an architecture with only torch installed.
 
-The program is `templates/model.py`, a module like any other, which is checked as all code is; the numbers of the one
-network stand in place of the example's.
+The template is `templates/model.py`, an ordinary module that is linted and type-checked like the rest of the code; its
+example's numbers are replaced by those of the network.
 """
 
 import re
@@ -16,12 +16,12 @@ NUMBERS = re.compile(r"^# BEGIN:.*?^# END\n", re.MULTILINE | re.DOTALL)
 
 
 def standalone_source(architecture: Architecture) -> str:
-    """A program for this one network, its widths written out in it.
+    """Returns the source of a program for a single network, with its widths hard-coded.
 
-    It reads `model.safetensors`, `labels.json` and `preprocessing.json` in its own folder.
+    The program reads `model.safetensors`, `labels.json` and `preprocessing.json` from its own folder.
     """
     source, replaced = NUMBERS.subn(lambda _: _numbers(architecture), TEMPLATE.read_text(encoding="utf-8"))
-    assert replaced == 1  # the template has the one place
+    assert replaced == 1  # the template has exactly one such block
     return source
 
 

@@ -1,4 +1,4 @@
-"""Trained: the weights of a network that was trained, and what is known of them."""
+"""TrainedNetwork: the weights of a trained network and their metadata."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ __all__ = ["TrainedNetwork", "trained_weights"]
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What an export makes a bundle of.
+    """The input of an export: weights, their architecture, and how they were trained and evaluated.
 
-    `accuracy`, in [0, 1], is that of these weights on the validation images; `config` has the recipe and describes the
-    images. `origin` says where the weights come from, for people; `seed` is that of their training. `confirmed` are the
-    validation accuracies of all trainings of this architecture from scratch on several seeds, where there were any;
-    `tested` those of the same trainings on the test images, and `test_accuracy` that of these weights, where the test
-    images were read.
+    `accuracy`, in [0, 1], is the validation accuracy of these weights. `config` has the recipe and describes the
+    images. `origin` says in words where the weights come from; `seed` is the seed of their training. `confirmed` are
+    the validation accuracies of all confirmation trainings of this architecture (from scratch, on several seeds), if
+    any. `tested` are the test accuracies of the same trainings and `test_accuracy` is that of these weights, if the
+    test images were used.
     """
 
     architecture: Architecture
@@ -36,7 +36,7 @@ class TrainedNetwork:
 
 
 def trained_weights(study: Study, trial: int) -> TrainedNetwork:
-    """The weights of a trial: of its best confirming training, where it has any, else those of the search.
+    """Returns the weights of a trial: those of its best confirmation training, if any, else those of the search.
 
     Raises:
         ExportError: the trial is not complete.
@@ -55,7 +55,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
             record.architecture, study.weights_file(trial), record.accuracy, study.config, origin, study.config.seed
         )
     if found.study is study and trial in {training.trial for training in member.trainings}:
-        best = record  # it was asked for by its number
+        best = record  # requested by its number
     else:
         best = member.best
         origin += f", trained anew on seed {best.seed}"

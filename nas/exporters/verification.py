@@ -1,8 +1,8 @@
-"""Whether a bundle's files do what the trained network does: each is loaded in a fresh process and run on real images.
+"""Verifies a bundle: loads each file in a fresh process and compares its logits with the network's on real images.
 
-The fresh process is `python -m nas.exporters.verification BUNDLE HANDOVER FORMAT...`. It gets the images as bytes, the
-labels and the logits of the trained network as arrays in the folder HANDOVER, and normalises the images by what the
-bundle says.
+The fresh process is `python -m nas.exporters.verification BUNDLE HANDOVER FORMAT...`. It reads the images (as bytes),
+the labels and the reference logits as arrays from the folder HANDOVER, and normalises the images as the bundle's
+preprocessing.json specifies.
 """
 
 import json
@@ -40,7 +40,7 @@ __all__ = [
 
 ARCHITECTURE_FILE, PREPROCESSING_FILE = "architecture.yaml", "preprocessing.json"
 TOLERANCE = 1e-4
-"""So far a logit may be off, as a share of the largest logit, or of 1 where that is smaller."""
+"""Maximum deviation of a logit, relative to the largest reference logit, or to 1 if that is smaller."""
 BATCH = 256
 PACKAGES = ("nas", "torch", "numpy", "safetensors", "onnx", "onnxruntime", "onnxscript")
 
@@ -49,7 +49,7 @@ Model = Callable[["Tensor"], "Tensor"]
 
 
 class Agreement(NamedTuple):
-    """What a file gave: how far its logits are off at most, and its accuracy in [0, 1]."""
+    """Result of running one file: the largest logit difference, and the accuracy in [0, 1]."""
 
     largest_difference: float
     accuracy: float
@@ -58,15 +58,23 @@ class Agreement(NamedTuple):
 def verify(
     folder: Path, reference: Logits, *, images: Split, formats: Sequence[str], handover: Path
 ) -> dict[str, Agreement]:
-    """Runs each format of the bundle in a fresh process on these images, and compares with the reference's logits.
+    """Runs each format of a bundle on images in a fresh process and compares its logits with the reference.
 
-    `handover` is an empty folder with room for the images.
+    Args:
+        folder: the bundle.
+        reference: logits (N, classes) of the trained network on `images`.
+        images: the images and labels to run on.
+        formats: the formats to verify.
+        handover: an empty folder with room for the images.
+
+    Returns:
+        The agreement of each format.
 
     Raises:
         ExportError: a file cannot be loaded or run, or differs by more than `TOLERANCE` allows.
     """
     hand_over(images, reference, handover=handover)
-    # -P: not the modules that happen to lie where the command is run; -B: no compiled model.py in the bundle.
+    # -P: no imports from the current directory; -B: no compiled model.py in the bundle.
     command = [sys.executable, "-P", "-B", "-m", "nas.exporters.verification", str(folder), str(handover), *formats]
     ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if ran.returncode:
@@ -76,7 +84,7 @@ def verify(
     agreements = {name: Agreement(**found[name]) for name in formats}
     most = allowed(reference)
     for name, (difference, _) in agreements.items():
-        if not difference <= most:  # which holds for NaN as well
+        if not difference <= most:  # also true for NaN
             raise ExportError(
                 f"{name}: the logits of {FILES[name]} differ from the trained network's by {difference:.3g}; "
                 f"allowed: {most:.3g}"
@@ -85,14 +93,20 @@ def verify(
 
 
 def hand_over(images: Split, reference: Logits, *, handover: Path) -> None:
-    """Writes what `agreement` reads beside a bundle."""
+    """Writes the images, the labels and the reference logits for `agreement` into `handover`."""
     np.save(handover / "reference.npy", reference)
     np.save(handover / "labels.npy", images.labels)
     save_images(handover / "images.npy", images.images)
 
 
 def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:
-    """Loads one format of a bundle in this process and compares it with what is in `handover`."""
+    """Loads one format of a bundle in this process and compares it with the reference in `handover`.
+
+    Args:
+        folder: the bundle.
+        name: the format.
+        handover: the folder that `hand_over` filled.
+    """
     import torch
 
     images, labels, reference = (
@@ -105,19 +119,19 @@ def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:
         rows = slice(start, start + BATCH)
         with torch.inference_mode():
             logits = model(_normalised(np.array(images[rows]), settings)).numpy()
-        # A maximum that keeps NaN, where Python's depends on the order.
+        # np.maximum propagates NaN; Python's max() depends on the order.
         largest = float(np.maximum(largest, np.abs(logits - reference[rows]).max()))
         right += int((logits.argmax(axis=1) == labels[rows]).sum())
     return Agreement(largest, right / len(labels))
 
 
 def allowed(reference: Logits) -> float:
-    """How far a logit may be off."""
+    """Returns the maximum deviation of a logit from the reference, in absolute terms."""
     return TOLERANCE * max(1.0, float(np.abs(reference).max()))
 
 
 def installed() -> dict[str, str]:
-    """The versions of what writes and runs the files, where it is installed."""
+    """Returns the versions of Python and of the installed packages that write and run the files."""
     versions = {"python": sys.version.split()[0]}
     for name in PACKAGES:
         try:
@@ -128,7 +142,7 @@ def installed() -> dict[str, str]:
 
 
 def _normalised(images: Images, settings: dict[str, Any]) -> "Tensor":
-    """(B, size, size, C) bytes → (B, C, size, size), as preprocessing.json says."""
+    """Normalises images as preprocessing.json specifies: (B, size, size, C) bytes → (B, C, size, size)."""
     import torch
 
     mean, std = (torch.tensor(settings[key])[:, None, None] for key in ("mean", "std"))
@@ -172,12 +186,12 @@ _LOADERS = {"onnx": _load_onnx, "pt2": _load_pt2, "safetensors": _load_safetenso
 
 
 def _main(folder: str, handover: str, *formats: str) -> None:
-    """What the fresh process does; where it cannot, the last line that it prints says with which format and why."""
+    """Entry point of the fresh process; on failure, its last line of stderr names the format and the cause."""
     found = {}
     for name in formats:
         try:
             found[name] = agreement(Path(folder), name, handover=Path(handover))._asdict()
-        except Exception as error:  # four libraries read files here, each with errors of its own
+        except Exception as error:  # four libraries read files here, each with its own errors
             sys.exit(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
     (Path(handover) / "agreement.json").write_text(json.dumps(found), encoding="utf-8")
 

@@ -1,1 +1,1 @@
-"""Search spaces: what may be searched."""
+"""Search spaces: the architectures that a search may propose."""

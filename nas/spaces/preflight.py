@@ -1,4 +1,4 @@
-"""What a space holds, before anything is trained: counts, costs, examples, and how long a search will take here."""
+"""Inspects a search space before any training: counts, costs, examples, and an estimate of the search time."""
 
 import time
 from collections import defaultdict
@@ -23,11 +23,11 @@ SAMPLED = 20_000
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 FEW = 100
 TIMED_STEPS = 3
-Counts = NDArray[np.float64]  # which holds every count up to 9e15, and does not wrap around above
+Counts = NDArray[np.float64]  # exact for counts up to 9e15, and never wraps around
 
 
 class Spread(NamedTuple):
-    """The smallest, the median and the largest of some cost."""
+    """Minimum, median and maximum of a cost."""
 
     smallest: int
     median: int
@@ -36,7 +36,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is in a space. Where `exact` is False, `within_budgets` and the spreads come from a random sample."""
+    """Summary of a space. Where `exact` is False, `within_budgets` and the spreads are estimated from a sample."""
 
     space: SearchSpace
     within_budgets: int
@@ -46,7 +46,7 @@ class Preflight:
     examples: tuple[Architecture, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `--json` prints."""
+        """Returns the form that `--json` prints."""
         return {
             "name": self.space.name,
             "purpose": self.space.purpose,
@@ -69,7 +69,7 @@ class Preflight:
 
 
 class Estimate(NamedTuple):
-    """What a search will take on this machine, from steps that were timed on the examples."""
+    """Estimated duration of a search on this machine, extrapolated from timed training steps of the examples."""
 
     trials: int
     epochs: int
@@ -79,10 +79,12 @@ class Estimate(NamedTuple):
 
 
 def preflight(space: SearchSpace) -> Preflight:
-    """Counts a space, exactly up to five million valid architectures, from 20,000 random ones above.
+    """Counts the architectures of a space and summarizes their costs.
+
+    Counts are exact up to five million valid architectures, and estimated from 20,000 random ones above.
 
     Raises:
-        InvalidValue: no architecture keeps both budgets.
+        InvalidValue: no architecture is within both budgets.
     """
     rng = np.random.default_rng(0)
     exact = space.valid <= COUNTED_EXACTLY
@@ -92,7 +94,7 @@ def preflight(space: SearchSpace) -> Preflight:
         fits &= values <= (budget if budget is not None else np.inf)
     within = int(fits.sum()) if exact else round(fits.mean() * space.valid)
     fitting = costs[:, fits]
-    if not exact and within < FEW / SAMPLED * space.valid:  # too rare for a sample: those that are found, one by one
+    if not exact and within < FEW / SAMPLED * space.valid:  # too rare for a sample: enumerate
         fitting = _costs_of(space, islice(space.affordable(), SAMPLED))
         exact = fitting.shape[1] < SAMPLED
         within = fitting.shape[1] if exact else max(within, SAMPLED)
@@ -102,10 +104,10 @@ def preflight(space: SearchSpace) -> Preflight:
 
 
 def _all_costs(space: SearchSpace) -> Counts:
-    """FLOPs and parameters (2, N) of every valid architecture.
+    """Returns the FLOPs and parameter counts (2, N) of all valid architectures.
 
-    A stage's cost depends on those before it through its input's width alone, so the sums are built up stage by
-    stage, apart for each width that is handed on.
+    A stage's cost depends on the stages before it only through its input width, so the sums are accumulated stage by
+    stage, separately for each output width.
     """
     ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=float)]}
     for choices, size in zip(space.stages, space.sizes, strict=True):
@@ -139,7 +141,7 @@ def _spread(values: Counts) -> Spread:
 
 
 def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:
-    """Architectures within the budgets, from cheap to dear: random ones, or the first if those are rarely within."""
+    """Returns examples within the budgets, by ascending FLOPs; enumerated where random points rarely fit."""
     sample = [architecture for _ in range(1000) if space.fits(architecture := space.architecture(space.sample(rng)))]
     if len(sample) < len(EXAMPLE_QUANTILES):
         sample = [space.architecture(point) for point in islice(space.affordable(), 1000)]
@@ -148,9 +150,15 @@ def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architectur
 
 
 def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto") -> Estimate:
-    """Times training steps of the examples on this machine, and multiplies: trials × epochs × training images.
+    """Estimates the duration of a search: times training steps of the examples here, × trials × epochs × images.
 
-    A forward pass on a fourth as many validation images adds about a twelfth to each epoch.
+    A forward pass over a quarter as many validation images adds about a twelfth to each epoch.
+
+    Args:
+        report: the pre-flight of the space, whose examples are timed.
+        trials: number of full-length trainings.
+        images: number of training images.
+        device: the device to time on.
     """
     from nas.training.train import on_device, steps
 
@@ -171,7 +179,7 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
 
 
 def noise(space: SearchSpace) -> ImageData:
-    """Random images and labels of a space's shape: one batch of its recipe."""
+    """Returns one batch of random images and labels, in the shape and batch size of a space."""
     shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))

@@ -1,7 +1,7 @@
-"""SearchSpace: a YAML file → choices; which architectures are valid and within budget; sample, enumerate, repair.
+"""SearchSpace: reads a space from YAML; validates, samples, enumerates and repairs its points; applies its budgets.
 
-A point of a space is a plain dict of parameters, `{"stage1.groups": 8, ...}`, with the names that a study records.
-A field with one choice only is no parameter.
+A point of a space is a plain dict of parameters, `{"stage1.groups": 8, ...}`, under the names that a study records.
+A field with only one choice is not a parameter.
 """
 
 import itertools
@@ -28,19 +28,20 @@ __all__ = ["Params", "SearchSpace", "load_space"]
 Params = dict[str, int]
 
 MOST_FORMS = 1_000_000
-"""So many stages fit into memory."""
+"""Maximum total number of valid stages, so that they fit into memory."""
 MOST_WIDTHS = 250_000
-"""So many combinations of the widths of stages can be compared in a second or two."""
+"""Maximum number of stage width combinations; comparing this many takes a second or two."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The architectures that a search may propose, with the budgets they must keep and the recipe that trains them.
+    """The architectures that a search may propose, with their budgets and the training recipe.
 
-    `classes` is what the pre-flight assumes; a search puts the data's number there. Budgets are inclusive.
+    `classes` is the number of classes that the pre-flight assumes; a search replaces it with that of its data. Budgets
+    are inclusive.
 
     Raises:
-        InvalidValue: on construction, naming stage, field and what is allowed.
+        InvalidValue: on construction, naming the stage, the field and the allowed values.
     """
 
     name: str
@@ -54,7 +55,7 @@ class SearchSpace:
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        _ = self._first  # checks the numbers and strides
+        _ = self._first  # validates the numbers and strides
         self._refuse_too_many()
         if self.recipe.crop_padding >= self.input.size:
             raise InvalidValue(
@@ -70,7 +71,11 @@ class SearchSpace:
 
     @classmethod
     def from_dict(cls, data: object) -> "SearchSpace":
-        """Reads the content of a space's YAML file; unknown keys and wrong types are errors that name the key."""
+        """Builds a space from the parsed content of its YAML file.
+
+        Raises:
+            InvalidValue: an unknown key or a wrong type, naming the key.
+        """
         top = mapping(
             data,
             "space",
@@ -96,7 +101,7 @@ class SearchSpace:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `from_dict` takes, with every list written out and every default filled in."""
+        """Returns the form that `from_dict` takes, with all lists written out and all defaults filled in."""
         return {
             "name": self.name,
             "purpose": self.purpose,
@@ -111,7 +116,7 @@ class SearchSpace:
 
     @cached_property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
-        """The fields that a search chooses, `stage1.depth` and so on, with their values ascending."""
+        """The fields with more than one choice, `stage1.depth` and so on, with their values in ascending order."""
         named = {
             f"stage{number}.{name}": getattr(stage, name)
             for number, stage in enumerate(self.stages, start=1)
@@ -121,26 +126,26 @@ class SearchSpace:
 
     @property
     def combinations(self) -> int:
-        """How many combinations of values there are, valid or not."""
+        """Number of combinations of values, valid or not."""
         return math.prod(len(values) for values in self.parameters.values())
 
     @cached_property
     def valid(self) -> int:
-        """How many of them are valid architectures, whatever the budgets."""
+        """Number of valid architectures, regardless of the budgets."""
         return math.prod(stage.count for stage in self.stages)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """The side of the map that enters each stage, in pixels."""
+        """Side length of the input feature map of each stage, in pixels."""
         strides = [conv.stride for conv in self.stem] + [stage.stride for stage in self.stages]
         sides = list(itertools.accumulate(strides, lambda side, stride: -(-side // stride), initial=self.input.size))
         return tuple(sides[len(self.stem) : -1])
 
     def architecture(self, params: Mapping[str, int]) -> Architecture:
-        """The architecture of a point.
+        """Returns the architecture of a point.
 
         Raises:
-            InvalidValue: groups does not divide mid somewhere, or a value is none of its field's choices.
+            InvalidValue: `groups` does not divide `mid` in some stage, or a value is not among its field's choices.
         """
         for name, values in self.parameters.items():
             if name in params and params[name] not in values:
@@ -155,14 +160,14 @@ class SearchSpace:
         return self._architecture(stages)
 
     def fits(self, architecture: Architecture) -> bool:
-        """Whether it keeps both budgets."""
+        """Returns whether an architecture is within both budgets."""
         amounts = cost(architecture)
         return (self.max_flops is None or amounts.flops <= self.max_flops) and (
             self.max_params is None or amounts.params <= self.max_params
         )
 
     def repair(self, params: Mapping[str, int]) -> Params:
-        """The valid point that `StageChoices.repair` makes of a proposal; valid points stay as they are."""
+        """Returns the valid point that `StageChoices.repair` derives from a proposal; valid points are unchanged."""
         repaired = dict(params)
         for number, choices in enumerate(self.stages, start=1):
             names = (f"stage{number}.mid", f"stage{number}.groups")
@@ -171,17 +176,17 @@ class SearchSpace:
         return repaired
 
     def points(self) -> Iterator[Params]:
-        """All valid points, whatever the budgets, in a fixed order."""
+        """Yields all valid points in a fixed order, regardless of the budgets."""
         return (
             self._point(stages) for stages in itertools.product(*(list(choices.stages()) for choices in self.stages))
         )
 
     def point(self, architecture: Architecture) -> Params:
-        """The parameters of an architecture of this space: the inverse of `architecture`."""
+        """Returns the parameters of an architecture of this space; the inverse of `architecture`."""
         return self._point(architecture.stages)
 
     def sample(self, rng: np.random.Generator) -> Params:
-        """A valid point, each with the same probability, whatever the budgets."""
+        """Returns a valid point drawn uniformly at random, regardless of the budgets."""
         stages = []
         for choices in self.stages:
             mid, groups = choices.pairs[rng.integers(len(choices.pairs))]
@@ -192,13 +197,13 @@ class SearchSpace:
 
     @cached_property
     def least_cost(self) -> tuple[int, int]:
-        """The fewest FLOPs and the fewest parameters of a valid architecture; they may be of two different ones."""
+        """Lowest FLOPs and lowest parameter count of any valid architecture, not necessarily the same one."""
         flops, params = self._least[0][self.stem[-1].width]
         return self.stem_cost[0] + flops, self.stem_cost[1] + params
 
     @cached_property
     def most_flops(self) -> int:
-        """The most FLOPs that an architecture may have: those of the space's largest one, or the budget."""
+        """Upper bound on FLOPs: those of the largest architecture of the space, or the budget if lower."""
         rest = {out: out * self.classes for out in self.stages[-1].widths}
         for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, self._inputs, strict=True))):
             rest = {
@@ -209,10 +214,13 @@ class SearchSpace:
         return min(most, self.max_flops or most)
 
     def affordable(self, near: Mapping[str, int] | None = None) -> Iterator[Params]:
-        """All valid points within the budgets: the last stages vary first, each from its values nearest to `near`.
+        """Yields all valid points within the budgets; the last stages vary fastest, starting from the values of `near`.
 
-        Whatever cannot be completed within the budgets is left early, so that a few points are found quickly in any
-        space and under any budget.
+        Partial architectures that cannot be completed within the budgets are pruned early, so the first points are
+        found quickly in any space and under any budget.
+
+        Args:
+            near: the point to start from; None: the first valid value of each field.
         """
         start = (self.architecture(near) if near else self._first).stages
         options = [choices.nearest_first(stage) for choices, stage in zip(self.stages, start, strict=True)]
@@ -233,7 +241,7 @@ class SearchSpace:
 
     @cached_property
     def stem_cost(self) -> tuple[int, int]:
-        """FLOPs and parameters of the stem, which all architectures share."""
+        """FLOPs and parameter count of the stem, which all architectures share."""
         whole, cin = cost(self._first), self.stem[-1].width
         flops, params = whole.flops, whole.params
         for stage, size in zip(self._first.stages, self.sizes, strict=True):
@@ -243,11 +251,11 @@ class SearchSpace:
 
     @cached_property
     def _first(self) -> Architecture:
-        """One with the first value of each field."""
+        """The architecture with the first valid choices of each stage."""
         return self._architecture([next(choices.stages()) for choices in self.stages])
 
     def _refuse_too_many(self) -> None:
-        """What could not be gone through: a few lines of YAML may ask for more than fits into any memory."""
+        """Rejects spaces too large to enumerate: a few lines of YAML can describe more than fits into any memory."""
         forms = sum(choices.count for choices in self.stages)
         if forms > MOST_FORMS:
             raise InvalidValue(
@@ -264,14 +272,15 @@ class SearchSpace:
 
     @property
     def _inputs(self) -> list[tuple[int, ...]]:
-        """The widths that may enter each stage."""
+        """The possible input widths of each stage."""
         return [(self.stem[-1].width,), *(choices.widths for choices in self.stages[:-1])]
 
     @cached_property
     def _least(self) -> list[dict[int, tuple[int, int]]]:
-        """For each stage and last the classifier: input width → the least FLOPs and the least parameters from there on.
+        """For each stage and finally the classifier: input width → lowest FLOPs and parameter count from there on.
 
-        A stage's cost depends on those before it through its input's width alone, so the least is found from the end.
+        A stage's cost depends on the stages before it only through its input width, so the minimum is computed
+        backwards from the classifier.
         """
         rest = {out: (out * self.classes, (out + 1) * self.classes) for out in self.stages[-1].widths}
         least = [rest]
@@ -290,7 +299,7 @@ class SearchSpace:
         return least
 
     def with_changes(self, **changes: Any) -> "SearchSpace":
-        """A copy with some fields replaced, checked anew; a change to None leaves the field as it is."""
+        """Returns a validated copy with some fields replaced; a value of None leaves the field unchanged."""
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
     def _architecture(self, stages: list[Stage]) -> Architecture:
@@ -306,16 +315,16 @@ class SearchSpace:
 
 
 def load_space(source: str | Path) -> SearchSpace:
-    """Reads a space from a YAML file, or a ready one by its name.
+    """Loads a search space from a YAML file, or a ready-made one by name.
 
     Raises:
-        InvalidValue: there is no such file or name, or its content is not a valid space; the line names the file.
+        InvalidValue: there is no such file or name, or its content is not a valid space; the message names the file.
     """
     ready = ready_spaces()
     path = ready.get(str(source), Path(str(source)))
     try:
         there = path.is_file()
-    except OSError:  # no name that a file can have
+    except OSError:  # not a possible file name
         there = False
     if not there:
         raise InvalidValue(

@@ -1,4 +1,4 @@
-"""StageChoices: the values that the fields of one stage may take, and which of them go together."""
+"""StageChoices: the values that the fields of one stage may take, and which combinations are valid."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ MOST_CHOICES = 1000
 
 @dataclass(frozen=True)
 class StageChoices:
-    """The values that each field of a stage may take, ascending; `out` None means: as wide as `mid`."""
+    """The values that each field of a stage may take, in ascending order; `out` None: the same width as `mid`."""
 
     depth: tuple[int, ...]
     mid: tuple[int, ...]
@@ -29,7 +29,7 @@ class StageChoices:
 
     @classmethod
     def from_dict(cls, data: object, name: str) -> "StageChoices":
-        """Reads one stage of a space's YAML; `name` ("stage1") goes before the field in errors."""
+        """Builds one stage from a space's YAML; `name` ("stage1") prefixes the field in error messages."""
         stage = mapping(data, name, required=FIELDS, optional=("stride",))
         depth, mid, groups = (_choices(stage[key], f"{name}.{key}") for key in ("depth", "mid", "groups"))
         out = None if stage["out"] == "mid" else _choices(stage["out"], f"{name}.out")
@@ -42,7 +42,7 @@ class StageChoices:
         return choices
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `from_dict` takes, with every list written out."""
+        """Returns the form that `from_dict` takes, with all lists written out."""
         out = "mid" if self.out is None else list(self.out)
         return {
             "depth": list(self.depth),
@@ -54,31 +54,31 @@ class StageChoices:
 
     @cached_property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """All (mid, groups) in which groups divides mid."""
+        """All pairs (mid, groups) in which `groups` divides `mid`."""
         return tuple((mid, groups) for mid in self.mid for groups in self.groups if mid % groups == 0)
 
     @property
     def count(self) -> int:
-        """How many valid stages there are."""
+        """Number of valid stages."""
         return len(self.depth) * len(self.pairs) * len(self.out or (0,))
 
     def stages(self) -> Iterator[Stage]:
-        """All valid stages."""
+        """Yields all valid stages."""
         for depth, (mid, groups), out in itertools.product(self.depth, self.pairs, self.out or (0,)):
             yield Stage(depth, mid, groups, out or mid, self.stride)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths that the stage may hand on."""
+        """The possible output widths of the stage."""
         return self.out or tuple(dict(self.pairs))
 
     def leanest(self) -> Iterator[Stage]:
-        """The stages among which the one of fewest FLOPs and parameters is, whatever its input.
+        """Yields candidates for the stage with the lowest FLOPs and parameter count, for any input width.
 
-        Cost grows with depth and falls with groups, so only widths are left to compare. Where `out` does not follow
-        `mid`, a wider one is leaner only by the weights of its grouped convolution.
+        Cost grows with depth and falls with groups, so only widths remain to be compared. Where `out` does not follow
+        `mid`, a wider stage can be cheaper only through the weights of its grouped convolution.
         """
-        most_groups = dict(self.pairs)  # pairs ascend, so the last of each width stays
+        most_groups = dict(self.pairs)  # pairs ascend, so the last one of each width wins
         fewest = math.inf
         for mid, groups in most_groups.items():
             if self.out is not None and mid * (mid // groups) >= fewest:
@@ -88,10 +88,10 @@ class StageChoices:
                 yield Stage(self.depth[0], mid, groups, out, self.stride)
 
     def richest(self) -> Iterator[Stage]:
-        """The stages among which the one of most FLOPs is, whatever its input."""
-        fewest_groups = dict(reversed(self.pairs))  # pairs ascend, so the first of each width stays
+        """Yields candidates for the stage with the highest FLOPs, for any input width."""
+        fewest_groups = dict(reversed(self.pairs))  # pairs ascend, so the first one of each width wins
         most = 0
-        for mid, groups in fewest_groups.items():  # from the widest on
+        for mid, groups in fewest_groups.items():  # widest first
             if self.out is not None and mid * (mid // groups) <= most:
                 continue
             most = mid * (mid // groups)
@@ -99,7 +99,7 @@ class StageChoices:
                 yield Stage(self.depth[-1], mid, groups, out, self.stride)
 
     def nearest_first(self, to: Stage) -> list[Stage]:
-        """All valid stages, those first that are the fewest steps in the lists of values from the given one."""
+        """Returns all valid stages, sorted by their distance to `to`: the sum of index steps over the value lists."""
         fields = [(name, values) for name in FIELDS if (values := getattr(self, name)) is not None]
         places = {name: {value: place for place, value in enumerate(values)} for name, values in fields}
 
@@ -109,9 +109,10 @@ class StageChoices:
         return sorted(self.stages(), key=steps)
 
     def repair(self, mid: int, groups: int) -> tuple[int, int]:
-        """The pair itself if valid; else the next lower divisor of `mid` among the groups, by `fit_groups`.
+        """Returns the pair itself if valid; else `mid` with the next lower of its divisors among the groups.
 
-        Where `mid` has none below it takes the lowest one above, and a `mid` without any the nearest that has one.
+        The divisor is found by `fit_groups`. If `mid` has no lower one, its lowest is taken; a `mid` without any valid
+        divisor is first replaced by the nearest `mid` that has one.
         """
         mids = {pair[0] for pair in self.pairs}
         if mid not in mids:
@@ -124,7 +125,7 @@ class StageChoices:
 
 
 def _choices(value: object, name: str) -> tuple[int, ...]:
-    """One number, a list of numbers, or a range `{low: 16, high: 64, step: 8}`, as ascending numbers."""
+    """Parses a number, a list of numbers, or a range `{low: 16, high: 64, step: 8}` into ascending numbers."""
     if isinstance(value, Mapping):
         bounds = mapping(value, name, required=("low", "high"), optional=("step",))
         low = integer(bounds["low"], f"{name}.low")

@@ -1,1 +1,1 @@
-"""The search strategy: what is trained next, and for how long."""
+"""The search strategy: which architecture to train next, and for how long."""

@@ -1,8 +1,8 @@
-"""What a training is worth before it is run: expected hypervolume improvement, in closed form, and gain per epoch.
+"""Acquisition functions: expected hypervolume improvement in closed form, and expected gain per epoch of training.
 
 Costs are known exactly, so only the value is uncertain: Y ~ N(mean, sd²) on a transformed scale (`Scale`). The front is
-a staircase over log cost. A candidate at log cost f that turns out better than the staircase raises it from f to the
-right, so its expected gain is a sum over the steps: width × the ordinary expected improvement over that step's level.
+a staircase over log cost. A candidate at log cost f that beats the staircase raises it from f to the right, so its
+expected gain is a sum over the steps: width × the ordinary expected improvement over that step's level.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
-"""Gauss–Hermite: the expectation of a smooth function of N(0, 1) as seven evaluations."""
+"""Gauss–Hermite quadrature: the expectation of a smooth function of N(0, 1) from seven evaluations."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values are modelled: shares as −log(1 − share), which spreads what is near 1; others as they are.
+    """The scale on which values are modelled: −log(1 − share) for shares, which spreads values near 1; else unchanged.
 
-    `least_error` stands in for an error of 0: half of the smallest other one that was seen.
+    `least_error` replaces an error of 0: half of the smallest non-zero error observed, at most 0.01.
     """
 
     is_share: bool
@@ -33,26 +33,31 @@ class Scale:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Scale":
-        """The scale for the values seen: shares if all of them lie in [0, 1]."""
+        """Returns the scale for the observed `values`: that of shares if all of them lie in [0, 1]."""
         array = np.asarray(values, dtype=float)
         errors = (1 - array)[array < 1]
         is_share = bool(((array >= 0) & (array <= 1)).all())
         return cls(is_share, float(min(0.5 * errors.min(), 0.01)) if is_share and len(errors) else 1e-3)
 
     def modelled(self, values: Sequence[float]) -> Floats:
-        """Values → the scale of the model; higher is better on both."""
+        """Transforms values to the model's scale; higher is better on both."""
         array = np.asarray(values, dtype=float)
         return -np.log(np.maximum(1 - array, self.least_error)) if self.is_share else array
 
     def values(self, modelled: Floats) -> Floats:
-        """The inverse of `modelled`."""
+        """Transforms modelled values back: the inverse of `modelled`."""
         return 1 - np.exp(-modelled) if self.is_share else modelled
 
     def improvement(self, mean: Floats, sd: Floats, level: Floats) -> Floats:
-        """E[max(V − level, 0)] in units of the value, for Y ~ N(mean, sd²) on the model's scale; shapes broadcast.
+        """Returns E[max(V − level, 0)] in units of the value, for Y ~ N(mean, sd²) on the model's scale.
 
-        For a share V = 1 − e^(−Y), the error is lognormal, and with the level's error t the expectation is that of a
-        put option (Black and Scholes, 1973): t Φ(d) − e^(−mean + sd²/2) Φ(d − sd), d = (log t + mean) / sd.
+        For a share V = 1 − e^(−Y), the error is lognormal, and with t the error of the level the expectation is that of
+        a put option (Black and Scholes, 1973): t Φ(d) − e^(−mean + sd²/2) Φ(d − sd), d = (log t + mean) / sd.
+
+        Args:
+            mean: Mean of Y, on the model's scale.
+            sd: Standard deviation of Y.
+            level: Value to improve on, on the original scale. The three shapes broadcast.
         """
         if self.is_share:
             error = np.maximum(1 - level, 1e-12)
@@ -64,7 +69,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Staircase:
-    """A front over log cost: `levels[i]` is the best value from `edges[i]` to `edges[i + 1]`.
+    """A Pareto front over log cost: `levels[i]` is the best value from `edges[i]` to `edges[i + 1]`.
 
     The first step, at the reference value, begins at −∞; the last one ends at the largest log cost.
     """
@@ -74,7 +79,14 @@ class Staircase:
 
     @classmethod
     def of(cls, log_cost: Floats, values: Floats, *, reference: float, right: float) -> "Staircase":
-        """The staircase of the points seen so far; there may be none."""
+        """Builds the staircase of the points observed so far, of which there may be none.
+
+        Args:
+            log_cost: Log costs of the points (n,).
+            values: Values of the points (n,).
+            reference: Level of the first step.
+            right: Log cost at which the last step ends, unless the front reaches further.
+        """
         edges, levels = [-np.inf], [reference]
         for index in np.lexsort((-values, log_cost)):
             if values[index] > levels[-1]:
@@ -83,19 +95,36 @@ class Staircase:
         return cls(np.array([*edges, max(right, edges[-1])]), np.array(levels))
 
     def expected_gain(self, log_cost: Floats, mean: Floats, sd: Floats, *, scale: Scale) -> Floats:
-        """The expected growth of the area under the staircase by candidates (m,), for means and deviations (…, m)."""
+        """Returns the expected growth of the area under the staircase for each candidate.
+
+        Args:
+            log_cost: Log costs of the candidates (m,).
+            mean: Posterior means (…, m), on the model's scale.
+            sd: Posterior standard deviations (…, m), or of a shape that broadcasts.
+            scale: Scale of the model.
+
+        Returns:
+            Expected gains (…, m), in units of value × log cost.
+        """
         widths = np.maximum(self.edges[1:] - np.maximum(self.edges[:-1], log_cost[:, None]), 0.0)
         improvement = scale.improvement(mean[..., None], sd[..., None], self.levels)
         return np.asarray((improvement * widths).sum(axis=-1))
 
 
 def gain_per_epoch(gains: Floats, *, short: float, full: float) -> Floats:
-    """The gain per epoch of first training for `short` epochs, then for `full` ones only where that is worth it.
+    """Returns the gain per epoch of a short training that is followed by a full one only where its outcome warrants it.
 
-    `gains` (nodes, m) are the expected gains at full length after each of the outcomes `NODES` of the short training.
-    The answer is the rate r at which looking pays for itself, E[max(gain − r·full, 0)] = r·short: Weitzman's index
-    (1979), the price at which one would neither open nor leave the box. A rule "continue at the best k outcomes" earns
-    Σ w·gain and costs short + full·Σ w; the best of these ratios is that rate.
+    The result is the rate r at which the short training pays for itself, E[max(gain − r·full, 0)] = r·short: Weitzman's
+    index (1979), the price at which one is indifferent between opening the box and leaving it. A rule "continue at the
+    best k outcomes" earns Σ w·gain and costs short + full·Σ w; the best of these ratios is that rate.
+
+    Args:
+        gains: Expected gains at full length (nodes, m), given each of the outcomes `NODES` of the short training.
+        short: Epochs of the short training.
+        full: Epochs of the full training.
+
+    Returns:
+        The rate of each candidate (m,).
     """
     order = np.argsort(-gains, axis=0)
     weights = WEIGHTS[order]

@@ -1,4 +1,4 @@
-"""The points that a sampler may propose: all of a small space; of a large one a fair sample, and neighbours of any."""
+"""The points that a sampler may propose: all of a small space; of a large one a random sample, and neighbours."""
 
 import itertools
 import math
@@ -12,19 +12,20 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 __all__ = ["Batch", "Candidates", "Point"]
 
 Point = tuple[Any, ...]
-"""The values of the parameters, in the order of the search space."""
+"""Parameter values, in the order of the search space."""
 
 MOST_ENUMERATED = 20_000
-"""Combinations, valid or not, up to which a space is looked through as a whole."""
+"""Spaces of up to this many combinations, valid or not, are enumerated."""
 MOST_CONSIDERED, SAMPLED = 2_000, 600
-"""A space of no more valid points is small: all are considered. Of a larger one so many are a fixed sample."""
+"""A space of at most `MOST_CONSIDERED` valid points is small: all of them are candidates. A larger one is represented
+by a fixed sample of `SAMPLED` points."""
 GRID = 33
-"""So many values are proposed of a range that has more."""
+"""Number of values proposed from a range that has more."""
 ATTEMPTS = 40
 
 
 class Batch(NamedTuple):
-    """Points with what a model sees of them: features (n, d) in [0, 1], the last one log cost; log cost itself (n,)."""
+    """Points as a model sees them: features (n, d) in [0, 1], the last one scaled log cost; log cost itself (n,)."""
 
     points: list[Point]
     features: NDArray[np.float64]
@@ -35,11 +36,12 @@ class Candidates:
     """The valid points of a search space with their costs, each computed once.
 
     Args:
-        search_space: Optuna distributions by name.
-        cost: of a point's parameters, above 0; or its logarithm, with `cost_is_log`.
-        is_valid: whether a point may be proposed; all if None.
-        draw: gives a valid random point, or None; for spaces where trying at random would seldom find one.
-        seed: of the sample of a large space.
+        search_space: Optuna distributions by parameter name.
+        cost: Returns the cost of a point's parameters, above 0, or its logarithm if `cost_is_log`.
+        is_valid: Returns whether a point may be proposed; None: all may.
+        cost_is_log: Whether `cost` returns the logarithm of the cost.
+        draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
+        seed: Seed of the sample of a large space.
     """
 
     def __init__(
@@ -70,27 +72,27 @@ class Candidates:
         self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)
 
     def point(self, params: Mapping[str, Any]) -> Point | None:
-        """The point of a trial's parameters; None if they are not this space's, or not valid."""
+        """Returns the point of a trial's parameters; None if they do not belong to this space or are not valid."""
         point = tuple(params.get(name) for name in self.names)
         known = all(axis.contains(value) for axis, value in zip(self._axes, point, strict=True))
         return point if known and self.is_valid(point) else None
 
     def params(self, point: Point) -> dict[str, Any]:
-        """The inverse of `point`."""
+        """Returns the parameters of a point: the inverse of `point`."""
         return dict(zip(self.names, point, strict=True))
 
     def is_valid(self, point: Point) -> bool:
-        """Whether it may be proposed."""
+        """Returns whether the point may be proposed."""
         return self._looked_up(point) is not None
 
     def log_cost(self, point: Point) -> float:
-        """Of a valid point."""
+        """Returns the log cost of a valid point."""
         known = self._looked_up(point)
         assert known is not None
         return known
 
     def batch(self, points: Iterable[Point]) -> Batch:
-        """Valid points as a model sees them."""
+        """Encodes valid points for a model."""
         kept = list(points)
         logs = np.array([self.log_cost(point) for point in kept], dtype=float)
         rows = [
@@ -103,7 +105,7 @@ class Candidates:
         return Batch(kept, np.column_stack([choices, costs]), logs)
 
     def neighbours(self, point: Point, rng: np.random.Generator) -> list[Point]:
-        """Valid points that differ in one parameter; where that alone is not valid, perhaps in a second one too."""
+        """Returns valid points that differ in one parameter; where that is invalid, in a random second one as well."""
         found = []
         for at, axis in enumerate(self._axes):
             for value in axis.grid:
@@ -117,7 +119,7 @@ class Candidates:
         return found
 
     def random(self, count: int, rng: np.random.Generator) -> list[Point]:
-        """At most so many different valid points, fewer where they are hard to find."""
+        """Returns up to `count` distinct valid points, drawn at random; fewer where they are rare."""
         drawn = dict.fromkeys(self._random_point(rng) for _ in range(count))
         return [point for point in drawn if point is not None]
 
@@ -132,7 +134,7 @@ class Candidates:
         return None
 
     def _looked_up(self, point: Point) -> float | None:
-        """The log cost, None if not valid."""
+        """Returns the cached log cost; None if the point is not valid."""
         if point not in self._log_costs:
             params = self.params(point)
             valid = self._is_valid is None or self._is_valid(params)
@@ -143,9 +145,9 @@ class Candidates:
 
 
 class _Axis:
-    """One parameter: the values that are proposed, and columns in [0, 1] for a model.
+    """One parameter: its candidate values, and their encoding as columns in [0, 1] for a model.
 
-    Numbers are one column, by their value, or by their rank if they are categories; other categories are one-hot.
+    A number is one column, by its value, or by its rank if it is categorical; other categories are one-hot.
     """
 
     def __init__(self, distribution: BaseDistribution) -> None:
@@ -171,14 +173,14 @@ class _Axis:
         self.grid = list(dict.fromkeys(kind(value) for value in values))
 
     def contains(self, value: Any) -> bool:
-        """Whether it is a value of the distribution, also one that is not proposed."""
+        """Returns whether the distribution contains the value, even if it is never proposed."""
         try:
             return self._distribution._contains(self._distribution.to_internal_repr(value))
         except (TypeError, ValueError):
             return False
 
     def columns(self, value: Any) -> list[float]:
-        """What a model sees of a value."""
+        """Returns the encoding of a value."""
         if value not in self._columns:
             low, high = self._distribution.low, self._distribution.high  # type: ignore[attr-defined]
             if self._distribution.log:  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""FrontSampler: an Optuna sampler for a value that is trained for and a cost that is known beforehand.
+"""FrontSampler: an Optuna sampler for a value observed by training and a cost known in advance.
 
-It models the value alone (`surrogate`), knows the cost exactly, and proposes what grows the hypervolume of
-(log cost, value) most (`acquisition`). With several lengths of training it chooses how long to train as well.
+It models only the value (`surrogate`), knows the cost exactly, and proposes the training that increases the hypervolume
+of (log cost, value) most (`acquisition`). With several schedule lengths it also chooses how long to train.
 """
 
 from bisect import bisect_right
@@ -27,22 +27,24 @@ from nas.validation import shown
 __all__ = ["SHORT_VALUE", "FrontSampler"]
 
 SHORT_VALUE = "accuracy"
-"""The user attribute that holds the value of a trial of a shorter length, which ends PRUNED, without values."""
+"""User attribute that holds the value of a trial of a shorter length, which ends PRUNED and has no objective values."""
 
 STRATA, SHORT_STRATA = 6, 10
-"""A search begins with a point of each of so many strata of equal cost rank; more where they are trained short."""
+"""A search begins with one point from each of `STRATA` strata of equal size by cost rank; of `SHORT_STRATA` if these
+points are trained short."""
 STARTED_LONG = 4
-"""Where they are trained short, so many of them, from the cheapest to the dearest, are trained in full as well: only
-these show by how much full trainings differ."""
+"""If the starting points are trained short, this many of them, from the cheapest to the most expensive, are also
+trained in full: only these show by how much full trainings differ."""
 LOCAL_STEPS = 3
 FRESH = 60
 NEIGHBOURED = 5
 MOST_SEEN, MOST_PRIOR = 500, 200
-"""The model sees at most so many trainings: those at full length first, then the latest; of a prior the last."""
+"""Most trainings that the model is fitted to, full-length ones first, then the latest; and most of a prior, the last
+ones."""
 
 
 class _Training(NamedTuple):
-    """A training that was begun; `value` is None unless it ended with one."""
+    """A training that was started; `value` is None unless it ended with one."""
 
     point: Point
     length: float
@@ -51,28 +53,29 @@ class _Training(NamedTuple):
 
 
 class FrontSampler(BaseSampler):
-    """Proposes what grows the hypervolume of (log cost, value) most, for each epoch of training.
+    """Proposes the training that increases the hypervolume of (log cost, value) most per epoch.
 
-    The study maximises its first objective, the value, and minimises its second, the cost. It begins with one point of
-    each of some strata of equal cost rank. Running trials are taken for ended with the value that the model expects of
-    them, so that several workers propose different things. What was proposed once is not proposed again, whatever
-    became of it. Proposals follow from the seed and the trials alone: a sampler made anew goes on where another was.
+    The study maximises its first objective, the value, and minimises its second, the cost. It begins with one point
+    from each of several strata by cost rank. Running trials are assumed to end with the value that the model predicts,
+    so that concurrent workers propose different points. A point is never proposed twice at the same length, whatever
+    its outcome. Proposals depend only on the seed and the trials: a new sampler continues where another one stopped.
 
     Args:
-        search_space: Optuna distributions by name.
-        cost: of a point's parameters, above 0; the same as the study's second objective.
-        seed: of the start and of ties; None: not repeatable.
-        is_valid: whether a point may be proposed.
-        cost_is_log: whether `cost` gives the logarithm of the cost.
-        fidelity: the parameter that is the length of training, if one is; no part of a point, and cost does not
-            depend on it. A trial of less than the full length is told as PRUNED, with its value as the user attribute
-            `SHORT_VALUE`, and may be proposed again at a greater length.
-        lengths: the values that `fidelity` may have, ascending; the last one is the full length.
-        prior: trainings of an earlier study that the model learns from; they are no results of this one.
-        reference: the value from which hypervolume is measured; None: the lowest one seen at full length.
-        draw: gives a valid random point, or None; for spaces where trying at random would seldom find one.
+        search_space: Optuna distributions by parameter name.
+        cost: Returns the cost of a point's parameters, above 0; the same as the study's second objective.
+        seed: Seed of all random choices; None: not reproducible.
+        is_valid: Returns whether a point may be proposed; None: all may.
+        cost_is_log: Whether `cost` returns the logarithm of the cost.
+        fidelity: Name of the parameter that is the length of training, if there is one. It is not part of a point, and
+            the cost does not depend on it. A trial of less than the full length is reported as PRUNED, with its value
+            as the user attribute `SHORT_VALUE`, and may be proposed again at a greater length.
+        lengths: Values that `fidelity` may take, ascending; the last one is the full length.
+        prior: Trainings of an earlier study that the model learns from; they do not count as results of this one.
+        reference: Value from which hypervolume is measured; None: the lowest one observed at full length.
+        draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
 
-    `fell_back` tells of the last proposal whether it was drawn at random, as the model could not be fitted.
+    Attributes:
+        fell_back: Whether the last proposal was drawn at random because the model could not be fitted.
     """
 
     def __init__(
@@ -103,27 +106,27 @@ class FrontSampler(BaseSampler):
         ][-MOST_PRIOR:]
         self._reference = reference
         self._study: tuple[object, int] | None = None
-        self._ended: dict[int, _Training | None] = {}  # of that study, by number: what has ended changes no more
+        self._ended: dict[int, _Training | None] = {}  # of `_study`, by trial number: ended trials never change
         self._start = self._starting_points()
         self.fell_back = False
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All parameters."""
+        """Returns the whole search space: all parameters are sampled jointly."""
         return self._search_space
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """For parameters that are not of the search space: at random."""
+        """Samples a parameter outside the search space, at random."""
         return RandomSampler(self._seed).sample_independent(study, trial, param_name, param_distribution)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The next training: a point, and its length where there are several.
+        """Returns the parameters of the next training, including its length if there are several.
 
         Raises:
-            InvalidValue: the study's directions are others than maximise, minimise.
+            InvalidValue: The study's directions are not maximise, minimise.
         """
         if study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
             raise InvalidValue("FrontSampler: the study's directions must be ['maximize', 'minimize']: value and cost")
@@ -131,25 +134,25 @@ class FrontSampler(BaseSampler):
         if self._study != (study._storage, study._study_id):
             self._study, self._ended = (study._storage, study._study_id), {}
         chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
-        if chosen is None:  # all is known already; Optuna wants a proposal all the same, and will draw one
+        if chosen is None:  # nothing is left; Optuna then samples each parameter independently
             return {}
         point, rung = chosen
         params = self._candidates.params(point)
         return {**params, self._fidelity: self._lengths[rung]} if self._fidelity else params
 
     def _propose(self, trainings: Sequence[_Training]) -> tuple[Point, int] | None:
-        """The next point and rung after those trainings, in the order they were begun; None if nothing is left."""
+        """Returns the next point and rung, given trainings in the order they were started; None if nothing is left."""
         self.fell_back = False
         full = len(self._lengths) - 1
         begun: dict[Point, _Training] = {}
-        for training in trainings:  # a later one counts: what failed may have been tried again
+        for training in trainings:  # at equal length the latest counts: a failed training may have been retried
             if training.point not in begun or training.length >= begun[training.point].length:
                 begun[training.point] = training
         known = sum(training.running or training.value is not None for training in trainings)
         rng = np.random.default_rng([self._seed, known])
 
         def open_rung(point: Point) -> int:
-            """The lowest rung that a point may be trained at next; above the highest one if it may not."""
+            """Returns the lowest rung that a point may be trained at next; one above the highest if there is none."""
             last = begun.get(point)
             if last is None:
                 return 0
@@ -183,7 +186,7 @@ class FrontSampler(BaseSampler):
         return batch.points[best], int(rungs[best])
 
     def _considered(self, trainings: Sequence[_Training], rng: np.random.Generator) -> list[Point]:
-        """The points that may be proposed: all, or a fixed sample, some fresh ones, and neighbours of the best."""
+        """Returns all points, or a fixed sample, fresh points, neighbours of the front, and points already begun."""
         if self._candidates.complete:
             return self._candidates.sample
         known = [training for training in trainings if training.value is not None]
@@ -198,7 +201,7 @@ class FrontSampler(BaseSampler):
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
     def _starting_points(self) -> list[tuple[Point, int]]:
-        """A random point of each stratum of cost rank, in random order; then some from end to end at full length."""
+        """Draws a point per stratum of cost rank, in random order; with several lengths, repeats some in full."""
         rng = np.random.default_rng(self._seed)
         ranked = sorted(self._candidates.sample, key=self._candidates.log_cost)
         strata = np.array_split(np.arange(len(ranked)), SHORT_STRATA if len(self._lengths) > 1 else STRATA)
@@ -212,14 +215,14 @@ class FrontSampler(BaseSampler):
     def _stratified(
         self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator
     ) -> tuple[Point, int]:
-        """A random point of a random stratum of cost rank."""
+        """Draws a random point of a random stratum of cost rank."""
         ranked = np.argsort(batch.log_cost, kind="stable")
         strata = [part for part in np.array_split(ranked, STRATA) if len(part)]
         point = batch.points[int(rng.choice(strata[rng.integers(len(strata))]))]
         return point, open_rung(point)
 
     def _known(self, trial: FrozenTrial) -> _Training | None:
-        """What a trial says; of one that has ended, as it was read before."""
+        """Returns the training of a trial, cached once the trial has ended."""
         if not trial.state.is_finished():
             return self._training(trial)
         if trial.number not in self._ended:
@@ -227,7 +230,7 @@ class FrontSampler(BaseSampler):
         return self._ended[trial.number]
 
     def _training(self, trial: FrozenTrial) -> _Training | None:
-        """What a trial says; None if its parameters are not those of the search space."""
+        """Reads a trial; None if it is queued, of another search space, or short while there are no lengths."""
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         point = self._candidates.point(params)
         if point is None or trial.state == TrialState.WAITING:
@@ -239,13 +242,13 @@ class FrontSampler(BaseSampler):
         if trial.state == TrialState.PRUNED:
             value = trial.user_attrs.get(SHORT_VALUE)
             if value is not None and not self._fidelity:
-                return None  # a short training says nothing to a sampler of full ones alone
+                return None  # a sampler without lengths learns nothing from short trainings
             return _Training(point, length, value)
         return _Training(point, length, None, running=trial.state == TrialState.RUNNING)
 
 
 class _Model:
-    """The surrogate and the front after some trainings: what further ones are worth."""
+    """The surrogate and the front after given trainings: scores further ones."""
 
     def __init__(self, sampler: FrontSampler, trainings: Sequence[_Training], rng: np.random.Generator) -> None:
         self._lengths, candidates = sampler._lengths, sampler._candidates
@@ -254,7 +257,7 @@ class _Model:
         whole = [(training.point, training.value) for training in ended if training.length == full]
         kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
         ended = [ended[place] for place in sorted(kept)]
-        # A rung for each length of the earlier study, then one for each of this one's, the full length last.
+        # One rung per length of the earlier study, then one per length of this study, the full length last.
         labelled = [(0, training) for training in sampler._prior] + [(1, training) for training in ended]
         kinds = {(study, training.length) for study, training in labelled} | {(1, length) for length in self._lengths}
         self._rungs = {kind: rung for rung, kind in enumerate(sorted(kinds))}
@@ -281,7 +284,7 @@ class _Model:
         self._front = Staircase.of(logs, reached, reference=reference, right=right)
 
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """The greatest expected gain per epoch of each candidate, and the rung at which it is had."""
+        """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it."""
         full = len(self._lengths) - 1
         short = [self._rungs[1, length] for length in self._lengths[:-1]]
         known = self._surrogate.posterior(batch.features, informed_by=short)
@@ -302,7 +305,7 @@ class _Model:
 
 
 def _checked(lengths: Sequence[int], fidelity: str, search_space: Mapping[str, BaseDistribution]) -> tuple[int, ...]:
-    """The lengths, if they are ascending values of that parameter."""
+    """Returns the lengths, after checking that they ascend and that `fidelity` is a parameter."""
     if fidelity not in search_space:
         raise InvalidValue(f"fidelity={fidelity!r}: must be a parameter of the search space: {', '.join(search_space)}")
     if not lengths or list(lengths) != sorted(set(lengths)) or lengths[0] <= 0:

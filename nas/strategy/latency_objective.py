@@ -1,4 +1,4 @@
-"""The latencies that a search measures while nothing else runs: a sample for its model, each trial's, the front's."""
+"""Latency measurements of a search, taken while nothing else runs: of the model's sample, each trial and the front."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLE", "fit_latency_model", "latency_on", "load_latency_model", "measure_front", "sampled"]
 
 SAMPLE = 40
-"""So many architectures of a space are measured for the model, from the fewest FLOPs to the most."""
+"""Number of architectures of a space measured to fit the model, from the fewest FLOPs to the most."""
 DRAWN = 2000
 SECONDS = 0.1
 DISTURBED, ATTEMPTS = 0.2, 3
-"""Where threads waited for more than this share of the time, other programs were in the way: it is measured again."""
+"""If threads waited for more than the share `DISTURBED` of the time, other programs interfered: the measurement is
+repeated, up to `ATTEMPTS` in total."""
 
 
 def latency_on(device: str) -> Callable[[Architecture], float]:
-    """What gives the milliseconds of one image on a device: of up to three measurements the least disturbed one."""
+    """Returns a function that measures the latency of one image on `device`, in milliseconds.
+
+    It measures up to three times and returns the least disturbed result.
+    """
 
     def measure(architecture: Architecture) -> float:
         from nas.architectures.latency import measure_latency
@@ -43,9 +47,9 @@ def latency_on(device: str) -> Callable[[Architecture], float]:
 
 
 def measure_front(study: Study, *, device: str) -> None:
-    """Measures the members of a study's front that have no latency yet; each is kept at once.
+    """Measures the latency of the front's members that have none yet, storing each immediately.
 
-    What was measured so on another device is measured anew: only latencies of one device can be compared.
+    Earlier ones from another device are discarded and measured again: only latencies of one device can be compared.
     """
     if study.attribute("latency_device") != (here := in_words(device_of(device))):
         study.set_attribute("latencies", {})
@@ -58,16 +62,16 @@ def measure_front(study: Study, *, device: str) -> None:
 
 
 def load_latency_model(study: Study) -> LatencyModel | None:
-    """The model by which a search for latency chooses; None where accuracy is weighed against FLOPs."""
+    """Returns the latency model that guides the study's search; None if accuracy is traded off against FLOPs."""
     written = study.attribute("latency_model")
     return LatencyModel.from_dict(written) if written else None
 
 
 def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
-    """The study's model; where it has none yet, a sample of its space is measured, and the model kept.
+    """Returns the study's latency model; if there is none, measures a sample of its space, then fits and stores one.
 
     Raises:
-        StudyError: its latencies are those of another device, with which those of this one cannot be compared.
+        StudyError: The study's latencies were measured on another device and cannot be compared with those of this one.
     """
     here = in_words(device_of(device))
     if (known := load_latency_model(study)) is not None:
@@ -85,14 +89,14 @@ def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
 
 
 def sampled(space: SearchSpace, *, seed: int) -> list[Architecture]:
-    """Architectures within the budgets, as evenly over the logarithm of FLOPs as random ones allow, in random order.
+    """Samples architectures within the budgets, as evenly over log FLOPs as random draws allow, in random order.
 
-    In random order, so that a device that grows warm does not make the dear ones look dearer than they are.
+    The order is random so that a device that heats up does not make expensive architectures look slower than they are.
     """
     rng = np.random.default_rng(seed)
     drawn = [space.architecture(space.sample(rng)) for _ in range(DRAWN)]
     fitting = {architecture.key: architecture for architecture in drawn if space.fits(architecture)}
-    if len(fitting) < SAMPLE:  # too rare for chance, or few in all
+    if len(fitting) < SAMPLE:  # too rare for random draws, or few in total
         nearby = (space.architecture(point) for point in islice(space.affordable(), DRAWN))
         fitting |= {architecture.key: architecture for architecture in nearby}
     left = sorted(fitting.values(), key=lambda architecture: (cost(architecture).flops, architecture.key))

@@ -1,9 +1,9 @@
-"""Multi-fidelity: which schedule lengths a search uses, and which short training is promoted to a longer one.
+"""Multi-fidelity: the schedule lengths of a search, and which short training is promoted to a longer one.
 
-The fidelity is the length of a complete schedule. A short schedule that is annealed to its end ranks architectures
-better than the first epochs of a long one (docs/benchmarks.md), so a promoted architecture is trained from scratch.
-`FrontSampler` weighs lengths by its model; other samplers promote by rank, as asynchronous successive halving does (Li
-et al., arXiv:1810.05934), with ranks for two objectives.
+The fidelity is the length of a complete schedule. A short schedule annealed to its end ranks architectures better than
+the first epochs of a long one (docs/benchmarks.md), so a promoted architecture is trained from scratch. `FrontSampler`
+chooses lengths by its model; other samplers promote by rank, as asynchronous successive halving does (Li et al.,
+arXiv:1810.05934), with ranks for two objectives.
 """
 
 import itertools
@@ -18,18 +18,23 @@ from nas.study import pareto
 from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, TrialRecord
 from nas.validation import integer
 
-__all__ = ["front_ranks", "promotion", "schedule_lengths", "usual_fidelities"]
+__all__ = ["front_ranks", "promotion", "schedule_lengths", "strength", "usual_fidelities"]
 
 MOST_FIDELITIES = 10
 LONG_ENOUGH = 9
-"""From so many epochs on, a third and a ninth of them pay on most tables of docs/benchmarks.md."""
+"""From this many epochs on, schedules of a third and a ninth of them pay off on most tables of docs/benchmarks.md."""
 
 
 def schedule_lengths(epochs: int, fidelities: int | None, eta: int) -> tuple[int, ...]:
-    """E/η^(k−1), …, E/η, E epochs, rounded: `fidelities` complete schedules. None: as many as usually pay.
+    """Returns the lengths of the complete schedules: E/η^(k−1), …, E/η, E epochs, rounded.
+
+    Args:
+        epochs: E, the epochs of a full training.
+        fidelities: k, the number of lengths; None: `usual_fidelities`.
+        eta: η, the ratio of successive lengths, at least 2.
 
     Raises:
-        InvalidValue: η is below 2, or there are not so many different lengths.
+        InvalidValue: `eta` is out of range, or there are fewer than `fidelities` distinct lengths.
     """
     integer(eta, "eta", minimum=2, maximum=1000)
     if fidelities is None:
@@ -49,20 +54,21 @@ def _ladder(epochs: int, fidelities: int, eta: int) -> tuple[int, ...]:
 
 
 def usual_fidelities(epochs: int, eta: int = 3) -> int:
-    """Three where the shortest has an epoch left to be annealed in, else one."""
+    """Returns 3 if the training is long enough for the shortest schedule to have an epoch left to anneal in, else 1."""
     return 3 if epochs >= max(LONG_ENOUGH, eta**2) else 1
 
 
 def front_ranks(objective_cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:
-    """Ranks from 0, the best: fronts are peeled off one after the other, and inside a front the extremes come first,
-    then always the member farthest from those before it.
+    """Ranks points by successive Pareto fronts; 0 is the best.
 
-    Distances are Euclidean in (log expense, accuracy), each scaled to the range of the front. Equal points have equal
-    ranks. A point that dominates all others has rank 0; one that k others dominate has at least rank k.
+    Fronts are peeled off one after the other. Within a front the extremes come first, then always the member farthest
+    from those before it. Distances are Euclidean in (log cost, accuracy), each scaled to the range of the front. Equal
+    points have equal ranks. A point that dominates all others has rank 0; one that k others dominate has at least rank
+    k.
     """
     costs, values = np.log(np.asarray(objective_cost, dtype=float)), np.asarray(accuracy, dtype=float)
     order: list[int] = []
-    left = np.lexsort((-values, costs))  # by value, so that relabelling the points changes nothing
+    left = np.lexsort((-values, costs))  # by value, so that the result does not depend on the order of the points
     while len(left):
         peeled = left[np.sort(pareto.front(values[left], costs[left]))]
         order += _farthest_first(peeled, costs, values)
@@ -77,7 +83,7 @@ def front_ranks(objective_cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.in
 def _farthest_first(members: NDArray[np.intp], costs: NDArray[np.float64], values: NDArray[np.float64]) -> list[int]:
     points = np.column_stack([costs[members], values[members]])
     points = (points - points.min(axis=0)) / np.where(np.ptp(points, axis=0) > 0, np.ptp(points, axis=0), 1.0)
-    chosen = [len(members) - 1]  # the most accurate one, then the cheapest as the farthest from it
+    chosen = [len(members) - 1]  # the most accurate; the cheapest follows, as the farthest from it
     nearest = np.linalg.norm(points - points[-1], axis=1)
     while len(chosen) < len(members):
         nearest[chosen] = -1.0
@@ -89,10 +95,16 @@ def _farthest_first(members: NDArray[np.intp], costs: NDArray[np.float64], value
 def promotion(
     records: Sequence[TrialRecord], lengths: Sequence[int], eta: int, *, any_rank: bool = False
 ) -> tuple[TrialRecord, int] | None:
-    """The short training that is due for the next length, and that length; None if none is.
+    """Returns the short training that is due for promotion, and the length it is promoted to; None if none is due.
 
-    Of n trainings of a length those of the best n/η ranks go on, the longest first; with `any_rank` all. A training
-    that is running at a greater length has gone on already.
+    Of n trainings of a length, those of the best n/η ranks (at least one) are promoted, the longest length first. An
+    architecture that is already running at a greater length counts as promoted.
+
+    Args:
+        records: Trials of the study.
+        lengths: Schedule lengths in epochs, ascending; the last one is the full length.
+        eta: η, the inverse of the share that is promoted.
+        any_rank: Whether to promote regardless of rank.
     """
     if len(lengths) == 1:
         return None
@@ -114,5 +126,5 @@ def promotion(
 
 
 def strength(accuracy: float) -> float:
-    """−log(error): differences of it mean the same near an accuracy of 1 as far from it."""
+    """Returns −log(error), whose differences mean the same near an accuracy of 1 as far from it."""
     return -math.log(max(1 - accuracy, 1e-3))

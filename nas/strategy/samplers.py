@@ -1,4 +1,4 @@
-"""Samplers by name, and the wrapper that keeps whatever they propose valid, within budget and new."""
+"""Samplers by name, and a wrapper that keeps the proposals of any sampler valid, within budget and new."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +17,7 @@ from nas.strategy.front_sampler import FrontSampler
 from nas.study.plan import PastTraining
 from nas.study.storage.backend import LENGTH
 from nas.study.storage.trials import distributions
+from nas.system.logs import logger
 
 __all__ = ["Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
 
@@ -32,7 +33,7 @@ ATTEMPTS = 8
 
 
 class SpaceExhausted(NasError):
-    """Every architecture of the space that keeps its budgets has been trained."""
+    """Raised when every architecture of the space within its budgets has been trained."""
 
 
 def front_sampler(
@@ -43,13 +44,18 @@ def front_sampler(
     prior: Sequence[PastTraining] = (),
     objective_cost: Callable[[Architecture], float] = lambda architecture: cost(architecture).flops,
 ) -> FrontSampler:
-    """`FrontSampler` on the architectures of a space within its budgets, for schedules of these lengths.
+    """Returns a `FrontSampler` over the architectures of a space within its budgets.
 
-    `objective_cost` is what accuracy is weighed against: FLOPs, or what a `LatencyModel` foretells.
+    Args:
+        space: Search space.
+        seed: Seed of the sampler.
+        lengths: Schedule lengths in epochs, ascending.
+        prior: Trainings of an earlier study to learn from.
+        objective_cost: Cost that accuracy is traded off against: FLOPs, or the prediction of a `LatencyModel`.
     """
 
     def affordable(rng: np.random.Generator) -> Params | None:
-        """A random architecture within the budgets; the nearest one to it where few are; None where there is none."""
+        """Returns a random architecture within the budgets; the nearest one where these are rare; None if none is."""
         for _ in range(ATTEMPTS):
             point = space.sample(rng)
             if space.fits(space.architecture(point)):
@@ -70,36 +76,39 @@ def front_sampler(
 
 
 class Queued(RandomSampler):
-    """Proposes nothing: where all is settled beforehand, only what waits in the study is trained.
+    """Proposes nothing: only trials queued in the study beforehand are trained.
 
     Raises:
-        SpaceExhausted: from `sample_relative`, when nothing waits.
+        SpaceExhausted: From `sample_relative`, if the queue is empty.
     """
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing for a trial that waited, whose parameters are fixed."""
+        """Returns nothing for a queued trial, whose parameters are fixed."""
         if "fixed_params" not in trial.system_attrs:
             raise SpaceExhausted("all that waited has been trained")
         return {}
 
 
 class ValidSampler(BaseSampler):
-    """Wraps any sampler; what Optuna records is a valid architecture within the budgets that is new.
+    """Wraps any sampler so that every proposal recorded by Optuna is a new, valid architecture within the budgets.
 
-    The inner sampler's joint proposal is completed, repaired (`SearchSpace.repair`) and looked up. If it cannot be
-    had, the inner sampler is asked again; after `ATTEMPTS` the nearest free point is taken, so that a sampler that
-    insists on what is known does not hold up the search. `avoided` counts the proposals that could not be had.
+    The inner sampler's joint proposal is completed, repaired (`SearchSpace.repair`) and checked. If it is rejected, the
+    inner sampler is asked again; after `ATTEMPTS` rejections the nearest free point is taken, so that a sampler that
+    keeps proposing known points does not stall the search. `avoided` counts by reason the rejected proposals, and those
+    that `FrontSampler` drew at random because its model could not be fitted.
 
     Args:
-        inner: the sampler, or its name among Optuna's and the seed it is made with.
-        begun: the longest length that an architecture, by its key, was trained or tried for.
-        lengths: of the schedules, ascending; of an inner sampler that chooses none, the first.
-        due: a point that is to be trained at that length now, whatever the inner sampler would propose.
+        inner: The sampler, or the name of one of Optuna's and its seed.
+        space: Search space.
+        begun: Longest length in epochs for which each architecture, by its key, was trained or tried.
+        lengths: Schedule lengths, ascending; the first one is used if the inner sampler chooses none. Empty: only the
+            recipe's length.
+        due: Point to train now, and its length, whatever the inner sampler would propose.
 
     Raises:
-        SpaceExhausted: from `sample_relative`, when there is no free point.
+        SpaceExhausted: From `sample_relative`, if there is no free point.
     """
 
     def __init__(
@@ -118,15 +127,15 @@ class ValidSampler(BaseSampler):
         self.avoided: dict[str, int] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All parameters, whatever the inner sampler models jointly."""
+        """Returns all parameters, whichever of them the inner sampler models jointly."""
         return self._distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A free point; nothing for a trial whose parameters are fixed already (one that was interrupted)."""
+        """Returns a free point; nothing for a requeued trial, whose parameters are already fixed."""
         if "fixed_params" in trial.system_attrs:
-            self._propose(study, trial)  # a sampler may keep notes with every trial, as NSGA-II its generation
+            self._propose(study, trial)  # a sampler may store state with each trial, as NSGA-II does its generation
             return {}
         if self._due is not None:
             self._propose(study, trial)
@@ -144,25 +153,27 @@ class ValidSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Left to the inner sampler."""
+        """Delegates to the inner sampler."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Left to the inner sampler."""
+        """Delegates to the inner sampler."""
         self._inner.before_trial(study, trial)
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """Left to the inner sampler."""
+        """Delegates to the inner sampler."""
         self._inner.after_trial(study, trial, state, values)
 
     def _propose(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Params, int]:
-        """The inner sampler's point, repaired, and the length that it chose, or the first."""
+        """Returns the inner sampler's point, repaired, and its length, by default the first."""
         joint = self._inner.infer_relative_search_space(study, trial)
         params = self._inner.sample_relative(study, trial, joint)
         length = self._lengths[0]
         if isinstance(self._inner, FrontSampler):
             length = params.pop(LENGTH, length)
             self._count("fallbacks", self._inner.fell_back)
+            if self._inner.fell_back:
+                logger.info("the surrogate could not be fitted: a random point was proposed")
         for name in self._space.parameters:
             if name not in params:
                 params[name] = self._inner.sample_independent(study, trial, name, self._distributions[name])

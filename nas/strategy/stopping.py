@@ -1,4 +1,4 @@
-"""When a training is stopped, and when a search."""
+"""Stopping rules: when a training is stopped early, and when a search ends."""
 
 import time
 from collections.abc import Sequence
@@ -20,12 +20,13 @@ __all__ = ["StopRule", "stop_reason"]
 
 @dataclass(frozen=True)
 class StopRule:
-    """When a training is beyond hope: at chance when half of it is over, or out of the front's reach.
+    """Stops hopeless trainings: those at chance when half their epochs are over, and those out of the front's reach.
 
-    Out of reach: trainings of the same length that ended show by how much −log(error) still grew from this epoch on.
-    If even their greatest growth, and as much again as the growths spread, would leave this one below the most
-    accurate full training of no more cost by more than chance explains, it is stopped. Only full-length trainings are
-    measured against the front, once `LEAST_CURVES` have ended. Trainings of fewer than `LEAST_EPOCHS` are let be.
+    Out of reach: finished trainings of the same length show by how much −log(error) still grew after this epoch. If
+    even the greatest of these growths, plus their standard deviation, would leave this training below the most accurate
+    full training of at most its cost, by more than chance explains, it is stopped. Only full-length trainings are
+    compared with the front, once `LEAST_CURVES` have finished. Trainings of fewer than `LEAST_EPOCHS` epochs are never
+    stopped.
     """
 
     epochs: int
@@ -38,11 +39,17 @@ class StopRule:
 
     @classmethod
     def of(cls, config: StudyConfig) -> "StopRule":
-        """The rule for the trials of a study."""
+        """Returns the rule for the trials of a study."""
         return cls(config.space.recipe.epochs, 1 / config.space.classes, config.validation_images)
 
     def reason(self, record: TrialRecord, curve: Sequence[float], ended: Sequence[TrialRecord]) -> str | None:
-        """`at_chance` or `out_of_reach` if the training with this curve is to be stopped, else None."""
+        """Returns `at_chance` or `out_of_reach` if the training is to be stopped, else None.
+
+        Args:
+            record: The training's trial.
+            curve: Its validation accuracy after each epoch so far.
+            ended: Trials of the study that have ended.
+        """
         length, epoch = record.length or self.epochs, len(curve)
         if length < self.LEAST_EPOCHS or epoch >= length:
             return None
@@ -59,7 +66,7 @@ class StopRule:
         return "out_of_reach" if reachable < strength(max(level - self._doubt(level), 0.0)) else None
 
     def _doubt(self, accuracy: float) -> float:
-        """What chance may do to an accuracy near this one."""
+        """Returns the difference from an accuracy near this one that chance may explain."""
         return least_significant_difference(accuracy, self.images) if self.images else self.ABOVE_CHANCE
 
 
@@ -71,7 +78,15 @@ def stop_reason(
     deadline: float,
     bounds: tuple[float, float] | None = None,
 ) -> str | None:
-    """Why no further training is to be begun; None if one is. `bounds` are those of the hypervolume, as `history`'s."""
+    """Returns why no further training is to be started: `complete`, `timeout` or `settled`; None if the search goes on.
+
+    Args:
+        records: Trials of the study.
+        space: Search space.
+        plan: Plan of the search: its budget and patience.
+        deadline: Time at which the search ends, in seconds since 1970.
+        bounds: Lowest and highest cost for the hypervolume, as in `history`.
+    """
     if trainings_spent(records, space.recipe.epochs) >= plan.trials:
         return "complete"
     if time.time() >= deadline:

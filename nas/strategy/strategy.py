@@ -1,4 +1,4 @@
-"""Strategy: what is trained next, and for how long. Sampler, schedule lengths, stop rule and the end of a search."""
+"""Strategy: what to train next, and for how long. Sampler, schedule lengths, stop rule and the end of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ __all__ = ["Strategy", "seen_of"]
 
 @dataclass
 class Strategy:
-    """How a search of a study chooses: stateless but for what `FrontSampler` keeps to be quick.
+    """Chooses the trainings of a search; stateless except for the `FrontSampler`, which is kept for speed.
 
-    `model` foretells the latency where that is what accuracy is weighed against.
+    `model` predicts the latency, if that is what accuracy is traded off against.
     """
 
     config: StudyConfig
@@ -36,14 +36,14 @@ class Strategy:
         self.stop = StopRule.of(self.config) if self.plan.stopping == "front" else None
 
     def chooser(self, records: Sequence[TrialRecord]) -> ValidSampler | Queued:
-        """What proposes the next training after those that are finished or running."""
+        """Returns the sampler that proposes the next training, given the trials that are finished or running."""
         if self.plan.sampler == QUEUED:
             return Queued()
         space, full, plan = self.config.space, self.config.space.recipe.epochs, self.plan
         begun_ones = _begun(records)
         begun: dict[str, int] = {}
         for record in begun_ones:
-            tried = record.accuracy is not None and record.length  # what failed or runs is not to be begun again
+            tried = record.accuracy is not None and record.length  # never restart a failed or running training
             begun[record.architecture.key] = max(tried or full, begun.get(record.architecture.key, 0))
         if plan.sampler == FRONT:
             if self._front is None:
@@ -51,13 +51,14 @@ class Strategy:
                 seed, lengths = self.config.seed, plan.lengths
                 self._front = front_sampler(space, seed=seed, lengths=lengths, prior=plan.prior, **by_model)
             return ValidSampler(self._front, space, begun, lengths=plan.lengths)
-        # Anew for each trial, from the seed and the count alone: a resumed search goes on as if never interrupted.
+        # Seeded for each trial by the seed and the count only: a resumed search continues as if never interrupted.
         seed = int(np.random.SeedSequence([self.config.seed, len(begun_ones)]).generate_state(1)[0])
         due = promotion(begun_ones, plan.lengths, plan.eta)
         return self._by_name(seed, begun, due)
 
     def last_resort(self, records: Sequence[TrialRecord]) -> ValidSampler | None:
-        """Where every architecture was begun: the promotion that rank had not granted; None if all are trained."""
+        """Returns a sampler for a promotion regardless of rank, once every architecture was begun; None if none is
+        left."""
         if self.plan.sampler == QUEUED:
             return None
         due = promotion(_begun(records), self.plan.lengths, self.plan.eta, any_rank=True)
@@ -71,12 +72,12 @@ class Strategy:
 
 
 def _begun(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those that are finished or running: an interrupted one is trained again before anything new is proposed."""
+    """Returns the finished and running trials; interrupted ones are trained again before anything new is proposed."""
     return [record for record in records if record.finished or record.state == RUNNING]
 
 
 def seen_of(study: Study) -> list[PastTraining]:
-    """The trainings of a study that gave an accuracy, for a sampler to learn from."""
+    """Returns the trainings of a study that yielded an accuracy, for a sampler to learn from."""
     space = study.config.space
     return [
         PastTraining(space.point(record.architecture), record.length, record.accuracy)

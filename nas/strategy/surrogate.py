@@ -1,11 +1,11 @@
-"""The model of accuracy: a Gaussian process over architecture, log cost and length of training.
+"""The surrogate model of accuracy: a Gaussian process over architecture, log cost and length of training.
 
     value(architecture, length) = offset(length) + scale(length) · (f(architecture) + own(architecture, length)) + noise
 
-One function f is shared by all lengths, so that a short training teaches about the full one; each length has an offset
-and a scale, and a part `own` that the others do not have. How large each part is, is fitted: where short trainings
-mislead, they come to count for little. f and own have the same Matérn-5/2 kernel but for its amplitude, the offsets are
-independent, the noise is white; log cost is one of the features. The process is scikit-learn's.
+All lengths share one function f, so that short trainings inform predictions at full length; each length has an offset
+and a scale, and a component `own` that it shares with no other. The size of each component is fitted: where short
+trainings mislead, they get little weight. f and own have the same Matérn-5/2 kernel up to its amplitude, the offsets
+are independent, the noise is white; log cost is one of the features. The process is scikit-learn's.
 """
 
 import warnings
@@ -28,18 +28,18 @@ Floats = NDArray[np.float64]
 
 AMPLITUDE, OWN_AMPLITUDE, LENGTH_SCALE = (1.0, 0.7), (-0.5, 1.0), (1.4, 1.0)
 NOISE, SHORT_NOISE = (-0.7, 1.0), (-0.7, 1.0)
-"""Mean and deviation of the logarithm of each hyperparameter, beforehand: a fifth of what is smooth is a length's own,
-the noise is half of what is seen, and most choices shift the value alike wherever the others are. What
-likelihood alone would give is in docs/benchmarks.md."""
+"""Prior mean and standard deviation of the logarithm of each hyperparameter. The prior means put a fifth of the smooth
+variance into a length's own component, set the noise to half of the observed variance, and make the length scales long,
+so that most choices shift the value alike wherever the others are. docs/benchmarks.md compares with likelihood only."""
 ITERATIONS = 15
 MOST_FITTED = 80
-"""Hyperparameters are fitted to at most so many observations: more would say little more about five length scales."""
+"""Most observations that hyperparameters are fitted to: more would say little more about five length scales."""
 LEAST_FOR_SCALE = 4
-"""A length's own mean and deviation are used from so many observations on."""
+"""Number of observations from which on a length's own standard deviation is used."""
 
 
 class Observations(NamedTuple):
-    """What was measured: features (n, d) in [0, 1], the last one log cost; which length (n,); values (n,)."""
+    """Observed trainings: features (n, d) in [0, 1], the last one log cost; rungs (n,); values (n,)."""
 
     features: Floats
     rungs: NDArray[np.intp]
@@ -47,10 +47,11 @@ class Observations(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Of candidates (m,) at full length: mean and variance of the value without noise, and the noise's variance.
+    """Posterior of candidates (m,) at full length: mean and noise-free variance of the value, and the noise variance.
 
-    `told` has, for each rung asked about, the deviation by which a training there would move the mean: |covariance|
-    over the deviation of its outcome. Where it moves the mean by z of these, the variance falls by the square of one.
+    `told` has, for each rung asked about, the standard deviation by which a training there would move the mean:
+    |covariance| over the standard deviation of its outcome. An outcome z standard deviations from its mean moves the
+    mean by z · told; the variance falls by told² in any case.
     """
 
     mean: Floats
@@ -61,7 +62,7 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted process. Lengths are numbered `rungs`, the full one highest."""
+    """A fitted Gaussian process. Lengths are numbered as rungs, the full one highest."""
 
     process: GaussianProcessRegressor
     offsets: Floats
@@ -69,10 +70,15 @@ class Surrogate:
 
     @classmethod
     def fit(cls, seen: Observations, *, rungs: int, rng: np.random.Generator) -> "Surrogate":
-        """Fits the hyperparameters anew, from the mode of their prior on: carried over they can collapse.
+        """Fits the hyperparameters from scratch, starting at their prior's mode: if carried over, they can collapse.
+
+        Args:
+            seen: Observed trainings.
+            rungs: Number of rungs; the full length is the last.
+            rng: Chooses the observations to fit hyperparameters to, if there are more than `MOST_FITTED`.
 
         Raises:
-            ValueError, LinAlgError: the values cannot be modelled (not finite, all equal).
+            ValueError, LinAlgError: The values cannot be modelled (not finite, all equal).
         """
         offsets, scales = _standardisation(seen, rungs)
         standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs]
@@ -96,7 +102,7 @@ class Surrogate:
             optimizer=partial(_most_probable, priors=np.array(priors)),
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are as meant
+            warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are intended
             process.fit(inputs[chosen], standard[chosen])
             if len(chosen) < len(standard):
                 process = GaussianProcessRegressor(process.kernel_, alpha=1e-8, optimizer=None)
@@ -104,7 +110,7 @@ class Surrogate:
         return cls(process, offsets, scales)
 
     def believing(self, features: Floats, rungs: NDArray[np.intp]) -> "Surrogate":
-        """As if trainings that still run had ended with the values that are expected of them (a kriging believer)."""
+        """Returns a copy that assumes running trainings ended with their predicted values (a kriging believer)."""
         process = self.process
         inputs = np.column_stack([features, rungs])
         believed = GaussianProcessRegressor(process.kernel_, alpha=process.alpha, optimizer=None)
@@ -112,7 +118,7 @@ class Surrogate:
         return replace(self, process=believed)
 
     def posterior(self, features: Floats, *, informed_by: Sequence[int] = ()) -> Posterior:
-        """What is known of the value at full length, and what trainings at the rungs `informed_by` would tell of it."""
+        """Returns the posterior at full length, and how much trainings at the rungs `informed_by` would inform it."""
         full, scale = len(self.offsets) - 1, self.scales[-1]
         mean, variance, at_full = self._known(features, full)
         told = []
@@ -125,7 +131,7 @@ class Surrogate:
         return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), told)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
-        """Standardised mean, noise-free variance, and L⁻¹k of candidates at a rung (Rasmussen and Williams, 2.25)."""
+        """Returns standardised mean, noise-free variance, and L⁻¹k at a rung (Rasmussen and Williams, 2.25)."""
         process = self.process
         inputs = np.column_stack([features, np.full(len(features), rung)])
         cross = process.kernel_(inputs, process.X_train_)
@@ -134,15 +140,17 @@ class Surrogate:
         return cross @ process.alpha_, np.maximum(prior - np.einsum("nm,nm->m", solved, solved), 1e-10), solved
 
     def _noise(self, rung: int) -> float:
-        """The variance of the noise at a rung, standardised."""
+        """Returns the standardised noise variance at a rung."""
         width = self.process.X_train_.shape[1]
         return float(self.process.kernel_.k2.diag(np.array([[0.0] * (width - 1) + [rung]]))[0])
 
 
 def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
-    """The mean and the deviation of the values at each length; of one seldom seen, those of the nearest longer one.
+    """Returns the mean and the standard deviation by which the values of each length are standardised.
 
-    The means need not be right: the kernel has an offset for each length, as the longer trainings are chosen ones.
+    A length without values takes the mean of the longest one that has any; one with few takes the average standard
+    deviation of the others. The means need not be right: the kernel has an offset for each length, as the longer
+    trainings are a selection.
     """
     if not len(seen.values) or not np.isfinite(seen.values).all():
         raise ValueError("there are no values, or some are not finite")
@@ -158,10 +166,9 @@ def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
 
 
 def _most_probable(objective: Any, start: Floats, bounds: Floats, *, priors: Floats) -> tuple[Floats, float]:
-    """Hyperparameters of greatest posterior density, from the prior's mode on; `objective` is −log likelihood.
+    """Returns the maximum a posteriori hyperparameters, starting at the prior's mode; `objective` is −log likelihood.
 
-    scikit-learn's own optimiser, with the prior added, and fewer steps: the last digits of a length scale decide
-    nothing.
+    scikit-learn's own optimiser, with the prior added and fewer steps: the last digits of a length scale do not matter.
     """
 
     def posterior(theta: Floats) -> tuple[float, Floats]:
@@ -181,20 +188,20 @@ class _Columns(Kernel):  # type: ignore[misc]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
-        """Those of the inner kernel."""
+        """The hyperparameters of the inner kernel."""
         return [
             Hyperparameter(f"kernel__{inner.name}", inner.value_type, inner.bounds, inner.n_elements)
             for inner in self.kernel.hyperparameters
         ]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """As scikit-learn's compound kernels give them."""
+        """Returns the parameters as scikit-learn's compound kernels do."""
         params = {"kernel": self.kernel, "start": self.start, "stop": self.stop}
         return {**params, **{f"kernel__{k}": v for k, v in self.kernel.get_params().items()}} if deep else params
 
     @property
     def theta(self) -> Floats:
-        """The logarithms of the inner kernel's hyperparameters."""
+        """The log hyperparameters of the inner kernel."""
         return np.asarray(self.kernel.theta)
 
     @theta.setter
@@ -203,60 +210,60 @@ class _Columns(Kernel):  # type: ignore[misc]
 
     @property
     def bounds(self) -> Floats:
-        """Of `theta`."""
+        """The bounds of `theta`."""
         return np.asarray(self.kernel.bounds)
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """The matrix between X and Y, and its gradient by `theta`."""
+        """Returns the kernel matrix between X and Y, with its gradient with respect to `theta` if `eval_gradient`."""
         part = slice(self.start, self.stop)
         return self.kernel(X[:, part], None if Y is None else Y[:, part], eval_gradient)
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """The matrix's diagonal."""
+        """Returns the diagonal of the kernel matrix."""
         return np.asarray(self.kernel.diag(X[:, self.start : self.stop]))
 
     def is_stationary(self) -> bool:
-        """Whether only differences count."""
+        """Returns whether only differences between inputs matter."""
         return True
 
 
 class _SameRung(Kernel):  # type: ignore[misc]
-    """1 where two inputs have the same length, a whole number in column `column`, else 0: an offset for each length."""
+    """1 where two inputs have the same rung, an integer in column `column`, else 0: an offset for each length."""
 
     def __init__(self, column: int) -> None:
         self.column = column
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """The matrix between X and Y; there are no hyperparameters."""
+        """Returns the kernel matrix between X and Y; there are no hyperparameters."""
         same = (X[:, self.column, None] == (X if Y is None else Y)[None, :, self.column]).astype(float)
         return (same, np.empty((len(X), len(X), 0))) if eval_gradient else same
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """All 1."""
+        """Returns ones."""
         return np.ones(len(X))
 
     def is_stationary(self) -> bool:
-        """Whether only differences count."""
+        """Returns whether only differences between inputs matter."""
         return True
 
 
 class _ShortNoise(Kernel):  # type: ignore[misc]
-    """White noise, of variance 1, at all lengths, numbers in column `column`, but the full one, `full`."""
+    """White noise of variance 1 at all rungs, integers in column `column`, except the full one, `full`."""
 
     def __init__(self, column: int, full: int) -> None:
         self.column, self.full = column, full
 
     def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """The matrix between X and Y; there are no hyperparameters."""
+        """Returns the kernel matrix between X and Y; there are no hyperparameters."""
         if Y is not None:
             return np.zeros((len(X), len(Y)))
         matrix = np.diag(self.diag(X))
         return (matrix, np.empty((len(X), len(X), 0))) if eval_gradient else matrix
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """1 for what is short."""
+        """Returns 1 for short trainings, else 0."""
         return np.asarray((X[:, self.column] != self.full).astype(float))
 
     def is_stationary(self) -> bool:
-        """Whether only differences count."""
+        """Returns whether only differences between inputs matter."""
         return False

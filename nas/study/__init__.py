@@ -1,1 +1,1 @@
-"""What is kept of a search: its configuration, its records, its storage."""
+"""Studies: the configuration, trial records and storage of searches."""

@@ -1,4 +1,4 @@
-"""Weights and confusion matrices on disk: what is written, what is kept as the front moves, what is stale."""
+"""Weights and confusion matrices on disk: writing them, pruning them as the front moves, removing stale files."""
 
 import io
 import time
@@ -29,15 +29,20 @@ __all__ = [
 
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
-"""Whose weights a search keeps: those of trials that may still be picked, of all complete ones, or of none."""
+"""Weights that a search keeps: those of trials that may still be selected, of all complete trials, or none."""
 STALE_SECONDS = 24 * 3600.0
-"""Nobody writes a file, or is silent and alive, for so long."""
+"""Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
 
 def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
-    """Once a trial is told, deletes what is of no use any more: what it could have gone on from, beaten weights.
+    """Deletes the files that a recorded trial makes obsolete: its checkpoint, and the weights of dominated trials.
 
-    What cannot be deleted now is tried again at the next trial's end, or before the next search.
+    Files that cannot be deleted now are retried at the end of the next trial, or before the next search.
+
+    Args:
+        study: the study.
+        record: the trial that has just been recorded.
+        keep: one of `KEEP`; weights are deleted only for `KEEP_FRONT`.
     """
     with suppress(OSError):
         study.checkpoint_file(record).unlink(missing_ok=True)
@@ -46,9 +51,9 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
 
 
 def _drop_beaten(study: Study) -> None:
-    """Deletes the weights of each complete trial that another one beats on accuracy, cost and parameters at once.
+    """Deletes the weights of complete trials that are dominated on accuracy, cost and parameters.
 
-    The others are the front, and whatever a limit on the parameters may pick (`nas.analysis.selection`).
+    The rest are the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
     complete = [record for record in study.records() if record.state == COMPLETE and record.objective_cost is not None]
     there = set(study.weights_file(0).parent.iterdir())
@@ -60,16 +65,16 @@ def _drop_beaten(study: Study) -> None:
 
 
 def kept_by(study: Study | None) -> str:
-    """Whose weights a study's last search kept: those of all where it was begun before there was a choice."""
+    """Returns the `keep` of a study's last search, else `KEEP_FRONT`; a plan older than the option means `KEEP_ALL`."""
     plan = study.attribute("plan") if study else None
     return KEEP_FRONT if plan is None else SearchPlan.from_dict(plan).keep
 
 
 def remove_stale_files(study: Study) -> None:
-    """Before a search: deletes what processes that were killed have left behind, and nobody will use.
+    """Deletes, before a search, the files that killed processes left behind.
 
-    Artifacts of trainings that were not told, what trainings would go on from that nobody will train again,
-    half-written files, and the presence of workers long gone.
+    These are artifacts of failed trials, checkpoints that no running or waiting trial will resume from, partially
+    written files, and the heartbeat files of dead workers.
     """
     artifacts = study.weights_file(0).parent
     there = set(artifacts.iterdir())
@@ -96,21 +101,21 @@ def _is_stale(file: Path) -> bool:
 
 
 def save_confusion(path: Path, matrix: NDArray[np.int64]) -> None:
-    """Writes a matrix (classes, classes) as an `.npy` file. Whole or not at all."""
+    """Writes a matrix (classes, classes) atomically as an `.npy` file."""
     content = io.BytesIO()
     np.save(content, matrix, allow_pickle=False)
     write_whole(path, content.getvalue())
 
 
 def load_confusion(path: Path) -> NDArray[np.int64] | None:
-    """Reads what `save_confusion` wrote; None where there is no such file.
+    """Reads a matrix that `save_confusion` wrote; returns None if there is no such file.
 
     Raises:
         StudyError: the file is damaged.
     """
     if not path.is_file():
         return None
-    try:  # as a map: a header that lies about the shape is no reason to ask for so much memory
+    try:  # memory-mapped: a false shape in the header must not allocate memory
         matrix: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError):
         matrix = np.zeros(0)

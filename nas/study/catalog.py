@@ -1,4 +1,4 @@
-"""Which studies there are: in a folder of studies, or in a database."""
+"""Lists the studies in a runs folder or in a database, and validates their names."""
 
 import re
 from contextlib import suppress
@@ -22,14 +22,14 @@ __all__ = [
 ]
 
 CONFIG_FILE, JOURNAL_FILE = "study.yaml", "journal.log"
-"""What makes a folder a study: either is enough, as Optuna's journal says all that study.yaml says."""
+"""Files that mark a folder as a study; either suffices, as Optuna's journal contains all that study.yaml does."""
 REPETITIONS = re.compile(r"(.+)\.confirmed-(\d+)")
 NAME = re.compile(r"\w[\w.+-]{0,99}(\.confirmed-\d{1,6})?")
-"""A name that stays inside the runs folder, whoever gives it: a person, or a database that others write to."""
+"""Study names that stay inside the runs folder, even if they come from a database that others write to."""
 
 
 def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
-    """The names of the studies in a runs folder, the latest touched first; or those in a database, by name."""
+    """Returns the names of the studies in a runs folder, most recently modified first, or in a database, sorted."""
     if storage is not None:
         with storage_errors("all"):
             names = optuna.get_all_study_names(open_storage(Path(), storage, there=True))
@@ -38,10 +38,10 @@ def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
 
 
 def study_name(name: object) -> str:
-    """`name` if a study can be called so.
+    """Returns `name` if it is a valid study name.
 
     Raises:
-        StudyError: it cannot, and so there is none.
+        StudyError: it is not.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         allowed = "at most 100 letters, digits and . + - _, and begin with a letter or digit"
@@ -50,20 +50,26 @@ def study_name(name: object) -> str:
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a folder is a study's, however damaged."""
-    with suppress(OSError, ValueError):  # no name that a file can have
+    """Returns whether a folder holds a study, however damaged."""
+    with suppress(OSError, ValueError):  # not a possible file name
         return (folder / CONFIG_FILE).exists() or (folder / JOURNAL_FILE).is_file()
     return False
 
 
 def repetitions_name(study: str, epochs: int) -> str:
-    """The study that holds trainings of another's architectures, repeated for so many epochs; it lies in its folder."""
+    """Returns the name of the study, nested in that of `study`, that repeats its trainings for `epochs` epochs."""
     return f"{study}.confirmed-{epochs}"
 
 
 def list_repetitions(study: str, folder: Path, *, database: BaseStorage | None) -> dict[int, str]:
-    """By their epochs, the names of the studies of repetitions in a study's folder, or of its in a database."""
-    if database is None:  # the folder may have been copied, and so have another name than when they were begun
+    """Returns the names of a study's repetition studies, by their epochs.
+
+    Args:
+        study: the study's name.
+        folder: the study's folder.
+        database: the study's database; None: the repetitions are nested in `folder`.
+    """
+    if database is None:  # ignores the name before the suffix: a copied folder may have been renamed
         names = [found.name for found in _studies_in(folder)]
     else:
         with storage_errors(study):
@@ -79,5 +85,5 @@ def _studies_in(folder: Path) -> list[Path]:
 def _last_touched(folder: Path) -> float:
     try:
         return next(file.stat().st_mtime for name in (JOURNAL_FILE, CONFIG_FILE) if (file := folder / name).exists())
-    except (OSError, StopIteration):  # deleted in between
+    except (OSError, StopIteration):  # deleted in the meantime
         return 0.0

@@ -1,4 +1,4 @@
-"""StudyConfig: what makes the trials of a study comparable, and in what two of them differ."""
+"""StudyConfig: the settings that make the trials of a study comparable, and how two configurations differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from nas.validation import integer, mapping, one_of, sequence, shown, text
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 
 BY_FLOPS, BY_LATENCY = "flops", "latency"
-"""What a study weighs accuracy against: its objective."""
+"""Objectives: the cost that a study weighs accuracy against."""
 
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images")
 NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
@@ -20,7 +20,7 @@ NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What makes the trials of a study comparable: space and recipe, the data, the seed, the objective."""
+    """Settings that make the trials of a study comparable: space with recipe, data, seed and objective."""
 
     space: SearchSpace
     data: Mapping[str, Any]
@@ -29,26 +29,26 @@ class StudyConfig:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes; numbers where one's own training kept the data to itself."""
+        """Class names; class indices if a custom training function did not describe its data."""
         return tuple(map(str, self.data.get("classes") or range(self.space.classes)))
 
     @property
     def validation_images(self) -> int | None:
-        """How many images an accuracy is measured on; None where one's own training kept the data to itself."""
+        """Number of validation images; None if a custom training function did not describe its data."""
         return self.data.get("validation_images")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, with the versions of what trains and searches."""
+        """Returns plain values, including the versions of nas, torch, lightning and optuna."""
         versions = {name: version(name) for name in ("nas", "torch", "lightning", "optuna")}
         ours = {"space": self.space.to_dict(), "data": dict(self.data), "seed": self.seed}
         return {**ours, "objective": self.objective, "versions": versions}
 
     @classmethod
     def from_dict(cls, data: object) -> "StudyConfig":
-        """The inverse of `to_dict`; what was written before there was a choice of objectives is read as by FLOPs.
+        """Builds a configuration from the output of `to_dict`; without an `objective`, as in old studies, it is FLOPs.
 
         Raises:
-            InvalidValue: nothing that `to_dict` gives, naming the field.
+            InvalidValue: not an output of `to_dict`, naming the field.
         """
         top = mapping(data, "study", required=("space", "data", "seed"), optional=("objective", "versions"))
         return cls(
@@ -59,7 +59,7 @@ class StudyConfig:
         )
 
     def differences(self, other: "StudyConfig") -> list[str]:
-        """What keeps the trials of the other one from being compared with these, a line for each field."""
+        """Returns the differences that make the trials of `other` incomparable with these, one line per field."""
         mine, theirs = _flat(self.to_dict()), _flat(other.to_dict())
         return [
             f"{key} is {_brief(mine.get(key))} there and {_brief(theirs.get(key))} now"
@@ -69,7 +69,7 @@ class StudyConfig:
 
 
 def _images(data: object) -> dict[str, Any]:
-    """What is known of the images, checked; the names of classes are such that can be shown."""
+    """Validates the description of the images, and makes the class names printable."""
     known = dict(mapping(data, "data", required=("source",), optional=("classes", "fingerprint", *COUNTS)))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
@@ -88,7 +88,7 @@ def _images(data: object) -> dict[str, Any]:
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts, and lists of them, as one level: `space.recipe.epochs`, `space.stages.1.mid`."""
+    """Flattens nested dicts, and lists of them, to one level: `space.recipe.epochs`, `space.stages.1.mid`."""
     if isinstance(data, list) and data and isinstance(data[0], Mapping):
         data = {str(number): part for number, part in enumerate(data, start=1)}
     if not isinstance(data, Mapping):

@@ -1,4 +1,4 @@
-"""Making Optuna's study for a search's folder, and finding it again, also where files of it are damaged."""
+"""Creates the Optuna study of a search's folder, and opens it again, even if some of its files are damaged."""
 
 import uuid
 import warnings
@@ -28,11 +28,11 @@ DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 
 class IncompleteStudy(StudyError):
-    """The making of a study was cut short. It holds no trial, and `create_study` goes on with it."""
+    """The creation of a study was interrupted. It has no trials, and `create_study` completes it."""
 
 
 class Opened(NamedTuple):
-    """A study's folder, what Optuna has of it, and the URL of its database; None: a journal in the folder."""
+    """A study's folder, its Optuna study, and the URL of its database; None: a journal in the folder."""
 
     folder: Path
     optuna_study: optuna.Study
@@ -40,17 +40,23 @@ class Opened(NamedTuple):
 
 
 def create_study(name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> Opened:
-    """A new study, or the one of that name if its configuration is the same.
+    """Creates a study, or opens the existing one of that name if its configuration is the same.
 
-    What is damaged of it is set aside and never written over: the torn end of a journal as `journal.log.dropped`,
-    study.yaml as `study.yaml.damaged`; a `NasWarning` says so.
+    Damaged parts are moved aside with a `NasWarning`, never overwritten: the torn end of a journal to
+    `journal.log.dropped`, study.yaml to `study.yaml.damaged`.
+
+    Args:
+        name: the study's name.
+        runs: the runs folder.
+        config: the study's configuration.
+        storage: URL of a database; None: the one that study.yaml names, or a journal in the study's folder.
 
     Raises:
-        StudyError: there is one with another configuration (the line says what differs), or that nas did not write;
-            or the folder cannot be written.
+        StudyError: the existing study has another configuration (the message lists the differences) or was not written
+            by nas; or the folder cannot be written.
     """
     folder = Path(runs) / study_name(name)
-    _place(folder, _described(folder), storage)  # refuses what cannot be, before anything is written
+    _place(folder, _described(folder), storage)  # fails early, before anything is written
     try:
         (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,14 +66,14 @@ def create_study(name: str, runs: str | Path, config: StudyConfig, *, storage: s
 
 
 def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> Opened:
-    """What `create_study` does while nobody else does it in that folder."""
+    """Creates or opens the study; the caller holds the folder's creation lock."""
     described = _described(folder)
     url = _place(folder, described, storage)
     if url is None:
         _drop_torn_end(folder)
     with storage_errors(name):
         opened = open_storage(folder / JOURNAL_FILE, url)
-        with ask_lock(opened, folder, name):  # a database may be reached from other folders at the same time
+        with ask_lock(opened, folder, name):  # other folders may use the same database concurrently
             there = _found(opened, name, url)
             if there is None and url is not None and described:
                 raise _not_in_database(name)
@@ -84,10 +90,15 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
 
 
 def open_study(name: str, runs: str | Path, *, storage: str | None = None) -> Opened:
-    """An existing study. Nothing is written.
+    """Opens an existing study without writing anything.
+
+    Args:
+        name: the study's name.
+        runs: the runs folder.
+        storage: URL of a database; None: the one that study.yaml names, or the journal in the study's folder.
 
     Raises:
-        StudyError: there is none of that name, or its storage cannot be read.
+        StudyError: there is no study of that name, or its storage cannot be read.
     """
     folder = Path(runs) / study_name(name)
     if storage is None:
@@ -104,11 +115,11 @@ def open_study(name: str, runs: str | Path, *, storage: str | None = None) -> Op
 
 
 def config_of(optuna_study: optuna.Study, name: str) -> StudyConfig:
-    """What makes the trials of a study comparable, as its storage has it; `name` is what messages call it.
+    """Returns the configuration in a study's storage; `name` is the study's name in error messages.
 
     Raises:
-        IncompleteStudy: it is not written yet.
-        StudyError: nas did not write the study.
+        IncompleteStudy: the configuration is not written yet.
+        StudyError: the study was not written by nas.
     """
     attributes = optuna_study.user_attrs
     if "nas" not in attributes and _is_ours_without_trials(optuna_study):
@@ -120,23 +131,23 @@ def config_of(optuna_study: optuna.Study, name: str) -> StudyConfig:
 
 
 def _described(folder: Path) -> Mapping[str, Any] | None:
-    """What study.yaml says; None where there is none, or it is damaged."""
+    """Returns the content of study.yaml; None if it is missing or damaged."""
     file = folder / CONFIG_FILE
     with suppress(OSError, InvalidValue):
         written = read_yaml(file)
         if isinstance(written, Mapping) and "storage" in written and file.read_bytes().endswith(b"\n"):
-            return written  # whole: its last line, to the end, is that of the storage
+            return written  # complete: its last line is that of `storage`
     return None
 
 
 def _place(folder: Path, described: Mapping[str, Any] | None, storage: str | None) -> str | None:
-    """The URL of a study's database; None for a journal."""
+    """Returns the URL of a study's database; None for a journal."""
     if storage is not None:
         return storage
     if described and described["storage"] is not None:
         return str(described["storage"])
     journal, file = folder / JOURNAL_FILE, folder / CONFIG_FILE
-    if journal.is_symlink():  # what is appended to it might go into any file of a person's own
+    if journal.is_symlink():  # appending would write to an arbitrary file of the user
         raise StudyError(f"study '{folder.name}': its journal {journal} is a link; copy there what it leads to")
     if not journal.is_file() and described:
         raise StudyError(f"study '{folder.name}': its journal {journal} is missing")
@@ -149,7 +160,7 @@ def _place(folder: Path, described: Mapping[str, Any] | None, storage: str | Non
 
 
 def _found(opened: BaseStorage, name: str, url: str | None) -> optuna.Study | None:
-    """Optuna's study of that name; a journal has one alone, whose name may be another where a folder was copied."""
+    """Loads the Optuna study, if any; a journal has only one, whose name may differ if the folder was copied."""
     names = optuna.get_all_study_names(opened)
     if url is None:
         name = next(iter(names), name)
@@ -157,13 +168,13 @@ def _found(opened: BaseStorage, name: str, url: str | None) -> optuna.Study | No
 
 
 def _begun(found: optuna.Study | None, opened: BaseStorage, name: str, config: StudyConfig) -> optuna.Study:
-    """The study with all that is written into it at its beginning; an earlier attempt may have written some of it."""
+    """Creates the Optuna study if needed, and writes those initial attributes that are still missing."""
     study = found or optuna.create_study(storage=opened, study_name=name, directions=DIRECTIONS, load_if_exists=True)
     if "nas" not in study.user_attrs:
         if not _is_ours_without_trials(study):
             raise StudyError(f"study '{name}': there is one of another program in that storage; use another name")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names are still one
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names are experimental
             study.set_metric_names(["accuracy", config.objective])
         study.set_user_attr("nas", config.to_dict())
     if "id" not in study.user_attrs:
@@ -172,7 +183,7 @@ def _begun(found: optuna.Study | None, opened: BaseStorage, name: str, config: S
 
 
 def _is_ours_without_trials(study: optuna.Study) -> bool:
-    """Whether it is as `_begun` makes it before it writes the configuration."""
+    """Returns whether the study is in the state in which `_begun` leaves it before writing the configuration."""
     accuracy = (study.metric_names or ["accuracy"])[0] == "accuracy"
     return accuracy and study.directions == DIRECTIONS and not study.user_attrs and not study.get_trials(deepcopy=False)
 
@@ -195,7 +206,7 @@ def _drop_torn_end(folder: Path) -> None:
 
 
 def _describe(opened: Opened) -> None:
-    """Writes study.yaml; a damaged one is set aside."""
+    """Writes study.yaml; a damaged one is moved aside."""
     file = opened.folder / CONFIG_FILE
     text = yaml.safe_dump(
         {**opened.optuna_study.user_attrs["nas"], "storage": opened.storage}, sort_keys=False, allow_unicode=True
@@ -215,7 +226,7 @@ def _describe(opened: Opened) -> None:
 
 
 def _free_name(wanted: Path) -> Path:
-    """That name, or one with a number, of which there is no file yet."""
+    """Returns the wanted path, with a number appended if it exists already."""
     number, name = 1, wanted
     while name.exists():
         number += 1

@@ -1,4 +1,4 @@
-"""A study's images: how the study describes them, and how they are found again."""
+"""A study's images: how the study describes them, and how they are located and loaded again."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ __all__ = ["described", "images_of"]
 
 
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
-    """A study's images, split as they were when it was begun; `data` says where they are now, if elsewhere.
+    """Loads a study's images with the study's split; `data` gives their current location if they have moved.
 
-    An `ImageData` is taken as it is: it was split already.
+    An `ImageData` is already split and is returned unchanged.
 
     Raises:
-        DataError: they cannot be had, or are others now.
+        DataError: the images cannot be loaded, or differ from those of the study.
     """
     if isinstance(data, ImageData):
         return data
@@ -35,7 +35,13 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
 
 
 def described(images: ImageData, data: Any, max_images: int | None = None) -> dict[str, Any]:
-    """What a study records of its images: what makes them comparable, and where they are found from any folder."""
+    """Returns the description of the images that a study stores, with the absolute path of `data`.
+
+    Args:
+        images: the images.
+        data: what they were loaded from; a path that exists is stored as an absolute one.
+        max_images: the limit they were loaded with; None: no limit.
+    """
     description = {**images.describe(), "max_images": max_images}
     if isinstance(data, str | Path) and Path(data).expanduser().exists():
         description["source"] = str(Path(data).expanduser().absolute())

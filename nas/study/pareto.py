@@ -1,4 +1,4 @@
-"""The accuracy–FLOPs front, its knee and the hypervolume that it dominates. Arrays in, arrays out: numpy alone."""
+"""Pareto front of accuracy against FLOPs, its knee and its hypervolume. Plain numpy: arrays in, arrays out."""
 
 from bisect import bisect_left
 from math import log
@@ -11,9 +11,9 @@ __all__ = ["front", "hypervolume_history", "knee"]
 
 
 def front(accuracy: ArrayLike, flops: ArrayLike) -> NDArray[np.intp]:
-    """Indices of the points that no other point beats, from the fewest FLOPs to the most.
+    """Returns the indices of the non-dominated points, by ascending FLOPs.
 
-    A point is beaten by one that is no worse in both and better in one; equal points do not beat each other.
+    A point is dominated by one that is no worse in both and better in one; equal points do not dominate each other.
     Sorts once: O(n log n). Accuracies must be finite.
     """
     values, costs = np.asarray(accuracy, dtype=float), np.asarray(flops, dtype=float)
@@ -27,22 +27,22 @@ def front(accuracy: ArrayLike, flops: ArrayLike) -> NDArray[np.intp]:
 
 
 def _best_strictly_cheaper(values: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
-    """For points sorted by cost: the best value among those of strictly lower cost, −∞ if none."""
+    """Returns, for points sorted by cost, the best value at any strictly lower cost; −∞ if there is none."""
     best_before = np.concatenate(([-np.inf], np.maximum.accumulate(values)[:-1]))
     return _first_of_run(best_before, costs)
 
 
 def _first_of_run(values: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
-    """Each value replaced by the first one among those of equal cost."""
+    """Replaces each value by the first one among those of equal cost."""
     starts = np.concatenate(([True], costs[1:] != costs[:-1]))
     return np.asarray(values[np.flatnonzero(starts)[np.cumsum(starts) - 1]])
 
 
 def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:
-    """The position on a front where more FLOPs begin to buy little: the farthest above the chord of its ends.
+    """Returns the index of a front's knee: the point farthest above the chord between its two ends.
 
-    Takes a front sorted by FLOPs; works on accuracy against log FLOPs, as the front is drawn. None where no member
-    lies above the chord, as on a front of two, and where a cost is not positive.
+    Takes a front sorted by FLOPs; works on accuracy against log FLOPs, as the front is plotted. Returns None if no
+    member lies above the chord, as on a front of two, or if a cost is not positive.
     """
     values, costs = np.asarray(accuracy, dtype=float), np.asarray(flops, dtype=float)
     if len(values) < 3 or costs[-1] == costs[0] or costs[0] <= 0:
@@ -56,13 +56,23 @@ def knee(accuracy: ArrayLike, flops: ArrayLike) -> int | None:
 def hypervolume_history(
     accuracy: ArrayLike, flops: ArrayLike, *, chance: float, least_flops: float, most_flops: float
 ) -> NDArray[np.float64]:
-    """The hypervolume after each point, in the order given: the area of (log FLOPs, accuracy) that is dominated.
+    """Returns the hypervolume after each point, in the given order: the dominated area of (log FLOPs, accuracy).
 
-    The reference point is an accuracy at chance for the most FLOPs. The area is given as a share of the whole box up
-    to an accuracy of 1 for the least FLOPs, so that it lies in [0, 1] and studies of one space can be compared.
+    The reference point is (`most_flops`, `chance`). The area is normalised by the whole box up to an accuracy of 1 at
+    `least_flops`, so that it lies in [0, 1] and studies of the same space are comparable.
+
+    Args:
+        accuracy: accuracies (N,).
+        flops: FLOPs (N,).
+        chance: accuracy at chance level.
+        least_flops: lower end of the FLOPs axis.
+        most_flops: upper end of the FLOPs axis.
+
+    Returns:
+        Hypervolumes (N,) in [0, 1].
     """
     right, box = log(most_flops), (1 - chance) * log(most_flops / least_flops)
-    xs: list[float] = []  # the front so far: both ascend
+    xs: list[float] = []  # the front so far: both ascending
     ys: list[float] = []
     area, history = 0.0, []
     for y, cost in zip(np.asarray(accuracy, dtype=float).tolist(), np.asarray(flops).tolist(), strict=True):
@@ -71,11 +81,11 @@ def hypervolume_history(
         level = ys[at - 1] if at else chance
         if x < right and y > level:
             end, start = at, x
-            while end < len(xs) and ys[end] <= y:  # what the new point beats
+            while end < len(xs) and ys[end] <= y:  # members that the new point dominates
                 area += (xs[end] - start) * (y - level)
                 start, level = xs[end], ys[end]
                 end += 1
-            if end == len(xs) or xs[end] > x:  # else there is an equally cheap, better one
+            if end == len(xs) or xs[end] > x:  # else there is a better one at equal cost
                 area += ((xs[end] if end < len(xs) else right) - start) * (y - level)
                 xs[at:end], ys[at:end] = [x], [y]
         history.append(area / box if box > 0 else 0.0)

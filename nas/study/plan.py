@@ -1,4 +1,4 @@
-"""SearchPlan: by what a search chooses, kept with the study, so that every worker chooses alike."""
+"""SearchPlan: the settings of a search, stored with the study so that all workers use the same ones."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["FRONT", "SAMPLERS", "PastTraining", "SearchPlan"]
 
 FRONT = "front"
 SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
-"""The names that `nas search --sampler` takes."""
+"""Values of `nas search --sampler`."""
 
 CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "trials": lambda value, field: integer(value, field, maximum=10**9),
@@ -23,11 +23,11 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "keep": text,
     "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
 }
-"""What of a plan is a plain value, and how it is checked."""
+"""The plan's fields with plain values, and their validators."""
 
 
 class PastTraining(NamedTuple):
-    """A training of the past: a point's parameters, its length (None: full), its value."""
+    """A training of an earlier study: the parameters of a point, the length (None: full) and the accuracy."""
 
     params: Mapping[str, Any]
     length: int | None
@@ -36,14 +36,19 @@ class PastTraining(NamedTuple):
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What `nas.search` was asked for beyond the study's configuration, once it is settled.
+    """The resolved settings of a search, beyond the study's configuration.
 
-    `trials`: the study is to spend the epochs of so many full trainings. `lengths` are those of the schedules,
-    ascending; `sampler` is one of `SAMPLERS`, or `QUEUED`: only what was put into the study
-    beforehand is trained. `eta` is the share by which rank promotes, for samplers that choose no lengths themselves;
-    `stopping` is one of `STOPPING`. `patience`: end once the epochs of so many full trainings have hardly
-    raised the hypervolume. `prior` are trainings of an earlier study to learn from. `keep` is one of
-    `KEEP`. `trial_timeout`, in seconds: a training that takes longer is ended.
+    Attributes:
+        trials: total budget of the study, in units of one full-length training.
+        lengths: schedule lengths in epochs, ascending.
+        sampler: one of `SAMPLERS`, or `QUEUED`: train only the trials that were queued beforehand.
+        eta: reduction factor of the promotion by rank, for samplers that do not choose lengths themselves.
+        stopping: one of `STOPPING`.
+        patience: end the search once the last `patience` full trainings' worth of epochs have hardly raised the
+            hypervolume; None: never.
+        prior: trainings of an earlier study, for a warm start.
+        keep: one of `KEEP`.
+        trial_timeout: seconds after which a training is ended; None: no limit.
     """
 
     trials: int
@@ -57,7 +62,7 @@ class SearchPlan:
     trial_timeout: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON has them."""
+        """Returns plain values that can be serialised to JSON."""
         plain = {name: getattr(self, name) for name in CHECKS}
         return {
             **plain,
@@ -67,10 +72,10 @@ class SearchPlan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SearchPlan":
-        """The inverse of `to_dict`.
+        """Builds a plan from the output of `to_dict`.
 
         Raises:
-            InvalidValue: nothing that `to_dict` gives, naming the field.
+            InvalidValue: not an output of `to_dict`, naming the field.
         """
         top = mapping(data, "plan", required=("trials", "lengths", "prior"), optional=CHECKS)
         lengths = [
@@ -83,7 +88,7 @@ class SearchPlan:
 
 
 def _seen(data: object) -> PastTraining:
-    """A training of an earlier study: its point, its length and its accuracy."""
+    """Validates one training of an earlier study: `[params, length, accuracy]`."""
     point, length, value = sequence(data, "plan.prior") if isinstance(data, list) and len(data) == 3 else ({}, 0, 0)
     if not isinstance(point, Mapping) or not all(isinstance(name, str) for name in point):
         raise InvalidValue(f"plan.prior={shown(point)}: must be the parameters of a trial")

@@ -1,4 +1,4 @@
-"""What is known of a study as frozen values: TrialRecord, Outcome (how a training ended), SearchState."""
+"""Immutable records of a study: TrialRecord, Outcome (the result of a training) and SearchState."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,7 @@ __all__ = [
 COMPLETE, SHORT, FAILED, STOPPED, RUNNING, WAITING = "complete", "short", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
 LATENCY_KEY = "latency (ms)"
-"""By what name `measures` has the latency of one image."""
+"""Key of the latency for one image in `measures`."""
 RESERVED_NAMES = frozenset(
     {
         "trial",
@@ -54,15 +54,16 @@ RESERVED_NAMES = frozenset(
     }
     | {"reason", "detail", "key", "architecture"}
 )
-"""What every trial has: nothing else that is measured may be called so."""
+"""Names of the fields that every trial has; not available for additional measures."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: with an accuracy in [0, 1], or without one and with a `reason`, a short code.
+    """Result of a training: an accuracy in [0, 1], or None and a `reason`, a short code.
 
-    `stopped`: it was given up as beyond hope, which is no failure. `detail` is the message or the end of the traceback
-    behind the reason. `measures` is whatever else was measured, by a name with its unit: `{"latency (ms)": 3.2}`.
+    `stopped`: the training was stopped early as hopeless, which is not a failure. `detail` is the message or the end of
+    the traceback behind the reason. `measures` holds additional measurements, by name with unit:
+    `{"latency (ms)": 3.2}`.
     """
 
     accuracy: float | None
@@ -75,10 +76,10 @@ class Outcome:
 
 
 class SearchState(NamedTuple):
-    """The last search on a study: the total of trials it was to reach, how it stands, which process it is.
+    """Status of the last search on a study: its trial target, its state and its process (`worker`).
 
-    `state` is running, complete, timeout, exhausted, settled or interrupted; `before` is how many trials had finished
-    when it began.
+    `state` is running, complete, timeout, exhausted, settled or interrupted; `before` is the number of trials that had
+    finished when it began.
     """
 
     trials: int
@@ -88,22 +89,22 @@ class SearchState(NamedTuple):
 
     @property
     def live(self) -> bool:
-        """Whether it goes on, as far as this machine can tell: what was killed cannot say so itself."""
+        """Whether the search is running, as far as this machine can determine; a killed one still has state running."""
         return self.state == RUNNING and is_alive(self.worker) is not False
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: one training. `state` is complete, short, failed, stopped, running or waiting.
+    """One trial, that is one training. `state` is complete, short, failed, stopped, running or waiting.
 
-    `accuracy` is on the validation images, in [0, 1]; `curve` has it after each epoch. A short trial ran a shorter
-    schedule to its end, of `length` epochs (None: the recipe's); its accuracy is not one of a complete trial. A failed
-    or stopped trial has a `reason`; one that was interrupted is trained again as another trial. `started` and `ended`
-    are in seconds since 1970; `worker` names the process that trains it (`worker_named`); `measures` is
-    what an `Outcome` has. `avoided` counts the proposals in its place that could not be had: `duplicates`,
-    `over_budget`, and `fallbacks` of a model that could not be fitted. `seed` is that of the training, where
-    architectures are trained on several seeds; a search has none. `objective` is its study's: what accuracy is weighed
-    against.
+    `accuracy` is the validation accuracy, in [0, 1]; `curve` has it after each epoch. `length` is the schedule's epochs
+    (None: the recipe's). A short trial completed a shorter schedule; its accuracy is not comparable with that of a
+    complete trial. A failed or stopped trial has a `reason`; an interrupted one is trained again as another trial.
+    `started` and `ended` are Unix timestamps in seconds; `worker` names the process that trains it (`worker_named`);
+    `measures` is as in `Outcome`. `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`,
+    and `fallbacks`, drawn at random because the surrogate could not be fitted. `seed` is the training's seed, where
+    architectures are trained on several seeds; None in a search. `objective` is that of the study: the cost that
+    accuracy is weighed against.
     """
 
     trial: int
@@ -129,49 +130,50 @@ class TrialRecord:
 
     @property
     def name(self) -> str:
-        """The architecture's readable name."""
+        """Human-readable name of the architecture."""
         return self.architecture.name
 
     @property
     def flops(self) -> int:
-        """Multiply–adds of one image."""
+        """Multiply–adds for one image."""
         return self.cost.flops
 
     @property
     def params(self) -> int:
-        """Trainable parameters."""
+        """Number of trainable parameters."""
         return self.cost.params
 
     @property
     def objective_cost(self) -> float | None:
-        """What accuracy is weighed against: FLOPs, or the latency in milliseconds, None where it was not measured."""
+        """Cost that accuracy is weighed against: FLOPs, or latency in ms; None if the latency was not measured."""
         return self.flops if self.objective == BY_FLOPS else self.measures.get(LATENCY_KEY)
 
     def expense_by(self, measures: Mapping[str, float]) -> float:
-        """The same of a trial that has just been trained, of which this is known."""
+        """Returns the objective cost, with the latency taken from `measures` of a training that has just ended."""
         return self.flops if self.objective == BY_FLOPS else measures[LATENCY_KEY]
 
     def costs_at_most(self, other: "TrialRecord") -> bool:
-        """Whether its expense is known to be no greater than the other one's."""
+        """Returns whether its objective cost is known to be at most that of the other trial."""
         mine, theirs = self.objective_cost, other.objective_cost
         return mine is not None and theirs is not None and mine <= theirs
 
     @property
     def finished(self) -> bool:
-        """Whether the trial counts towards a study's total: it ended by itself, well or badly."""
+        """Whether the trial counts towards the study's total: it ended in any way but an interruption."""
         return self.state in (COMPLETE, SHORT, STOPPED, FAILED) and self.reason != INTERRUPTED
 
     def epochs_spent(self, full: int) -> int:
-        """What a finished trial counts, in epochs, where a full training has `full`.
+        """Returns the epochs that the trial costs the budget; `full` is the length of a full training.
 
-        A stopped one counts what it trained; a failed one as if it had come to its end, so that failing costs budget.
+        An unfinished trial costs none, a stopped one the epochs it trained, and a failed one its whole length, so that
+        failures cost budget.
         """
         if not self.finished:
             return 0
         return max(1, len(self.curve)) if self.state == STOPPED else self.length or full
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `--json` prints."""
+        """Returns the form that `--json` prints."""
         return {
             "trial": self.trial,
             "state": self.state,
@@ -196,9 +198,14 @@ class TrialRecord:
     def from_attributes(
         cls, trial: int, state: str, architecture: Architecture, accuracy: float | None, attrs: Mapping[str, Any]
     ) -> "TrialRecord":
-        """Rebuilds a record from what `Study.tell` wrote, once it is checked (`nas.study.storage.schema`).
+        """Builds a record from the attributes that `Study` stored, once validated (`nas.study.storage.schema`).
 
-        A trial that has not ended has none of it.
+        Args:
+            trial: the trial's number.
+            state: the trial's state.
+            architecture: the trial's architecture.
+            accuracy: validation accuracy in [0, 1]; None: not known.
+            attrs: the stored attributes; those that are missing, as before the trial has ended, get defaults.
         """
         return cls(
             trial,
@@ -223,9 +230,9 @@ class TrialRecord:
 def front_of(
     records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> list[TrialRecord]:
-    """The complete trials that no other one beats on both accuracy and cost, from the least cost to the most.
+    """Returns the Pareto front of accuracy against cost: the non-dominated complete trials, by ascending cost.
 
-    The cost is the study's (`objective_cost`), or what `by` gives; trials that have none are left out.
+    The cost is the study's (`objective_cost`) unless `by` gives another; trials without one are left out.
     """
     complete = [record for record in records if record.state == COMPLETE and by(record) is not None]
     indices = pareto.front(
@@ -235,7 +242,7 @@ def front_of(
 
 
 def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[str, float] | None) -> list[TrialRecord]:
-    """The records, with the milliseconds that were measured after their trials had ended, by the trial's number."""
+    """Returns the records with the latencies (ms, by trial number) that were measured after the trials ended."""
     if not latencies:
         return list(records)
     return [
@@ -247,13 +254,13 @@ def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[str, float
 
 
 def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:
-    """How many full trainings, of `full` epochs each, the finished trials count for."""
+    """Returns the budget spent by the finished trials, in full trainings of `full` epochs."""
     return sum(record.epochs_spent(full) for record in records) / full
 
 
 def knee_of(
     front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> TrialRecord | None:
-    """The member of a front beyond which more cost buys little, on accuracy against the logarithm of the cost."""
+    """Returns the knee of a front: beyond it, more cost (on a log scale) buys little accuracy; None: no knee."""
     at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))
     return front[at] if at is not None else None

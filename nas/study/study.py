@@ -1,14 +1,14 @@
-"""Study: one search's folder, and the only door to Optuna's storage.
+"""Study: the folder of one search, and the only interface to its Optuna storage.
 
-    runs/NAME/study.yaml      space with recipe, data, seed, versions: for people, and to find the storage by
-    runs/NAME/journal.log     Optuna's journal, unless the study was given another storage
-    runs/NAME/*.dropped       what was not whole of the journal; *.damaged: a study.yaml that could not be read
-    runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: of each complete trial, its trained
-                              weights, and how often an image of class i (row) was taken for class j (column)
-    runs/NAME/workers/        a file for each worker, touched while it is there, so that other machines can tell
-    runs/NAME/*.lock          locked by the search that runs, the worker that asks, the one that writes
+    runs/NAME/study.yaml      space with recipe, data, seed, versions, storage: for people, and to locate the storage
+    runs/NAME/journal.log     Optuna's journal, unless the study uses another storage
+    runs/NAME/*.dropped       the torn end of a journal; *.damaged: a study.yaml that could not be read
+    runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: weights and confusion matrix of
+                              each complete trial, with true classes in rows and predicted ones in columns
+    runs/NAME/workers/        heartbeat files, one per worker, touched while it is alive, for workers on other machines
+    runs/NAME/*.lock          locks: search (one search at a time), asking (one trial at a time), making (creation)
 
-The configuration is also in the storage, among the study's attributes; that copy is the one that counts.
+The storage also holds the configuration, among the study's attributes; that copy is authoritative.
 """
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -39,49 +39,55 @@ __all__ = ["Study"]
 
 
 class Study:
-    """A search's configuration and trials, by `Study.create` or `Study.open`. Reading takes no lock."""
+    """Configuration and trials of a search; made by `Study.create` or `Study.open`. Reading takes no lock."""
 
     def __init__(self, folder: Path, optuna_study: optuna.Study, storage: str | None) -> None:
         self.folder, self.name = folder, folder.name
         self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
         self._attendance = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
-        self._read: tuple[int, int] | None = None  # the journal's inode and size when last asked for
-        self._ended: dict[int, TrialRecord] = {}  # a trial that has ended changes no more
+        self._read: tuple[int, int] | None = None  # the journal's inode and size at the last call of version()
+        self._ended: dict[int, TrialRecord] = {}  # cache: a trial that has ended no longer changes
         with storage_errors(self.name):
             self.config, self._id = config_of(optuna_study, self.name), optuna_study.user_attrs.get("id")
 
     @classmethod
     def create(cls, name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> "Study":
-        """A new study, or the one of that name if its configuration is the same.
+        """Creates a study, or opens the existing one of that name if its configuration is the same.
+
+        Args:
+            name: the study's name.
+            runs: the runs folder.
+            config: the study's configuration.
+            storage: URL of a database; None: the one that study.yaml names, or a journal in the study's folder.
 
         Raises:
-            StudyError: there is one with another configuration (the line says what differs), or that nas did not write;
-                or the folder cannot be written.
+            StudyError: the existing study has another configuration (the message lists the differences) or was not
+                written by nas; or the folder cannot be written.
         """
         return cls(*create_study(name, runs, config, storage=storage))
 
     @classmethod
     def open(cls, name: str, runs: str | Path = "runs", *, storage: str | None = None) -> "Study":
-        """An existing study.
+        """Opens an existing study; `storage` is the URL of a database, None as in `create`.
 
         Raises:
-            StudyError: there is none of that name, or its storage cannot be read.
+            StudyError: there is no study of that name, or its storage cannot be read.
         """
         return cls(*open_study(name, runs, storage=storage))
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
-        """Whether the runs folder has a study of that name, however damaged."""
+        """Returns whether the runs folder has a study of that name, however damaged."""
         with suppress(StudyError):
             return is_study(Path(runs) / study_name(name))
         return False
 
     def records(self) -> list[TrialRecord]:
-        """All trials by number, those whose parameters are still being written left out.
+        """Returns all trials by number, except those whose parameters are still being written.
 
-        What was read before is not read again, so that asking often is cheap. A trial whose worker is no more counts as
-        interrupted, as it will be once the search goes on.
+        Trials that have ended are cached, so frequent calls are cheap. A running trial whose worker is dead is reported
+        as interrupted, as it will be once the search resumes.
         """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
@@ -99,10 +105,10 @@ class Study:
         ]
 
     def version(self) -> Hashable:
-        """Another value whenever the trials or the search's state may have changed.
+        """Returns a value that differs whenever the trials or the search's state may have changed.
 
         Raises:
-            StudyError: the study is gone, or is another one than was read so far.
+            StudyError: the study was deleted, or replaced by another one since it was opened.
         """
         if self._journal is None:
             with storage_errors(self.name):
@@ -121,35 +127,35 @@ class Study:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def search_state(self) -> SearchState | None:
-        """How the last search stands; None before the first."""
+        """Returns the status of the last search; None before the first one."""
         return SearchState(**written) if (written := self.attribute("search")) else None
 
     def set_search_state(self, trials: int, state: str, *, before: int = 0) -> None:
-        """Records that a search of this process, which is to reach so many trials, stands so."""
+        """Stores the search's status and trial target, with this process as worker; `before`: see `SearchState`."""
         self.set_attribute("search", SearchState(trials, state, this_worker(), before)._asdict())
 
     def plan(self) -> dict[str, Any]:
-        """By what the last search chooses what is trained: a `nas.study.plan.SearchPlan` as plain values.
+        """Returns the settings of the last search: a `nas.study.plan.SearchPlan` as plain values.
 
         Raises:
-            StudyError: no search was begun on it.
+            StudyError: no search has been started on the study.
         """
         if (written := self.attribute("plan")) is None:
             raise StudyError(f"study '{self.name}': no search was begun on it; nas search begins one")
         return dict(written)
 
     def attribute(self, name: str) -> Any:
-        """What `set_attribute` wrote; None where nothing was."""
+        """Returns a study attribute that `set_attribute` stored, validated; None if it was never stored."""
         with storage_errors(self.name):
             return checked_study(name, self.optuna_study.user_attrs.get(name))
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Keeps a plain value of the whole study: `search`, `plan`, `tested` (`confirmed`), those of `stopwatch`."""
+        """Stores a plain value with the study: `search`, `plan`, `tested`, `latencies`, `latency_model` and so on."""
         with storage_errors(self.name):
             self.optuna_study.set_user_attr(name, value)
 
     def record(self, trial: int) -> TrialRecord:
-        """One trial.
+        """Returns the record of one trial.
 
         Raises:
             StudyError: there is no trial of that number.
@@ -161,14 +167,15 @@ class Study:
         raise StudyError(f"study '{self.name}' has no trial {trial}; {there}")
 
     def front(self) -> list[TrialRecord]:
-        """The front of accuracy and what the study weighs it against, from the least to the most costly."""
+        """Returns the Pareto front of accuracy against the study's objective cost, by ascending cost."""
         return front_of(self.records())
 
     @contextmanager
     def ask_lock(self, *, died: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-        """Held while a worker looks at the trials and asks for one: one worker at a time, on whatever machines.
+        """Locks the study across machines while a worker reads the trials and asks for one.
 
-        So no two are given the same architecture. What dead workers left running is put back first (`requeue_stale`).
+        This prevents two workers from getting the same architecture. Orphaned trials are requeued first; `died` as in
+        `requeue_stale`.
         """
         with ExitStack() as held:
             with storage_errors(self.name):
@@ -177,16 +184,22 @@ class Study:
             yield
 
     def ask(self, sampler: optuna.samplers.BaseSampler, **also: bool) -> tuple[Trial, TrialRecord]:
-        """Starts a trial: one that waits, else what the sampler proposes; `also`: lengths, seeds (`distributions`)."""
+        """Starts a trial: a queued one if there is any, else the sampler's proposal.
+
+        Must be called under `ask_lock`. `also` is passed to `distributions`: `lengths`, `seeds`.
+
+        Raises:
+            StudyError: the storage cannot be written. Errors of the sampler propagate, and the new trial is ended.
+        """
         self.optuna_study.sampler = sampler
         try:
             trial = self.optuna_study.ask(distributions(self.config.space, **also))
-            _ = trial.relative_params  # asks the sampler also where there is no parameter, or all are fixed
+            _ = trial.relative_params  # calls the sampler even if no parameter is free
         except OSError as error:
             raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
         except Exception:
             for left in running(self.optuna_study):
-                if worker_of(left) is None:  # the one that was just made: one asks at a time
+                if worker_of(left) is None:  # the one just created: only one worker asks at a time
                     end(self.optuna_study, left, NOT_PROPOSED)
             raise
         with storage_errors(self.name):
@@ -196,20 +209,20 @@ class Study:
         return trial, self._record_at(trial.number)
 
     def queue(self, points: Iterable[Mapping[str, int]]) -> None:
-        """Has these points trained before anything that a sampler would propose."""
+        """Queues points to be trained before any proposal of a sampler."""
         with storage_errors(self.name):
             for point in points:
                 self.optuna_study.enqueue_trial(dict(point))
 
     def report(self, trial: Trial, curve: Sequence[float]) -> None:
-        """Records how far a running trial has come: its accuracy after each epoch."""
-        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by others, who took this worker for dead
+        """Records the progress of a running trial: its accuracy after each epoch so far."""
+        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by a worker that took this one for dead
             trial.set_user_attr("curve", list(curve))
 
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
-        """Ends a trial, well or badly. An interrupted one is queued to be trained again.
+        """Records the outcome of a trial and ends it; an interrupted one is requeued.
 
-        Where the others took this worker for dead and ended the trial, it stays as they ended it.
+        A trial that others have already ended, because they took this worker for dead, is left unchanged.
         """
         if (record := self._record_at(trial.number)).state != RUNNING:
             return record
@@ -238,10 +251,14 @@ class Study:
         return self._record_at(trial.number)
 
     def requeue_stale(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Ends the trials whose workers are no more as interrupted, and queues them to be trained again.
+        """Requeues trials orphaned by dead workers and ends the originals as interrupted.
 
-        `ended` names some that are, and `died` how others ended. What has killed several in a running search is given
-        up (`nas.study.storage.recovery`).
+        A trial over which several workers of a running search have died is ended as failed instead
+        (`nas.study.storage.recovery`).
+
+        Args:
+            ended: workers known to have stopped training; these do not count as deaths.
+            died: workers known to have died, and the cause of each.
         """
         with storage_errors(self.name):
             if not (left := running(self.optuna_study)):
@@ -255,7 +272,10 @@ class Study:
                     requeue_stale(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
 
     def fail_trial(self, trial: int, reason: str, detail: str) -> bool:
-        """Ends a running trial of any worker as failed; False if it had ended by then."""
+        """Ends a running trial of any worker as failed; returns False if it had already ended.
+
+        `reason` is a short code and `detail` the message behind it.
+        """
         with storage_errors(self.name), suppress(UpdateFinishedTrialError):
             found = next((left for left in running(self.optuna_study) if left.number == trial), None)
             if found is not None:
@@ -264,30 +284,30 @@ class Study:
         return False
 
     def heartbeat(self) -> Heartbeat:
-        """While it is entered, other machines can tell that this worker is there."""
+        """Returns a context manager that announces this worker as alive to other machines."""
         return Heartbeat(self._attendance.beat, self._attendance.leave)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the study for one search at a time on this machine; the lock goes with the process.
+        """Locks the study for one search on this machine; the lock is released when the process ends.
 
         Raises:
-            StudyError: another search holds it.
+            StudyError: another search holds the lock.
         """
         with search_lock(self.folder):
             yield
 
     def refuse_second_search(self) -> None:
-        """What a lock on the folder cannot: keeps searches apart that share a database, or a folder across machines.
+        """Rejects a second search on a shared database or across machines, where the folder's lock does not apply.
 
         Raises:
-            StudyError: another one is at work, as far as can be told.
+            StudyError: another search is running, as far as can be determined.
         """
         state = self.search_state()
         if state is None or state.state != RUNNING or state.worker == this_worker():
             return
         if self.storage is None and is_alive(state.worker) is not None:
-            return  # the lock on the folder has told already
+            return  # on this machine: the folder's lock covers it
         with storage_errors(self.name):
             if self._attendance.gone([state.worker]):
                 return
@@ -298,15 +318,15 @@ class Study:
         )
 
     def weights_file(self, trial: int) -> Path:
-        """Where the trained weights of a complete trial are."""
+        """Returns the path of a complete trial's trained weights."""
         return self.folder / ARTIFACTS / f"trial-{trial:05d}.safetensors"
 
     def confusion_file(self, trial: int) -> Path:
-        """Where the confusion matrix of a complete trial is."""
+        """Returns the path of a complete trial's confusion matrix."""
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
     def checkpoint_file(self, record: TrialRecord) -> Path:
-        """What a training goes on from after an interruption, as another trial."""
+        """Returns the path of the checkpoint from which an interrupted training resumes, as another trial."""
         seed = f"-{record.seed}" if record.seed is not None else ""
         return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}{seed}.safetensors"
 
@@ -319,5 +339,5 @@ class Study:
     def _record_at(self, number: int) -> TrialRecord:
         with storage_errors(self.name):
             record = self._record(self.optuna_study.get_trials(deepcopy=False)[number])
-        assert record is not None  # its parameters were complete when it was asked for
+        assert record is not None  # its parameters were complete when `ask` returned
         return record

@@ -1,1 +1,1 @@
-"""The machine: files, signals, memory, processes, GPUs."""
+"""The local machine: files, signals, memory, processes, GPUs."""

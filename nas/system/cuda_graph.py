@@ -1,12 +1,11 @@
-"""Work on a GPU as one CUDA graph, so that small networks wait for arithmetic, not for launches.
+"""Runs GPU work as one CUDA graph, so that small networks are bound by arithmetic, not by kernel launches.
 
-A step of a network of 1 to 50 M multiply–adds is some hundreds of kernels, each of which takes longer to launch from
-Python than to run. A graph is captured once and launches all of them together ("CUDA Graphs" in torch's notes on CUDA
-semantics).
+A training step of a network of 1 to 50 M multiply–adds is hundreds of kernels, each of which takes longer to launch
+from Python than to run. A graph is captured once and launches all of them together ("CUDA Graphs" in torch's notes on
+CUDA semantics).
 """
 
 import gc
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,19 +15,18 @@ import torch
 from torch import Tensor
 
 from nas.system.hardware import CUDA_GRAPHS
+from nas.system.logs import logger
 from nas.system.memory import is_out_of_memory
 from nas.validation import one_of
 
 __all__ = ["WARM_UP_STEPS", "CapturedStep", "TimedReplay", "is_wanted"]
 
 WARM_UP_STEPS = 3
-"""Eager steps before the capture, in which the optimiser makes its state and libraries choose their kernels."""
-
-logger = logging.getLogger("nas")
+"""Eager steps before the capture, in which the optimiser creates its state and libraries select their kernels."""
 
 
 def is_wanted(device: torch.device) -> bool:
-    """Whether training steps on this device are to be captured.
+    """Returns whether to capture training steps on this device: `NAS_CUDA_GRAPHS` is 1 and the device is a GPU.
 
     Raises:
         InvalidValue: the environment variable is neither 0 nor 1.
@@ -37,14 +35,14 @@ def is_wanted(device: torch.device) -> bool:
 
 
 class CapturedStep:
-    """Calls `step(rows)` three times, and then replays it as a CUDA graph.
+    """Runs `step(rows)` eagerly three times, and then replays it as a CUDA graph.
+
+    If a capture fails, this step and all later ones of the process run eagerly; the reason is logged once.
 
     Args:
-        step: does the same operations on the GPU at each call, never waits for the GPU, and draws random numbers from
-            `generator` alone. `rows` (B,) are indices on the GPU; B is the same at each call.
-        generator: of the GPU. Each replay draws on from where it stands, as an eager step would.
-
-    Where a capture fails, this step and all later ones of the process run eagerly; the reason is logged once.
+        step: performs the same GPU operations at each call, never synchronises with the GPU, and draws random numbers
+            only from `generator`. `rows` (B,) are indices on the GPU; B is the same at each call.
+        generator: a generator on the GPU. Each replay advances its state, as an eager step would.
     """
 
     failed: ClassVar[bool] = False
@@ -63,7 +61,7 @@ class CapturedStep:
 
     @contextmanager
     def on_its_stream(self) -> Iterator[None]:
-        """The steps are called in here: a graph cannot be captured on the default stream, nor far from its warm-up."""
+        """Provides the stream to call steps on: capture needs a non-default one, the same as for the warm-up."""
         outside = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(outside)
         try:
@@ -73,10 +71,10 @@ class CapturedStep:
             outside.wait_stream(self._stream)
 
     def __call__(self, rows: Tensor) -> None:
-        """One step.
+        """Runs one step.
 
         Raises:
-            torch.OutOfMemoryError: the GPU's memory is too small, for the capture as well as for an eager step.
+            torch.OutOfMemoryError: the GPU's memory is too small for an eager step or for its capture.
         """
         if self._graph is None and self._eager_steps == WARM_UP_STEPS and not CapturedStep.failed:
             self._capture(rows)
@@ -88,20 +86,20 @@ class CapturedStep:
             self._graph.replay()
 
     def close(self) -> None:
-        """Gives the graph's memory back to torch's cache. Steps after it are eager."""
+        """Returns the graph's memory to torch's cache. Later steps run eagerly."""
         if self._graph is not None:
             self._graph.reset()
         self._graph = self._rows = None
 
     def _capture(self, rows: Tensor) -> None:
-        """Records a step; runs nothing."""
+        """Captures a step without running it."""
         static, drawn = rows.clone(), self._generator.get_state()
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)  # by itself only since torch 2.12
+        graph.register_generator_state(self._generator)  # automatic only since torch 2.12
         collecting = gc.isenabled()
-        gc.disable()  # garbage may hold another graph, and destroying one breaks a capture
+        gc.disable()  # garbage may hold another graph, and destroying that would break the capture
         try:
-            # thread_local: what other threads of this process do meanwhile is no error.
+            # thread_local: CUDA calls from other threads of this process are no error.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._step(static)
         except RuntimeError as error:
@@ -109,7 +107,7 @@ class CapturedStep:
                 raise
             CapturedStep.failed = True
             logger.warning("training steps are not captured as CUDA graphs: %s", str(error).partition("\n")[0])
-            # The broken capture has left the generator's state in capture mode: give it another one, as it was before.
+            # The failed capture left the generator's state in capture mode: replace it with the state from before.
             renewed = torch.Generator(self._generator.device)
             renewed.set_state(drawn)
             self._generator.graphsafe_set_state(renewed)
@@ -121,9 +119,9 @@ class CapturedStep:
 
 
 class TimedReplay:
-    """What a function does on a GPU as a CUDA graph; a call replays it and returns the milliseconds that it took there.
+    """Captures `run` as a CUDA graph; each call replays it and returns its GPU time in milliseconds.
 
-    The function reads and writes the same memory at each call, and does not wait for the GPU.
+    `run` must read and write the same memory at each call, and must not synchronise with the GPU.
     """
 
     def __init__(self, run: Callable[[], object], device: torch.device) -> None:
@@ -142,8 +140,8 @@ class TimedReplay:
         )
 
     def __call__(self) -> float:
-        """Milliseconds of one replay."""
-        self._graph.replay()  # while it runs what follows is launched, so that no gap is timed
+        """Replays the graph and returns its GPU time in milliseconds."""
+        self._graph.replay()  # while this runs the timed replay is launched, so that no launch gap is timed
         self._begin.record()
         self._graph.replay()
         self._end.record()

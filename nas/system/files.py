@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, also after a loss of power and on a disk that is full."""
+"""Atomic, durable writes: files and folders exist completely or not at all, even after power loss or a full disk."""
 
 import os
 from contextlib import suppress
@@ -8,18 +8,18 @@ __all__ = ["cache_folder", "publish", "why", "write_whole"]
 
 
 def cache_folder() -> Path:
-    """Where this person's programs keep what can be made again; ours may have to be created."""
+    """Returns the cache folder of nas for this user, `$XDG_CACHE_HOME/nas` or `~/.cache/nas`; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "nas"
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file, or replaces one.
+    """Writes or replaces a file atomically.
 
-    Until it is on the disk it is `NAME.PID.partial` beside it, which a process that is killed leaves behind.
+    Until it is on disk, the content lies beside it as `NAME.PID.partial`, which a killed process leaves behind.
 
     Raises:
-        OSError: naming the file; what was there before is there still.
+        OSError: the file, named in the error, could not be written; its previous content is intact.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -38,10 +38,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def publish(folder: Path, target: Path) -> None:
-    """Gives a folder that was written beside `target` that name, once all in it is on the disk.
+    """Renames `folder`, which lies beside `target`, to `target` once its content is on disk.
 
     Raises:
-        OSError: something other than an empty folder has the name; or a file could not be forced onto the disk.
+        OSError: `target` exists and is not an empty folder, or a file could not be synced to disk.
     """
     for entry in folder.rglob("*"):
         if entry.is_file():
@@ -55,12 +55,12 @@ def publish(folder: Path, target: Path) -> None:
 
 
 def why(error: OSError) -> str:
-    """Why something could not be written, in a few words. NumPy does not know where only a part was."""
+    """Returns a short reason for a failed write; NumPy raises an OSError without errno after a partial one."""
     return error.strerror or (f"{error}; is the disk full?" if error.errno is None else str(error))
 
 
 def _force(folder: Path) -> None:
-    """Has the names in a folder on the disk, where the system can: none is there before its content."""
+    """Syncs a folder's entries to disk where the system supports it, so that no name appears before its content."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:

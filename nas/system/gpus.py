@@ -1,7 +1,7 @@
-"""gpus(): the GPUs of this machine, looked at by a process that ends at once.
+"""Queries the GPUs of this machine from a short-lived process.
 
-Whoever asks CUDA for a GPU's free memory takes some hundred MiB of it until the process ends, and can have no children
-that use it by fork. A search's own process does neither.
+Querying a GPU's free memory initialises CUDA, which occupies some hundred MiB of it until the process exits and bars
+forked children from using CUDA. The search's own process avoids both.
 """
 
 import multiprocessing
@@ -16,7 +16,7 @@ __all__ = ["Gpu", "gpus"]
 
 
 class Gpu(NamedTuple):
-    """One that torch can use: its memory in bytes, whether it trains in bfloat16, and its `device_id`."""
+    """A GPU that torch can use: free and total memory in bytes, bfloat16 support, and its `device_id`."""
 
     name: str
     free: int
@@ -26,10 +26,10 @@ class Gpu(NamedTuple):
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """All that torch can use, in its order.
+    """Returns the GPUs that torch can use, in torch's order; none without a GPU.
 
     Raises:
-        InvalidValue: they are there, but cannot be used.
+        InvalidValue: there are GPUs, but they cannot be used.
     """
     if gpu_count() == 0:
         return ()
@@ -64,5 +64,5 @@ def _look(sender: Connection) -> None:
                 for device in devices
             )
         )
-    except Exception as error:  # of the driver, in its own words
+    except Exception as error:  # from the driver, reported verbatim
         sender.send(str(error) or type(error).__name__)

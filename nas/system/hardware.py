@@ -1,4 +1,4 @@
-"""What this machine trains with: cores, memory, GPUs, and the device that a name means."""
+"""The hardware that this machine trains with: cores, memory, GPUs, and devices by name."""
 
 import os
 import sys
@@ -32,33 +32,33 @@ __all__ = [
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "cuda")
 WORKER_MEMORY = 10**9
-"""What a worker on a CPU needs beside the images, which workers share: Python, torch and a small network."""
+"""Bytes that a CPU worker needs besides the shared images: Python, torch and a small network."""
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 CUDA_GRAPHS = "NAS_CUDA_GRAPHS"
-"""An environment variable: 1 captures training steps on a GPU as CUDA graphs, 0 (the default) does not."""
+"""Environment variable: 1 captures GPU training steps as CUDA graphs, 0 (the default) does not."""
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""One of these is there on a Linux machine whose GPU torch can use; looking is quicker than importing torch."""
+"""One of these exists on any Linux machine whose GPU torch can use; checking is faster than importing torch."""
 
 
 def cores() -> int:
-    """The cores that this process may use; two threads of one core count once."""
+    """Returns the number of physical cores that this process may use, within CPU affinity and cgroup limits."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False) or allowed
     return max(1, min(allowed, physical, _cgroup_cores()))
 
 
 def free_memory() -> int:
-    """Bytes of main memory that programs can still have."""
+    """Returns the available main memory in bytes."""
     return int(psutil.virtual_memory().available)
 
 
 def total_memory() -> int:
-    """Bytes of main memory."""
+    """Returns the total main memory in bytes."""
     return int(psutil.virtual_memory().total)
 
 
 def gpu_count() -> int:
-    """How many GPUs torch can use here. None of them is touched."""
+    """Returns the number of GPUs that torch can use, without initialising any."""
     if sys.platform == "linux" and not any(Path(driver).exists() for driver in GPU_DRIVERS):
         return 0
     import torch
@@ -67,10 +67,10 @@ def gpu_count() -> int:
 
 
 def device_of(name: str) -> "torch.device":
-    """The device that one of `DEVICES` names; `auto` is the first CUDA device where there is one, and else the CPU.
+    """Returns the device for one of `DEVICES`; `auto` is the first CUDA device if there is one, else the CPU.
 
     Raises:
-        InvalidValue: it is none of them, or there is no CUDA device.
+        InvalidValue: `name` is not in `DEVICES`, or is `cuda` without a CUDA device.
     """
     import torch
 
@@ -83,7 +83,7 @@ def device_of(name: str) -> "torch.device":
 
 
 def in_words(device: "torch.device") -> str:
-    """What a device is called; of a CPU, how many threads torch has there."""
+    """Returns a readable name of a device; for the CPU, the number of torch's threads."""
     import torch
 
     if device.type == "cuda":
@@ -93,17 +93,17 @@ def in_words(device: "torch.device") -> str:
 
 
 def device_id(device: "torch.device") -> str:
-    """A device by a name that is the same in all processes: `cuda:0` is another GPU in each that sees but its own."""
+    """Returns an ID of a device that all processes share; `cuda:0` depends on the GPUs that a process can see."""
     import torch
 
     return f"cuda-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else device.type
 
 
 def workers_asked_for(value: int | str, name: str) -> int | None:
-    """A number of workers; None for `auto`.
+    """Parses a number of workers, from 0 to 10,000; None for `auto`.
 
     Raises:
-        InvalidValue: it is neither.
+        InvalidValue: `value` is neither; the message calls it `name`.
     """
     if value == AUTO:
         return None
@@ -115,21 +115,21 @@ def workers_asked_for(value: int | str, name: str) -> int | None:
 
 
 def usual_workers() -> int:
-    """How many workers keep this machine's CPU busy: one a core, if there is memory for them."""
+    """Returns the number of workers that keep the CPU busy: one per core, as far as free memory allows."""
     return max(1, min(cores(), free_memory() // WORKER_MEMORY))
 
 
 def _cgroup_cores() -> int:
-    """The cores that a container may use, rounded up; no limit where there is none."""
+    """Returns the cgroup's core limit, rounded up; `sys.maxsize` without a limit."""
     try:
         quota, period = CPU_LIMIT.read_text().split()
         return -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no cgroup, or no limit: "max"
+    except (OSError, ValueError):  # no cgroup, or no limit ("max")
         return sys.maxsize
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs of this machine as `CUDA_VISIBLE_DEVICES` names them."""
+    """Returns the visible GPUs by their names in `CUDA_VISIBLE_DEVICES`."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]

@@ -1,4 +1,4 @@
-"""Memory released between trainings, and how running out of it is recognised."""
+"""Releases memory between trainings, and recognises out-of-memory errors."""
 
 import ctypes
 import gc
@@ -10,22 +10,22 @@ from contextlib import contextmanager
 __all__ = ["MAY_LACK_MEMORY", "SAY_NO_MEMORY", "is_out_of_memory", "may_lack_memory", "not_growing", "release_memory"]
 
 SAY_NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What torch's RuntimeErrors say where an allocation fails, on the CPU and in some of CUDA's libraries."""
+"""Phrases in torch's RuntimeErrors for a failed allocation, on the CPU and in some CUDA libraries."""
 MAY_LACK_MEMORY = (
     "unable to find an engine to execute this computation",
     "Unable to find a valid cuDNN algorithm",
     "STATUS_NOT_INITIALIZED",
 )
-"""What cuDNN and cuBLAS say also where they find no memory for their workspace, or for the library itself."""
+"""Errors of cuDNN and cuBLAS that may also mean too little memory for a workspace or for the library itself."""
 
 
 @contextmanager
 def not_growing() -> Iterator[Callable[[], None]]:
-    """Gives what returns the memory that a training has left, so that a run of many does not grow.
+    """Yields a function that frees the memory left by a training, so that a series of trainings does not grow.
 
-    Trainers and networks refer to each other in circles, which stay until Python looks for such: while this is entered
-    it looks among what was made since then alone, in about a millisecond. Networks of ever other shapes leave holes,
-    which glibc has to be told to return. What torch keeps of a GPU's memory for later, other workers need now.
+    Trainers and networks form reference cycles, which only the garbage collector frees. Objects from before this
+    context are frozen, so that a collection takes about a millisecond. Networks of varying shapes fragment the heap,
+    which glibc returns only on `malloc_trim`. GPU memory cached by torch is released, as other workers need it.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 
@@ -43,7 +43,7 @@ def not_growing() -> Iterator[Callable[[], None]]:
 
 
 def release_memory() -> None:
-    """Frees what a training has left, on the GPU too, if this process uses one."""
+    """Frees the memory left by a training, including torch's GPU cache if this process uses a GPU."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -51,14 +51,14 @@ def release_memory() -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a training found no memory, on the CPU or on the GPU."""
+    """Returns whether an error means that a training ran out of CPU or GPU memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without torch
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_NO_MEMORY)
 
 
 def may_lack_memory(error: Exception) -> bool:
-    """Whether a training may succeed with the GPU to itself: it found no memory, or failed as libraries then may."""
+    """Returns whether a failed training may succeed with the GPU to itself: memory certainly or possibly ran out."""
     if is_out_of_memory(error):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in MAY_LACK_MEMORY)

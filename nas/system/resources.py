@@ -1,6 +1,6 @@
-"""Where the files that are not Python modules lie: the ready search spaces and the dashboard.
+"""Locates the non-module files: the bundled search spaces and the dashboard.
 
-A wheel carries them inside the package; in a checkout they stand beside it, at the top.
+A wheel carries them inside the package; in a checkout they lie beside it, at the top level.
 """
 
 from pathlib import Path
@@ -9,12 +9,12 @@ __all__ = ["dashboard_server", "ready_spaces"]
 
 
 def ready_spaces() -> dict[str, Path]:
-    """The spaces that come with nas, by name."""
+    """Returns the paths of the search spaces bundled with nas, by name."""
     return {path.stem: path for path in sorted(_folder("search_spaces").glob("*.yaml"))}
 
 
 def dashboard_server() -> Path:
-    """The program that serves the dashboard."""
+    """Returns the path of the program that serves the dashboard."""
     return _folder("app") / "server.py"
 
 

@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C and SIGTERM end a program in good order within seconds, and a second one ends it at once."""
+"""Signal handling: Ctrl-C and SIGTERM shut a program down cleanly within seconds; a second one kills it at once."""
 
 import os
 import select
@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 __all__ = ["INTERRUPTED_CODE", "SECONDS_TO_END", "interrupt_on_sigterm", "interruptible"]
 
 INTERRUPTED_CODE = 130
-"""The exit code of what Ctrl-C has ended."""
+"""Exit code of a program interrupted by Ctrl-C."""
 SECONDS_TO_END = 4.5
 SHOW_CURSOR = b"\x1b[?25h"
 LAST_WORDS = b"\nnas: ended at once; what was being trained is trained again when the same command goes on\n"
 
 
 def interrupt_on_sigterm() -> None:
-    """From now on SIGTERM, which systems end programs with, ends this one as Ctrl-C would: it puts its trial back."""
+    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that a worker requeues its trial before it exits."""
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
@@ -30,10 +30,10 @@ def interrupt_on_sigterm() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """While it is entered, Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread, which puts things in order.
+    """Makes Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread, which then cleans up.
 
-    Should that take more than 4.5 seconds, or a second signal come, the program and its child processes are ended
-    there and then, whatever the main thread does: it may be inside a long computation, where Python sees no signal.
+    If that takes more than 4.5 seconds, or a second signal arrives, the program and its child processes are killed at
+    once, whatever the main thread does: it may be in a long computation, during which Python handles no signals.
     """
 
     def interrupt(*_: object) -> None:
@@ -46,7 +46,7 @@ def interruptible() -> Iterator[None]:
     threading.Thread(target=_watch, args=(noticed, written), daemon=True).start()
     try:
         yield
-    except KeyboardInterrupt:  # goes on to be watched: the end of the program may take long, too
+    except KeyboardInterrupt:  # keep watching: shutdown may take long, too
         raise
     except BaseException:
         _restore(before, fd_before, written)
@@ -62,20 +62,21 @@ def _restore(handlers: Mapping[signal.Signals, object], fd: int, written: socket
 
 
 def _watch(noticed: socket.socket, _written: socket.socket) -> None:
-    """Waits for a first signal, then for a second or for the time to be up. The system itself writes their numbers.
+    """Kills the program at a second signal, or once the time after the first is up.
 
-    It holds on to both ends, as the system writes for as long as the program lives.
+    Signal numbers are written by the interpreter's C-level handler (`signal.set_wakeup_fd`). The unused argument keeps
+    the writing end open, as signals may arrive for as long as the program runs.
     """
     with noticed:
         if not _signal_in(noticed):
-            return  # nothing is to be watched any more
+            return  # the context was left: nothing to watch any more
         ready, _, _ = select.select([noticed], [], [], SECONDS_TO_END)
         if not ready or _signal_in(noticed):
             _end_now()
 
 
 def _signal_in(noticed: socket.socket) -> bool:
-    """Waits for a signal that means to end; False if the other side was closed."""
+    """Waits for SIGINT or SIGTERM; returns False if the other end was closed."""
     while number := noticed.recv(1):
         if number[0] in (signal.SIGINT, signal.SIGTERM):
             return True

@@ -1,1 +1,1 @@
-"""One architecture trained."""
+"""Trains one architecture."""

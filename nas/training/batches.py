@@ -1,4 +1,4 @@
-"""Images for a device: normalised, augmented batches, cut on the device or streamed to it."""
+"""Provides normalised, augmented batches on a device, from images stored there or streamed to it."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ __all__ = ["DeviceData", "DeviceImages"]
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The splits that a search reads, for the device where it trains."""
+    """The training and validation images, prepared for a device."""
 
     train: "DeviceImages"
     validation: "DeviceImages"
@@ -23,10 +23,16 @@ class DeviceData:
 
 
 class DeviceImages:
-    """One split for one device; hands out normalised float batches (B, C, size, size), channels last in memory.
+    """One split on one device, as normalised float32 batches (B, C, size, size), channels last in memory.
 
-    On a CPU the images are the split's own memory, which must not change meanwhile; another device holds a copy.
-    `streamed` leaves them on the host, from where each batch is sent. What is drawn and handed out is the same.
+    On a CPU the images share the split's memory, which must not change; other devices hold a copy.
+
+    Args:
+        split: the images and labels.
+        normalization: the mean and standard deviation per channel.
+        device: where batches are returned.
+        padding: reflected pixels around an image before a random crop.
+        streamed: keeps the images on the host and sends each batch; the batches are the same.
     """
 
     def __init__(
@@ -41,7 +47,7 @@ class DeviceImages:
         self._device, self._padding = device, padding
         self.streamed = streamed
         self._size = split.images.shape[1]
-        self._places: Tensor | None = None  # the row of `_images` of each image, where that is another one
+        self._places: Tensor | None = None  # the row in `_images` of each image, if they differ
         images = split.images
         if device.type != "cpu" and not streamed:
             self._images = _moved(images, device)
@@ -50,7 +56,7 @@ class DeviceImages:
         else:
             self._images = _in_place(images)
         self._labels = torch.tensor(split.labels, device=self._images.device)
-        # A crop reaches over the border to reflected pixels: these are looked up, not stored.
+        # Crops extend over the border into reflected pixels, which are looked up, not stored.
         reflected = np.pad(np.arange(self._size), padding, mode="reflect")
         self._reflected = torch.tensor(reflected, device=device)
         mean, std = (torch.tensor(values, device=device) for values in normalization)
@@ -60,24 +66,30 @@ class DeviceImages:
         return len(self._labels)
 
     def in_order(self, batch_size: int) -> list[slice]:
-        """Slices that cover every image once, for `plain`."""
+        """Returns slices for `plain` that cover every image once."""
         return [slice(start, start + batch_size) for start in range(0, len(self), batch_size)]
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Full batches of indices in random order, for `augmented`; the rest waits for another epoch's order.
+        """Returns full batches of indices for `augmented`, in random order; the remainder is dropped.
 
-        The indices lie where the images are: streaming waits for the device here, and for no batch.
+        The indices are on the device of the images, so streaming synchronises with the GPU here, not at each batch.
         """
         order = torch.randperm(len(self), generator=generator, device=generator.device).to(self._images.device)
         return iter(torch.split(order[: len(self) - len(self) % batch_size], batch_size))
 
     def plain(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Images as they are, with their labels (B,)."""
+        """Returns normalised images without augmentation, and their labels (B,)."""
         images, places, labels = self._found(torch.arange(*rows.indices(len(self)), device=self._images.device))
         return self._normalised(images.index_select(0, places)), labels
 
     def augmented(self, rows: Tensor, *, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Randomly cropped and, with `flip`, mirrored images: both are one choice of pixels."""
+        """Returns normalised images, randomly cropped and, with `flip`, mirrored, and their labels (B,).
+
+        Args:
+            rows: indices (B,) from `shuffled`.
+            flip: mirrors images left to right half of the time.
+            generator: draws crops and mirroring.
+        """
         side = torch.arange(self._size, device=self._device)
 
         def below(limit: int) -> Tensor:
@@ -89,15 +101,15 @@ class DeviceImages:
         y = self._reflected.take(side + below(2 * self._padding + 1))
         x = self._reflected.take(x + below(2 * self._padding + 1))
         images, places, labels = self._found(rows)
-        # Whole pixels, chosen by their number, are copied several times as fast as by image, row and column.
+        # One gather of whole pixels by flat index is several times as fast as one by image, row and column.
         lines = (places[:, None] * self._size + y) * self._size
         batch = images.view(-1, images.shape[3]).index_select(0, (lines[:, :, None] + x[:, None, :]).view(-1))
         return self._normalised(batch.view(len(rows), *images.shape[1:])), labels
 
     def _found(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images on the device, the places (B,) of these rows among them, and the rows' labels (B,)."""
+        """Returns images on the device, the indices (B,) of `rows` among them, and the labels (B,) of `rows`."""
         if self.streamed:
-            rows = rows.cpu()  # where `shuffled` put them
+            rows = rows.cpu()  # the device that `shuffled` uses
         places = rows if self._places is None else self._places[rows]
         if not self.streamed:
             return self._images, places, self._labels[rows]
@@ -105,26 +117,26 @@ class DeviceImages:
         return images, torch.arange(len(rows), device=self._device), labels
 
     def _sent(self, whole: Tensor, rows: Tensor) -> Tensor:
-        """Rows from the host on the device; nothing waits for them, as torch keeps pinned memory while it is read."""
+        """Sends rows from the host asynchronously; torch keeps the pinned memory until the copy is done."""
         batch = torch.empty((len(rows), *whole.shape[1:]), dtype=whole.dtype, pin_memory=self._device.type == "cuda")
         torch.index_select(whole, 0, rows, out=batch)
         return batch.to(self._device, non_blocking=True)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """(B, size, size, C) uint8 → (B, C, size, size) float32; channels stay innermost, so nothing is moved."""
+        """Maps (B, size, size, C) uint8 to (B, C, size, size) float32; channels stay innermost in memory."""
         batch = images.float()
         return torch.addcmul(self._shift, batch, self._scale, out=batch).permute(0, 3, 1, 2)
 
 
 def _in_place(images: Images) -> Tensor:
-    """A tensor of the same memory, which it only reads: torch's warning that a map cannot be written is void here."""
+    """Returns a tensor on the same memory; it is only read, so torch's warning about read-only maps is suppressed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.from_numpy(np.ascontiguousarray(images))
 
 
 def _moved(images: Images | MappedImages, device: torch.device) -> Tensor:
-    """A copy on a device, made a part at a time: a map of any length takes a few MiB of the host's memory."""
+    """Copies images to a device in chunks, so that a memory map of any length takes a few MiB of host memory."""
     there = torch.empty(images.shape, dtype=torch.uint8, device=device)
     start = 0
     for part in chunks(images):

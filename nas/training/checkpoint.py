@@ -1,7 +1,7 @@
-"""Checkpoint: a training that was interrupted goes on after its last epoch, and ends as if it had not been.
+"""Saves and restores checkpoints: a resumed training ends as if it had never been interrupted.
 
-A file of safetensors, never a pickle: the network, the optimiser, the state of the random generator; how far the
-training has come stands in the header.
+A checkpoint is a safetensors file, never a pickle, with the states of network, optimiser and random generator; the
+progress is in the header.
 """
 
 import copy
@@ -23,20 +23,20 @@ from nas.validation import integer, real
 __all__ = ["Checkpoint", "Progress"]
 
 SHARE_OF_TIME = 0.05
-"""No more of a training's time than this is spent on writing: where epochs are short, some are left out."""
+"""Maximum share of a training's time spent on checkpoints; short epochs are not all saved."""
 SECONDS_BEFORE_FIRST = 2.0
-"""What took less is trained again as soon as it is read."""
+"""No checkpoint is written before this: less training is repeated as quickly as a checkpoint is read."""
 
 
 class Progress(NamedTuple):
-    """How far a training has come: its accuracy after each epoch, and its steps."""
+    """The progress of a training: its accuracy after each epoch, and its number of steps."""
 
     curve: tuple[float, ...]
     step: int
 
 
 class Checkpoint:
-    """The file of one training. `identity` is whatever must be the same for a training to go on from it."""
+    """The checkpoint file of one training, which only a training of the same `identity` can resume from."""
 
     def __init__(self, path: Path, identity: Mapping[str, object]) -> None:
         self._path, self._identity = path, json.dumps(identity, sort_keys=True)
@@ -45,10 +45,10 @@ class Checkpoint:
     def save(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, progress: Progress
     ) -> None:
-        """Writes the state after an epoch, if it is time. Whole or not at all.
+        """Writes the state after an epoch atomically, if a checkpoint is due.
 
         Raises:
-            StudyError: it cannot be written, which is no fault of the training.
+            StudyError: the file cannot be written, which is no fault of the training.
         """
         began = time.monotonic()
         if began < self._not_before:
@@ -63,9 +63,9 @@ class Checkpoint:
         self._not_before = time.monotonic() + (time.monotonic() - began) / SHARE_OF_TIME
 
     def progress(self) -> Progress | None:
-        """How far the training had come; None where there is no file, or one that is damaged or of another training."""
+        """Returns the stored progress; None if the file is missing, damaged or of another training."""
         try:
-            if not self._path.is_file():  # a pipe would be waited for
+            if not self._path.is_file():  # opening a pipe would block
                 return None
             with safetensors.safe_open(self._path, "pt") as file:
                 header = file.metadata()
@@ -77,9 +77,9 @@ class Checkpoint:
         return Progress(curve, step) if header.get("identity") == self._identity else None
 
     def holds(self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> bool:
-        """Whether the file has the whole state of such a training, so that `restore` will not fail halfway.
+        """Returns whether the file has the complete, finite state of such a training, so that `restore` will not fail.
 
-        `optimizer` is that of the network, and has not taken a step yet.
+        `optimizer` is the network's, before its first step.
         """
         try:
             tensors = safetensors.torch.load_file(self._path)
@@ -89,14 +89,14 @@ class Checkpoint:
         rehearsed, stepped = copy.deepcopy((network, optimizer))
         for parameter in rehearsed.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        stepped.step()  # only then an optimiser has a state
+        stepped.step()  # an optimiser has no state before its first step
         expected = _tensors(rehearsed, stepped, generator)
         return {name: (value.shape, value.dtype) for name, value in tensors.items()} == {
             name: (value.shape, value.dtype) for name, value in expected.items()
         } and all(value.isfinite().all() for value in tensors.values())
 
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
-        """Puts back what `save` wrote, where `progress` has found something and it `holds`."""
+        """Restores the saved state, in place; call only if `progress` is not None and `holds` is true."""
         tensors = safetensors.torch.load_file(self._path)
         network.load_state_dict(_part(tensors, "network"))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -104,7 +104,7 @@ class Checkpoint:
         for name, value in _part(tensors, "optimizer").items():
             index, _, field = name.partition(".")
             parameter = parameters[int(index)]
-            # Fused optimisers expect moments to lie in memory as their parameter does.
+            # Fused optimisers expect moments in the memory layout of their parameter.
             like = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
             states.setdefault(int(index), {})[field] = like
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -112,7 +112,7 @@ class Checkpoint:
 
 
 def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:
-    """The state of a training, on the CPU, by the names that a checkpoint has for it."""
+    """Returns the state of a training, on the CPU, by its names in a checkpoint."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}

@@ -1,4 +1,4 @@
-"""ProcessGroup: the processes that train one network together, each on its share of every batch."""
+"""Defines `ProcessGroup`, the processes that train one network data-parallel, each on its shard of every batch."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ Shards = TypeVar("Shards", Tensor, list[slice])
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process, the `rank`-th from 0 of those that share a training; they have met in torch.distributed.
+    """This process's place in a data-parallel training: `rank`, from 0, of `processes`.
 
-    All of them take the same steps in the same order, since each waits for the others where something is exchanged. A
-    single process exchanges nothing.
+    With several processes, torch.distributed must be initialised, and all must take the same steps in the same order,
+    as collectives wait for every rank. A single process communicates nothing.
     """
 
     rank: int = 0
     processes: int = 1
 
     def shard(self, whole: Shards) -> Shards:
-        """This process's shard; together the shards are the whole."""
+        """Returns this process's shard; the shards of all processes make up the whole."""
         return whole[self.rank :: self.processes]
 
     def own_generator(self, generator: torch.Generator) -> torch.Generator:
-        """A generator for this process's shard, from one that is in the same state in all processes."""
+        """Returns a generator for this process's shard, seeded from one that has the same state in all processes."""
         if self.processes == 1:
             return generator
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device).item())
         return torch.Generator(generator.device).manual_seed(seed + self.rank)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network to call in training: its gradients are averaged over the processes."""
-        # Buffers are left alone: no step uses BatchNorm's running statistics, and they are averaged once an epoch.
+        """Returns the network to call in training, whose gradients are averaged over the processes."""
+        # Buffers are not broadcast: no step uses BatchNorm's running statistics, and they are averaged once per epoch.
         return DistributedDataParallel(network, broadcast_buffers=False) if self.processes > 1 else network
 
     def all_reduce_mean(self, tensors: Iterable[Tensor]) -> None:

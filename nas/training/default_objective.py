@@ -1,4 +1,4 @@
-"""Our own training as the objective of trials: on one device beside other workers, or shared by several GPUs."""
+"""The default objective of trials: built-in training, on a device shared with other workers or on several GPUs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ from nas.architectures.architecture import Architecture
 from nas.data.images import ImageData
 from nas.system.gpus import gpus
 from nas.system.hardware import AUTO, device_id
+from nas.system.logs import logger
 from nas.system.memory import may_lack_memory, release_memory
 from nas.training.device_lock import exclusive, shared
 from nas.training.distributed import train_together
@@ -20,10 +21,17 @@ __all__ = ["alone_if_needed", "as_evaluate", "our_training", "shared_training"]
 
 
 def our_training(images: ImageData, recipe: Recipe, *, seed: int, device: str = AUTO, share: float = 1.0) -> Evaluate:
-    """The training of a search, as `evaluate` takes it: by the recipe, on images that are moved to the device once.
+    """Returns a search's default objective: training by `recipe` on images that are moved to the device once.
 
-    A training for which the device's memory is too small is tried again alone, once the other workers that train on
-    the device have ended what they train.
+    A training that may have run out of device memory is retried with the device to itself, once the other workers have
+    finished their current trainings on it.
+
+    Args:
+        images: the data set.
+        recipe: the training recipe; its epochs are the default.
+        seed: the default training seed.
+        device: one of `nas.system.hardware.DEVICES`.
+        share: this process's share of a GPU's free memory.
     """
     from nas.training.train import on_device, train
 
@@ -32,7 +40,7 @@ def our_training(images: ImageData, recipe: Recipe, *, seed: int, device: str = 
 
 
 def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: int, devices: Sequence[str]) -> Evaluate:
-    """A training of the shape of `train`, on data that are on the devices of these names, for trials."""
+    """Wraps a function with the signature of `train` as an objective; `devices` are the IDs of the data's devices."""
 
     def training(
         architecture: Architecture,
@@ -50,22 +58,23 @@ def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: i
 
 
 def alone_if_needed(attempt: Callable[[], Any], *devices: str) -> Any:
-    """What the attempt gives beside other workers on the devices; alone, if it may have run out of memory there."""
+    """Runs `attempt` on shared devices; if it may have run out of memory, again with exclusive access."""
     try:
         with shared(*devices):
             result = attempt()
-            release_memory()  # before the turn ends: who waits to be alone needs what this process keeps for later
+            release_memory()  # before the lock is released, as a process that waits for exclusive access needs it
             return result
     except Exception as error:
         if not may_lack_memory(error):
             raise
+        logger.info("out of memory beside other workers; trying again alone: %s", str(error).partition("\n")[0])
     release_memory()
     with exclusive(*devices):
         return attempt()
 
 
 def shared_training(images: ImageData, recipe: Recipe, *, processes: int, seed: int, device: str = AUTO) -> Evaluate:
-    """As `our_training`, but each training is that of `train_together`."""
+    """Returns an objective like `our_training`, which trains with up to `processes` processes (`train_together`)."""
     train = partial(train_together, processes=processes, device=device)
     used = [gpu.id for gpu in gpus()[:processes]] if device != "cpu" else []
     return as_evaluate(train, images, recipe, seed=seed, devices=used or ["cpu"])

@@ -1,6 +1,6 @@
-"""Who trains on a device: many at once, or one alone, for a training that found no memory beside the others.
+"""Locks devices for training: shared by many workers, or exclusive for a training that needs all the memory.
 
-A device is named alike by all processes of this machine (`nas.system.hardware.device_id`).
+Devices are named by IDs that all processes of this machine share (`nas.system.hardware.device_id`).
 """
 
 import os
@@ -15,26 +15,26 @@ from filelock import ReadWriteLock, Timeout
 __all__ = ["exclusive", "shared"]
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How long a wait lasts at most before a signal, such as Ctrl-C, is answered."""
+"""Maximum delay before a waiting process handles a signal such as Ctrl-C."""
 
 
 @contextmanager
 def shared(*devices: str) -> Iterator[None]:
-    """Trains on devices of this machine together with other workers; waits while one of them wants one alone."""
+    """Holds shared locks on devices; waits while another worker holds or wants exclusive access."""
     with _held(devices, lambda lock: lock.acquire_read):
         yield
 
 
 @contextmanager
 def exclusive(*devices: str) -> Iterator[None]:
-    """Trains on devices of this machine once all others have ended what they train, and before they begin anew."""
+    """Holds exclusive locks on devices; waits until the other workers have finished their current trainings."""
     with _held(devices, lambda lock: lock.acquire_write):
         yield
 
 
 @contextmanager
 def _held(devices: Sequence[str], acquiring: Callable[[ReadWriteLock], Callable[[float], object]]) -> Iterator[None]:
-    """In an order that is the same for all, so that nobody waits in a circle."""
+    """Acquires the locks in sorted order, to avoid deadlock."""
     with ExitStack() as locks:
         for device in sorted(devices):
             lock = _lock(device)
@@ -53,7 +53,7 @@ def _take(acquire: Callable[[float], object]) -> None:
 
 
 def _lock(device: str) -> ReadWriteLock:
-    """The lock of a device, for all of this person's searches on this machine."""
+    """Returns the lock of a device, shared by all of this user's searches on this machine."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     name = re.sub(r"\W+", "-", device)
     return ReadWriteLock(Path(tempfile.gettempdir()) / f"nas-{user}-{name}.lock.db", is_singleton=False)

@@ -1,7 +1,7 @@
-"""train_together(): one training by several processes of this machine, each on a GPU of its own.
+"""Trains one architecture data-parallel with several local processes, each on its own GPU.
 
-Each learns from its share of every batch, and torch's DistributedDataParallel averages the gradients, so that all of
-them take the same steps. What they have to say reaches the process that started them, which ends them all.
+Each process learns from its shard of every batch, and torch's DistributedDataParallel averages the gradients, so that
+all take the same steps. They report to the process that started them, which also ends them all.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from nas.data.images import ImageData
 from nas.errors import TrainingFailed
 from nas.system.hardware import AUTO, cores, visible_gpus
 from nas.system.memory import is_out_of_memory
-from nas.system.processes import METHOD, prepare
+from nas.system.processes import METHOD, end_with_parent, exit_text, prepare
 from nas.training.objective import Report
 from nas.training.recipe import Recipe
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 __all__ = ["equal_shares", "train_together"]
 
 LEAST_SHARE = 16
-"""Each process has BatchNorm's statistics from its own share; on fewer images accuracy suffers (arXiv:1803.08494)."""
+"""Minimum shard: BatchNorm statistics are per process, and smaller ones cost accuracy (arXiv:1803.08494)."""
 SECONDS_TO_SHOW = 2.0
-"""How soon a process that was killed is seen to be, once the others have failed for it."""
+"""How long to wait for the exit code of a killed process, once another has failed because of it."""
 PATIENCE = timedelta(days=1)
-"""How long processes wait for each other: a death is noticed from outside, and a report may take its time."""
+"""Timeout of collectives: long, as deaths are detected by the parent, and a report may take a while."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What each process is told. `images` is a folder of `save_shared`, `meeting` the file by which all meet."""
+    """The job of each process. `images` is a folder from `save_shared`, `meeting` the file of the rendezvous."""
 
     architecture: Architecture
     images: Path
@@ -58,27 +58,27 @@ class _Task:
 
 
 class _Epoch(NamedTuple):
-    """The first process has ended an epoch, and waits for an answer."""
+    """Message from rank 0: an epoch is done, and it waits for a reply."""
 
     number: int
     accuracy: float
 
 
 class _Failure(NamedTuple):
-    """A process cannot go on; `make` gives the exception that says why."""
+    """Message from a failed process; `make` creates the exception to raise."""
 
     make: Callable[[], Exception]
 
 
 class _Member(NamedTuple):
-    """One process, and the pipe that ends in it."""
+    """A process and the pipe to it."""
 
     process: Any
     pipe: Connection
 
 
 def equal_shares(recipe: Recipe, images: ImageData, most: int) -> int:
-    """Into how many equal shares of at least 16 images the recipe's batch can be divided; at most so many, or 1."""
+    """Returns the largest number of equal shards, up to `most`, of at least 16 images each, of a batch; at least 1."""
     batch = min(recipe.batch_size, len(images.train.labels))
     most = min(most, batch // LEAST_SHARE, len(images.validation.labels))
     return max((number for number in range(1, most + 1) if batch % number == 0), default=1)
@@ -95,19 +95,27 @@ def train_together(
     report: Report | None = None,
     checkpoint: Path | None = None,
 ) -> "TrainingResult":
-    """As `nas.training.train.train`, by at most so many processes: one a GPU, or several on the CPU.
+    """Trains like `nas.training.train.train`, with several processes: one per GPU, or several on the CPU.
 
-    The batch and the learning rate are the recipe's, and each process learns from an equal share of each batch
-    (`equal_shares` of them). A step is that on the whole batch, but for two things: BatchNorm normalises each share by
-    itself, its running statistics being the average; and each process draws crops and mirrors for its share.
-    All validate, each a share of the images. `report` is called here, and the training waits for it. A training that
-    goes on from its checkpoint ends as if undisturbed, with more than two processes but for rounding; another number
-    of them may go on from it, too.
+    Batch size and learning rate are the recipe's; each process learns from an equal shard of every batch. A step equals
+    one on the whole batch, with two exceptions: BatchNorm normalises each shard separately, with averaged running
+    statistics; and each process draws crops and mirrors for its shard. Validation is sharded, too. A resumed training
+    ends as if never interrupted, with more than two processes up to rounding.
+
+    Args:
+        architecture: the architecture to train.
+        images: the data set.
+        recipe: the training recipe.
+        processes: maximum number of processes; the number used is that of `equal_shares`.
+        device: one of `nas.system.hardware.DEVICES`.
+        seed: the training seed.
+        report: called in this process after every epoch, while the training waits.
+        checkpoint: the checkpoint file; another number of processes may resume from it.
 
     Raises:
-        TrainingFailed: the loss was not finite (`not_finite`), or a process was ended from outside (`worker_died`).
+        TrainingFailed: the loss was not finite (`not_finite`), or a process died (`worker_died`).
         RuntimeError: a process failed otherwise; its traceback is the message.
-        KeyboardInterrupt: passed on, as is whatever `report` raises, once all the processes are ended.
+        KeyboardInterrupt: passed on, as is whatever `report` raises, once all processes have ended.
     """
     prepare()
     gpus = visible_gpus() if device != "cpu" else []
@@ -127,15 +135,15 @@ def train_together(
                 members.append(_Member(process, here))
             return _attend(members, report)
         finally:
-            for member in members:  # none ends by itself, and none has anything to put back
+            for member in members:  # none exits by itself, and none has anything to clean up
                 member.process.kill()
             for member in members:
                 member.process.join()
 
 
 def _attend(members: Sequence[_Member], report: Report | None) -> "TrainingResult":
-    """Hands on what the processes say until the first of them has the result."""
-    from nas.training.objective import TrainingResult  # which takes seconds, as the processes do to start
+    """Forwards the processes' reports until rank 0 sends the result."""
+    from nas.training.objective import TrainingResult  # importing takes seconds, while the processes start
 
     sentinels = [member.process.sentinel for member in members]
     while True:
@@ -143,38 +151,38 @@ def _attend(members: Sequence[_Member], report: Report | None) -> "TrainingResul
         for pipe in [member.pipe for member in members if member.pipe in ready]:
             try:
                 said: Any = pickle.loads(pipe.recv_bytes())
-            except (EOFError, OSError):  # its process has ended
+            except (EOFError, OSError):  # the process has ended
                 raise _death(members) from None
             if isinstance(said, _Failure):
                 failure = said.make()
-                # Where one process was killed the others fail for it, and may say so first.
+                # If one process was killed, the others fail because of it, and may report first.
                 raise failure if type(failure) is not RuntimeError else _death(members, failure) from None
             if isinstance(said, TrainingResult):
                 return said
             if report:
                 report(said.number, said.accuracy)
-            with contextlib.suppress(OSError):  # the next look tells
+            with contextlib.suppress(OSError):  # the next wait() detects it
                 pipe.send_bytes(b"go on")
         if set(sentinels) & set(ready):
             raise _death(members)
 
 
 def _death(members: Sequence[_Member], otherwise: Exception | None = None) -> Exception:
-    """Which process was ended from outside, and how; if none is seen to be, the other explanation."""
+    """Returns an error that names the process that died and how; `otherwise`, if given, when none is found."""
     wait([member.process.sentinel for member in members], SECONDS_TO_SHOW)
     for rank, member in enumerate(members):
         if (code := member.process.exitcode) is not None:
-            how = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
+            how = exit_text(code)
             text = f"process {rank + 1} of the {len(members)} that trained together was ended by {how}"
             return TrainingFailed("worker_died", text)
     return otherwise or TrainingFailed("worker_died", "a process of those that trained together cannot be reached")
 
 
 def _live(task: _Task, rank: int, gpu: str | None, pipe: Connection) -> None:
-    """The life of a process: it is ended by the one that started it, or when that has ended."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they go to all: the process that started this says what they mean
+    """Runs a process, which lives until its parent kills it or ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all; the parent handles them
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used here
     said: Any
@@ -184,11 +192,11 @@ def _live(task: _Task, rank: int, gpu: str | None, pipe: Connection) -> None:
         said = _Failure(_again(error))
     if rank == 0 or isinstance(said, _Failure):
         pipe.send_bytes(pickle.dumps(said))
-    threading.Event().wait()  # one that went away would make the others fail
+    threading.Event().wait()  # exiting would make the others fail
 
 
 def _learn(task: _Task, rank: int, pipe: Connection) -> "TrainingResult":
-    """One process's part in the training."""
+    """Runs this process's part of the training."""
     import torch
 
     from nas.training.data_parallel import ProcessGroup
@@ -220,7 +228,7 @@ def _learn(task: _Task, rank: int, pipe: Connection) -> "TrainingResult":
 
 
 def _again(error: BaseException) -> Callable[[], Exception]:
-    """What makes an exception like this one in another process."""
+    """Returns a picklable factory that recreates the exception in the parent."""
     if isinstance(error, TrainingFailed):
         return partial(TrainingFailed, error.reason, str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -228,11 +236,3 @@ def _again(error: BaseException) -> Callable[[], Exception]:
     if isinstance(error, Exception) and is_out_of_memory(error):
         return partial(type(error), str(error))
     return partial(RuntimeError, "".join(traceback.format_exception(error)))
-
-
-def _end_with_parent() -> None:
-    """The process that started this one may be killed, and cannot say so."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -1,4 +1,4 @@
-"""TrainingModule: one training as Lightning runs it, a run of batches a step and an accuracy an epoch."""
+"""Defines `TrainingModule`, one training as a LightningModule: a step is a run of batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +27,23 @@ __all__ = ["Report", "TrainingModule", "one_cycle"]
 BATCHES_PER_STEP = 50
 EVALUATION_BATCH, CUDA_EVALUATION_BATCH = 256, 2048
 CUDA_EVALUATION_ACTIVATIONS = 2**30
-"""No batch is larger than has so many activations in all, of which few are held at one time: 4 GiB as float32."""
+"""Limits an evaluation batch by its total activations, 4 GiB as float32, of which few are held at a time."""
 
 Report = Callable[[int, float], None]
 """Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
 
 
 class TrainingModule(lightning.LightningModule):
-    """Manual optimisation over runs of batches; validation accuracy after every epoch in `curve`."""
+    """Trains with manual optimisation over runs of batches; `curve` has the validation accuracy after every epoch.
+
+    Args:
+        architecture: the architecture to train.
+        data: the training and validation images.
+        recipe: the training recipe.
+        seed: seeds the order of the images and their augmentation, not the weights.
+        report: called after every epoch.
+        group: the processes that train together.
+    """
 
     def __init__(
         self,
@@ -64,12 +73,12 @@ class TrainingModule(lightning.LightningModule):
         self._captured: CapturedStep | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, or SGD with Nesterov's momentum; fused into one kernel on every device.
+        """Returns AdamW, or SGD with Nesterov momentum; fused into one kernel on every device.
 
-        The learning rate is a tensor, so that a captured step reads what `learn` writes there.
+        The learning rate is a tensor, so that a captured step reads the values that `learn` writes to it.
         """
         recipe, parameters, device = self._recipe, self.network.parameters(), self._data.device
-        # A kernel on the CPU computes with the rate as a float64, one on a GPU with a float32.
+        # CPU kernels take the learning rate as float64, GPU kernels as float32.
         kind = torch.float64 if device.type == "cpu" else torch.float32
         rate = torch.tensor(recipe.learning_rate, dtype=kind, device=device)
         if recipe.optimizer == "adamw":
@@ -86,7 +95,7 @@ class TrainingModule(lightning.LightningModule):
         )
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
-        """Takes over how far the training had come; its state follows once there is an optimiser."""
+        """Takes over and reports the curve of a matching checkpoint; `on_train_start` restores the state."""
         self.checkpoint = checkpoint
         progress = checkpoint.progress()
         if progress is None or not self._may_follow(progress):
@@ -100,12 +109,12 @@ class TrainingModule(lightning.LightningModule):
                 self._report(len(self.curve), accuracy)
 
     def _may_follow(self, progress: Progress) -> bool:
-        """Whether some epochs are done and some are left, by that many steps each."""
+        """Returns whether the progress is a whole number of epochs, some done and some left."""
         epochs, steps = len(progress.curve), self._steps // self._recipe.epochs
         return 0 < epochs < self._recipe.epochs and progress.step == epochs * steps
 
     def on_train_start(self) -> None:
-        """Puts back the state of a training that was interrupted."""
+        """Restores the state of an interrupted training, and wraps the network for its process group."""
         if self.checkpoint and self.curve:
             self.checkpoint.restore(self.network, self._optimizer, self.generator)
         self._learner = self._group.wrap(self.network)
@@ -115,9 +124,9 @@ class TrainingModule(lightning.LightningModule):
         return cast("torch.optim.Optimizer", self.optimizers(use_pl_optimizer=False))
 
     def train_dataloader(self) -> Loader[list[Tensor]]:
-        """Runs of batches of indices, drawn anew each epoch."""
+        """Returns runs of batches of indices, reshuffled each epoch."""
 
-        def runs() -> Iterator[list[Tensor]]:  # draws only when the first is asked for: Lightning tries iter() once
+        def runs() -> Iterator[list[Tensor]]:  # lazy, so that nothing is drawn when Lightning tries iter() once
             batches = [self._group.shard(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
             self._augmenting = self._group.own_generator(self.generator)
             for start in range(0, len(batches), BATCHES_PER_STEP):
@@ -126,21 +135,21 @@ class TrainingModule(lightning.LightningModule):
         return Loader(math.ceil(len(self._data.train) // self._batch_size / BATCHES_PER_STEP), runs)
 
     def val_dataloader(self) -> Loader[slice]:
-        """Slices of the validation images."""
+        """Returns slices of the validation images."""
         images = self._data.validation
         slices = self._group.shard(images.in_order(min(self._evaluation_batch, len(images) // self._group.processes)))
         return Loader(len(slices), lambda: iter(slices))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Nothing to transfer: the images are there."""
+        """Returns the batch unchanged: it holds indices, so there is nothing to transfer."""
         return batch
 
     def training_step(self, run: list[Tensor]) -> None:
-        """One run of batches."""
+        """Trains on one run of batches."""
         self.learn(run, self._optimizer)
 
     def learn(self, run: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """A step of the optimiser on the images of each of these batches of rows."""
+        """Takes one optimiser step for each batch of row indices in `run`, at the scheduled learning rate."""
         step = partial(self._descend, optimizer=optimizer)
         if self._is_captured and self._captured is None:
             self._captured = CapturedStep(step, self.generator)
@@ -153,7 +162,7 @@ class TrainingModule(lightning.LightningModule):
                 self.steps_done += 1
 
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
-        """Forward, backward, update: everything of a step that is done on the device, eagerly or in a graph."""
+        """Runs the device part of a step, eagerly or in a graph: forward, backward, update."""
         images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
         loss = F.cross_entropy(self._learner(images), labels, label_smoothing=self._recipe.label_smoothing)
         optimizer.zero_grad()
@@ -167,30 +176,34 @@ class TrainingModule(lightning.LightningModule):
         return self._captured is not None and self._captured.is_captured
 
     def close(self) -> None:
-        """Gives back what a captured step holds; the network and the results stay."""
+        """Releases the memory of a captured step; the network and the results stay."""
         if self._captured:
             self._captured.close()
 
     def on_train_epoch_end(self) -> None:
-        """Stops a training that diverged; asked once an epoch, as asking waits for the device."""
+        """Stops a diverged training; checked once per epoch, as the check synchronises with the device.
+
+        Raises:
+            TrainingFailed: the loss is not finite (`not_finite`).
+        """
         if not math.isfinite(self.wait()):
             raise TrainingFailed("not_finite", f"the loss was not finite in epoch {len(self.curve)}")
 
     def on_validation_epoch_start(self) -> None:
-        """Nothing is counted yet."""
+        """Resets the confusion matrix and averages BatchNorm statistics over the process group."""
         classes = self.network.classifier.out_features
         self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
         self._group.all_reduce_mean(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
-        """Counts which class the images of each class are taken for, in float32 as an export computes."""
+        """Adds a batch to the confusion matrix, computed in float32 as in an export."""
         images, labels = self._data.validation.plain(rows)
         with in_float32(self._data.device):
             found = self.network(images).argmax(dim=1)
         self.confusion.view(-1).scatter_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Adds to the curve, keeps what may have to go on from here, and reports."""
+        """Appends the accuracy to the curve, writes the checkpoint if another epoch follows, and reports."""
         self._group.all_reduce_sum(self.confusion)
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
@@ -200,18 +213,18 @@ class TrainingModule(lightning.LightningModule):
             self._report(len(self.curve), self.curve[-1])
 
     def wait(self) -> float:
-        """The sum of the losses since the start; asking for it waits for the device."""
+        """Waits for the device and returns the sum of the losses since the start."""
         return self._loss.item()
 
     def weights(self) -> dict[str, Tensor]:
-        """The network's state as contiguous tensors on the CPU."""
+        """Returns the network's state dict as contiguous tensors on the CPU."""
         return {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
 
 
 def one_cycle(progress: float, warmup: float) -> float:
-    """The share of the peak learning rate at a share of the training: up in a line, then down half a cosine.
+    """Returns the fraction of the peak learning rate at `progress` in [0, 1]: linear warm-up, then half a cosine down.
 
-    Smith and Topin (arXiv:1708.07120), with the cosine that is usual since. Starts at 1/25 of the peak.
+    Smith and Topin (arXiv:1708.07120), with the cosine that has become usual. Starts at 1/25 of the peak.
     """
     if progress < warmup:
         return 0.04 + 0.96 * progress / warmup
@@ -219,7 +232,7 @@ def one_cycle(progress: float, warmup: float) -> float:
 
 
 def _evaluation_batch(architecture: Architecture, device: torch.device) -> int:
-    """How many images are evaluated at once: on a GPU, which is idle between small batches, many."""
+    """Returns the evaluation batch size; large on a GPU, which would idle between small batches."""
     if device.type == "cpu":
         return EVALUATION_BATCH
     affordable = CUDA_EVALUATION_ACTIVATIONS // cost(architecture).activations

@@ -1,4 +1,4 @@
-"""Recipe: how a trial is trained. Part of a study's identity: two recipes give two incomparable accuracies."""
+"""Defines `Recipe`, the training hyperparameters of a trial. Accuracies of different recipes are not comparable."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -10,10 +10,11 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """One complete one-cycle training (Smith, arXiv:1708.07120), annealed to its end.
+    """A complete one-cycle training (Smith, arXiv:1708.07120), annealed to its end; part of a study's identity.
 
-    `learning_rate` is the peak; `crop_padding` the pixels of reflection around an image before a random crop of
-    its own size (0: no crop); `flip` mirrors left and right half of the time, which is wrong for digits and text.
+    `learning_rate` is the peak; `warmup` the share of the training, in [0, 1], before it. `crop_padding` is the number
+    of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
+    right half of the time, which is wrong for digits and text.
     """
 
     epochs: int = 10
@@ -41,9 +42,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: object) -> "Recipe":
-        """Reads any of the fields; those left out keep their defaults."""
+        """Builds a recipe from any of its fields; missing ones keep their defaults."""
         return cls(**mapping(data, "recipe", required=(), optional=[field.name for field in fields(cls)]))
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name."""
+        """Returns all fields by name."""
         return asdict(self)

@@ -1,7 +1,7 @@
-"""Training one architecture with Lightning: train(architecture, data, recipe) → TrainingResult.
+"""Trains one architecture with Lightning: train(architecture, data, recipe) → TrainingResult.
 
-Lightning's cost lies in its step, not in its epoch: a training step here is a run of batches with manual
-optimisation, and batches are cut from images that are there already, so that a trial runs close to a bare loop.
+Lightning's overhead is per step, not per epoch: a training step here is a run of batches with manual optimisation, and
+batches are gathered from images already in memory, so a trial runs at close to the speed of a bare loop.
 """
 
 import math
@@ -33,10 +33,16 @@ SMALL_STEP_FLOPS = 10**9
 
 
 def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: float = 1.0) -> DeviceData:
-    """Readies the training and validation images for a device, once for a whole search.
+    """Prepares the training and validation images for a device, once for a whole search.
 
-    On a CPU they are used where they are, so that processes that map the same files share them. A GPU gets a copy, or,
-    if that took more than half of this process's `share` of its free memory, each batch when it is needed.
+    On a CPU they are used in place, so that processes that map the same files share them. A GPU gets a copy; if that
+    would exceed half of this process's share of its free memory, batches are streamed instead.
+
+    Args:
+        data: the data set.
+        recipe: the training recipe, for its crop padding.
+        device: one of `DEVICES`.
+        share: this process's share of a GPU's free memory.
 
     Raises:
         InvalidValue: `device` is not one of `DEVICES`, or there is no CUDA device.
@@ -51,7 +57,7 @@ def on_device(data: ImageData, recipe: Recipe, device: str = AUTO, *, share: flo
 
 
 def _fits(data: ImageData, device: torch.device, share: float) -> bool:
-    """Whether the images leave half of this share of a GPU's free memory for training; on a CPU they are not copied."""
+    """Returns whether the images fit in half of this share of a GPU's free memory; always true on a CPU."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -69,17 +75,22 @@ def train(
     checkpoint: Path | None = None,
     group: ProcessGroup = ALONE,
 ) -> TrainingResult:
-    """Trains an architecture from scratch by the recipe; on a CPU the same seed gives the same weights.
+    """Trains an architecture from scratch, or resumes from a checkpoint; on a CPU training is deterministic for a seed.
 
-    With a `checkpoint`, the file is written after epochs; where it is there, the training goes on from it, reports
-    what it had reported, and ends as if it had never been interrupted. Whoever has the result safe deletes it.
-
-    A `group` trains together (`nas.training.distributed`): all its processes call this alike, and the first one writes
-    the checkpoint.
+    Args:
+        architecture: the architecture to train.
+        data: the images, from `on_device`.
+        recipe: the training recipe.
+        seed: seeds the weights, the order of the images and their augmentation.
+        report: called after every epoch.
+        checkpoint: a file written after epochs. If it exists and matches, the training resumes from it, repeats its
+            reports, and ends as if never interrupted. The caller deletes it once the result is stored.
+        group: the processes that train together (`nas.training.distributed`); all make the same call, and rank 0 writes
+            the checkpoint.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`).
-        KeyboardInterrupt: passed on, where Lightning alone would end the process.
+        KeyboardInterrupt: passed on, where Lightning by itself would exit the process.
     """
     with (
         quiet_lightning(),
@@ -101,10 +112,10 @@ def train(
 
 
 def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData, *, recipe: Recipe) -> float:
-    """The accuracy of trained weights on the validation images, in [0, 1], by the code that a trial is scored with.
+    """Returns the validation accuracy, in [0, 1], of trained weights, by the same code as in a trial.
 
     Raises:
-        WeightsError: the weights are not those of the architecture.
+        WeightsError: the weights do not fit the architecture.
     """
     module = TrainingModule(architecture, data, recipe, seed=0, report=None)
     put_into(module.network, weights, of=architecture.name)
@@ -114,11 +125,11 @@ def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: De
 
 
 def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Iterator[int]:
-    """Trains without end, optimiser included: how many images a step took, once it is done; the first warms up.
+    """Trains endlessly, optimiser included, and yields the batch size after each step; the first one is a warm-up.
 
-    Where steps are captured as a CUDA graph the first comes after the capture.
+    If steps are captured as a CUDA graph, the warm-up includes the capture.
 
-    The batch is the recipe's on a GPU; on a CPU no larger than takes about a second a step.
+    The batch is all of `data.train` on a GPU; on a CPU at most what takes about a second per step.
     """
     module = TrainingModule(architecture, data, recipe, seed=0, report=None).to(data.device)
     optimizer = module.configure_optimizers()
@@ -139,10 +150,10 @@ def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Itera
 
 @contextmanager
 def threads_for(architecture: Architecture, recipe: Recipe) -> Iterator[None]:
-    """One CPU thread where a training step is small, all of them where it is large.
+    """Uses one CPU thread if training steps are small, and all threads otherwise.
 
-    On small steps a second thread gains little; but where another program wants the cores, threads that wait for each
-    other at every operation take several times as long as one (docs/benchmarks.md).
+    On small steps a second thread gains little, but under contention for the cores, threads that synchronise at every
+    operation take several times as long as one (docs/benchmarks.md).
     """
     threads = torch.get_num_threads()
     if 3 * cost(architecture).flops * recipe.batch_size < SMALL_STEP_FLOPS:

@@ -1,4 +1,4 @@
-"""The Lightning Trainer as trials use it: bare, quiet, in bfloat16 where a GPU has it; alone or as one of a group."""
+"""Configures the Lightning Trainer for trials: bare, quiet, and in bfloat16 on GPUs that support it."""
 
 import logging
 import warnings
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Loader(Generic[T]):
-    """What Lightning takes in place of a DataLoader: a length, and a fresh iterator each epoch."""
+    """A minimal stand-in for a DataLoader: a length, and a new iterator each epoch."""
 
     def __init__(self, length: int, iterate: Callable[[], Iterator[T]]) -> None:
         self._length, self._iterate = length, iterate
@@ -28,9 +28,9 @@ class Loader(Generic[T]):
 
 
 def bare_trainer(device: torch.device, *, epochs: int) -> lightning.Trainer:
-    """A Trainer without logger, checkpoints, bars, summary and sanity steps; bfloat16 where a GPU has it.
+    """Returns a Trainer without logger, checkpoints, progress bars, summary and sanity steps.
 
-    The device is the CPU, or the first CUDA device.
+    The device is the CPU or the first CUDA device; precision is bfloat16 on GPUs that support it.
     """
     return lightning.Trainer(
         accelerator=device.type,
@@ -42,13 +42,13 @@ def bare_trainer(device: torch.device, *, epochs: int) -> lightning.Trainer:
 
 
 def in_half(device: torch.device) -> bool:
-    """Whether arithmetic on a device is in bfloat16, with float32 weights."""
+    """Returns whether to train on a device in mixed precision: bfloat16 arithmetic, float32 weights."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager
 def in_float32(device: torch.device) -> Iterator[None]:
-    """Computes in full float32, without autocast and TensorFloat-32: bfloat16 would flip some 0.4 % of the answers."""
+    """Computes in full float32, without autocast or TensorFloat-32: bfloat16 would flip about 0.4 % of predictions."""
     was_allowed = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -60,7 +60,7 @@ def in_float32(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keeps Lightning's banners, tips and warnings out of a search, and gives Ctrl-C its usual meaning."""
+    """Suppresses Lightning's banners, tips and warnings, and makes Ctrl-C raise KeyboardInterrupt again."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -68,7 +68,7 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except SystemExit:  # how Lightning answers Ctrl-C
+    except SystemExit:  # raised by Lightning on Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         logger.setLevel(level)

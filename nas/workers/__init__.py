@@ -1,1 +1,1 @@
-"""Who trains, and how workers are kept alive."""
+"""Workers that train trials, and the supervisor that keeps them alive."""

@@ -1,4 +1,4 @@
-"""examine(): what this machine has, what a search would make of it, and how fast it trains."""
+"""Inspects this machine: its hardware and software, the default number of workers, and its training throughput."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -13,11 +13,14 @@ __all__ = ["EXTRAS", "Machine", "examine", "measure"]
 
 PACKAGES = ("nas", "torch", "lightning", "optuna", "numpy", "scikit-learn")
 EXTRAS = {"dashboard": "streamlit", "data": "datasets", "ray": "ray", "postgresql": "psycopg"}
-"""What can be installed beside, and a package of each by which it is known."""
+"""The optional extras of `nas`, each with a package that indicates whether it is installed."""
 
 
 class Machine(NamedTuple):
-    """What there is: versions by package (None: not installed), cores, memory in bytes, GPUs."""
+    """The machine's hardware and software: versions by package (None: not installed), cores, memory in bytes, GPUs.
+
+    `usual_workers` is the number of workers that `auto` starts on a machine without a GPU.
+    """
 
     system: str
     python: str
@@ -30,12 +33,12 @@ class Machine(NamedTuple):
     gpus: tuple[Gpu, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The form that `--json` prints."""
+        """Returns the machine as the plain values that `--json` prints."""
         return {**self._asdict(), "gpus": [gpu._asdict() for gpu in self.gpus]}
 
 
 def examine() -> Machine:
-    """Looks; measures nothing. `usual_workers` are those that `auto` starts where there is no GPU."""
+    """Returns a description of this machine without running any measurement."""
     return Machine(
         f"{platform.system()} {platform.machine()}",
         platform.python_version(),
@@ -50,12 +53,19 @@ def examine() -> Machine:
 
 
 def measure(space: SearchSpace, *, seconds: float) -> list[Throughput]:
-    """What one worker trains of a space's examples, then as many as `--workers auto` starts, in about so many seconds.
+    """Measures training throughput on a space's examples with one worker, then with as many as `--workers auto` starts.
 
-    Several GPUs are not measured together: the figures are of the first.
+    Only the first GPU is measured.
+
+    Args:
+        space: provides the example architectures and the recipe.
+        seconds: approximate total duration.
+
+    Returns:
+        One measurement per worker count; only the first where `auto` starts a single worker.
 
     Raises:
-        TrainingFailed: nothing can be trained here.
+        TrainingFailed: nothing can be trained on this machine.
     """
     device = "cuda" if gpu_count() else "cpu"
     alone = throughput(space, workers=1, seconds=seconds / 4, device=device)

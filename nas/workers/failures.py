@@ -1,4 +1,4 @@
-"""How a training fails: the reason code that is recorded, and when a search or a worker cannot go on."""
+"""Classifies training failures, and decides when they must end a worker or the whole search."""
 
 import sys
 import traceback
@@ -13,11 +13,11 @@ __all__ = ["ALIKE_AT_FIRST", "failure", "raise_if_device_lost", "raise_if_failin
 DETAIL_CHARACTERS = 2000
 OUT_OF_MEMORY, UNFORESEEN = "out_of_memory", "error"
 ALIKE_AT_FIRST = 3
-"""So many failures of one kind, and nothing else since a search began, are no bad luck: something is broken."""
+"""Number of identical failures, with no other outcome since the search began, after which the search is ended."""
 
 
 def failure(error: Exception) -> tuple[str, str]:
-    """A reason code, and what a person needs to mend it: a message, or the end of the traceback."""
+    """Returns the reason code of a failure, and its details: a message, or the end of the traceback."""
     if isinstance(error, TrainingFailed):
         return error.reason, str(error)
     detail = traceback.format_exc()[-DETAIL_CHARACTERS:]
@@ -25,10 +25,10 @@ def failure(error: Exception) -> tuple[str, str]:
 
 
 def raise_if_device_lost(study: str, record: TrialRecord) -> None:
-    """Ends the work of this process if a training has failed in such a way that none on the GPU can succeed here.
+    """Raises if a failed training left CUDA unusable in this process, so that no further one can succeed here.
 
     Raises:
-        DeviceLost: naming the trial and the error.
+        DeviceLost: names the trial and the error.
     """
     if record.reason == UNFORESEEN and _device_is_lost():
         raise DeviceLost(
@@ -49,12 +49,18 @@ def _device_is_lost() -> bool:
 
 
 def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> bool:
-    """Ends a search whose first trainings, after the `before` that had ended when it began, all failed alike.
+    """Raises if the first `ALIKE_AT_FIRST` trainings of this search all failed in the same way.
 
-    Returns whether they have ended, and not so: then it need not be asked again.
+    Args:
+        study: the study's name, for the error message.
+        records: all trials of the study.
+        before: number of trials that had finished when this search began; they are skipped.
+
+    Returns:
+        Whether the first trainings have ended without such a pattern, so that no further check is needed.
 
     Raises:
-        StudyError: naming the reason, and the last line of what is recorded of it.
+        StudyError: gives the reason and the last line of the recorded detail.
     """
     ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)
     first = ended[before : before + ALIKE_AT_FIRST]
@@ -69,13 +75,13 @@ def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int)
 
 
 def _kind(record: TrialRecord) -> tuple[str, str | None, str]:
-    """What must be the same for failures to be alike: an unforeseen one also has its exception, but not its message."""
+    """Returns what identical failures share: state and reason, plus the exception type if the error was unforeseen."""
     exception = _last_line(record).partition(":")[0] if record.reason == UNFORESEEN else ""
     return record.state, record.reason, exception
 
 
 def _last_line(record: TrialRecord) -> str:
-    """Of a traceback the line of the exception, which CUDA's messages follow up with advice."""
+    """Returns the last line of the detail; for a traceback the exception's line, as CUDA appends advice to it."""
     lines = (record.detail or "").strip().splitlines() or ["nothing else is known"]
     after_frames = max((number for number, line in enumerate(lines, start=1) if line.startswith("  ")), default=None)
     return lines[-1] if after_frames in (None, len(lines)) else lines[after_frames]

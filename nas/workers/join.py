@@ -1,4 +1,4 @@
-"""join(): adds a worker to a search that is running, on this machine or another."""
+"""Adds a worker to a running search, on this machine or another one."""
 
 import math
 from pathlib import Path
@@ -30,24 +30,25 @@ def join(
     deadline: float = math.inf,
     listener: Listener | None = None,
 ) -> str:
-    """Works on a study until it has spent what its search was told to: asks, trains, tells, beside other workers.
+    """Trains trials of a study alongside its other workers until the search's budget is spent.
 
     Args:
-        name: of the study, which `nas.search` has begun.
-        runs: the folder of studies; all workers of a study without a database must reach the same.
+        name: the study's name; `nas.search` must have started it.
+        runs: the folder of studies; without a database, all workers of a study must share it.
         storage: the URL of the study's database, if it has one.
-        data: where the study's images are on this machine, if elsewhere, or the `ImageData`.
-        evaluate: one's own training, if the study was begun with one.
+        data: the study's images if they have moved on this machine: their location, or an `ImageData`.
+        evaluate: the custom training function, if the study was started with one.
         device: `auto`, `cpu` or `cuda`.
-        share: of the device's memory that this worker may count on.
-        deadline: no training is begun after it, in seconds since 1970.
-        listener: is told what this worker does.
+        share: fraction of the device's memory that this worker may use.
+        deadline: no training starts after this time, in seconds since 1970.
+        listener: notified of this worker's progress.
 
-    Returns why it ended, as `nas.workers.loop.run`.
+    Returns:
+        Why the worker ended, as `nas.workers.loop.run` does.
 
     Raises:
-        NasError: the study cannot be opened, or the images here are not its.
-        KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
+        NasError: the study cannot be opened, or the images here differ from the study's.
+        KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
     study = Study.open(name, runs, storage=storage)
     plan, config = SearchPlan.from_dict(study.plan()), study.config

@@ -1,4 +1,4 @@
-"""Listener: is told as a search goes on; and one that writes curves as files for TensorBoard or as CSV."""
+"""The `Listener` protocol for a search's events, and a listener that logs curves to TensorBoard or CSV files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,30 +18,30 @@ ACCURACY = "validation_accuracy"
 
 
 class Listener(Protocol):
-    """Is told what happens while a search runs, in the order it happens; workers train several trials at once."""
+    """Receives the events of a running search in order; trials of several workers may overlap."""
 
     def search_started(self, study: Study, trials: int) -> None:
-        """Once, with the total that the study is to reach."""
+        """Called once, with the search's total budget in units of one full-length training."""
 
     def trial_started(self, record: TrialRecord) -> None:
-        """A trial begins."""
+        """Called when a trial starts."""
 
     def epoch_ended(self, trial: int, curve: Sequence[float]) -> None:
-        """A running trial has come so far: its accuracy after each epoch."""
+        """Called after an epoch of a running trial; `curve` holds its accuracy after each epoch so far."""
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """A running trial is told."""
+        """Called when a running trial has ended and its outcome is recorded."""
 
     def search_ended(self, reason: str) -> None:
-        """Once: `complete`, `timeout` or `exhausted` (the space holds no further architecture)."""
+        """Called once: `complete`, `timeout`, `settled` (out of patience) or `exhausted` (no architecture is left)."""
 
 
 @contextmanager
 def logged(listener: Listener, logger: str) -> Iterator[Listener]:
-    """The listener, which is told all the same, with the accuracy after each epoch written to `logs/` of the study.
+    """Wraps a listener so that the accuracy after each epoch is also written to the study's `logs/` folder.
 
     Raises:
-        InvalidValue: `logger` is none of `LOGGERS`.
+        InvalidValue: `logger` is not one of `LOGGERS`.
         MissingExtra: TensorBoard is not installed.
     """
     one_of(logger, "logger", LOGGERS)
@@ -58,7 +58,7 @@ def logged(listener: Listener, logger: str) -> Iterator[Listener]:
 
 
 class _Logs:
-    """A folder for each training, by seed and trial, in the form of Lightning's loggers."""
+    """Forwards events to a listener and logs each trial to its own folder with one of Lightning's loggers."""
 
     def __init__(self, listener: Listener, logger: str) -> None:
         self._listener, self._make = listener, _tensorboard if logger == "tensorboard" else _csv
@@ -88,7 +88,7 @@ class _Logs:
         self._listener.search_ended(reason)
 
     def close(self) -> None:
-        """What was interrupted is written, too."""
+        """Finalizes the logs of trials that were interrupted."""
         for logger in self._loggers.values():
             logger.finalize("interrupted")
 

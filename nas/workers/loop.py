@@ -1,4 +1,4 @@
-"""run(): the loop of one worker: ask, train, record, until the search's budget is spent."""
+"""The main loop of a worker: ask for a trial, train it, record the outcome, until the search's budget is spent."""
 
 import math
 import time
@@ -27,7 +27,7 @@ from nas.workers.trial import TrialRunner
 __all__ = ["run"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""How long a worker waits for the others, where what they train may be all that is left to train."""
+"""How long an idle worker sleeps while running trials may exhaust the budget or the space."""
 
 
 def run(
@@ -39,14 +39,22 @@ def run(
     device: str = AUTO,
     listener: Listener | None = None,
 ) -> str:
-    """Asks, trains and tells, as one of any number of workers, until the study has spent what the plan says.
+    """Trains trials of a study, as one of any number of workers, until the plan's budget is spent.
 
-    No training is begun after the `deadline`, in seconds since 1970. `device` is where latencies are measured, if the
-    study weighs accuracy against them. Returns why it ended: complete, timeout, settled (`patience`) or exhausted.
+    Args:
+        study: an open study.
+        evaluate: the training function.
+        plan: the search's budget and strategy.
+        deadline: no training starts after this time, in seconds since 1970.
+        device: where latencies are measured, if the study weighs accuracy against latency.
+        listener: notified of this worker's progress.
+
+    Returns:
+        Why the worker ended: `complete`, `timeout`, `settled` (`patience` ran out) or `exhausted`.
 
     Raises:
-        StudyError: the storage cannot be used, or the search's first trainings all failed alike.
-        DeviceLost: after a training that failed no further one can succeed on the GPU in this process.
+        StudyError: the storage is unusable, or the search's first trainings all failed in the same way.
+        DeviceLost: a failed training left the GPU unusable in this process.
     """
     model = load_latency_model(study)
     strategy = Strategy(study.config, plan, model)
@@ -78,14 +86,14 @@ def run(
 
 
 class _Step(NamedTuple):
-    """What a worker does next: trains a `trial`, ends for a reason, or, with neither, waits for the others."""
+    """A worker's next step: train `trial`, end for the reason `ended`, or, with neither, wait for other workers."""
 
     trial: tuple[Trial, TrialRecord] | None = None
     ended: str | None = None
 
 
 def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> _Step:
-    """One more trial; waits where that depends on how the running ones end; `exhausted` where all has been trained."""
+    """Asks for a trial; waits if running trials may use up the budget; `exhausted` if all architectures are trained."""
     plan, full = strategy.plan, study.config.space.recipe.epochs
     running = [record for record in records if record.state == RUNNING]
     in_hand = sum(record.length or full for record in running) / full

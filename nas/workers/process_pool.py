@@ -1,4 +1,4 @@
-"""Workers as processes of this machine, forked from one that has imported what they need."""
+"""A worker pool of local processes, forked from one that has already imported the heavy dependencies."""
 
 import contextlib
 import multiprocessing
@@ -17,7 +17,8 @@ from nas.data.cache import open_shared
 from nas.data.images import ImageData
 from nas.errors import DeviceLost, InvalidValue, NasError
 from nas.system.hardware import AUTO, visible_gpus
-from nas.system.processes import METHOD, worker_named
+from nas.system.logs import show_log
+from nas.system.processes import METHOD, end_with_parent, exit_text, worker_named
 from nas.system.signals import interrupt_on_sigterm
 from nas.training.objective import Evaluate
 from nas.workers.join import join
@@ -26,16 +27,19 @@ from nas.workers.supervisor import WorkerExit, WorkerHandle
 __all__ = ["ProcessPool", "Task", "work"]
 
 SECONDS_TO_END = 3.0
-"""For workers to put back what they train; then there is time left to end within five (`nas.system.signals`)."""
+"""Grace period for workers to requeue their trials; short enough to exit within five seconds (`nas.system.signals`)."""
 FIRST_TO_GO = "500"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What each worker is told: which study, how to train, on what.
+    """The instructions for each worker: the study, how to train, and on what data and hardware.
 
-    `images` is a folder of `save_shared`; None: the study's own source. `threads` are those that a worker
-    may use, `gpus` how many GPUs the workers share, `share` how much of one's memory each may count on.
+    `images` is a folder written by `save_shared` (None: the study's own source). `threads` is the number of threads per
+    worker, `gpus` the number of GPUs that the workers share, `share` the fraction of a GPU's memory for each of them.
+
+    Raises:
+        InvalidValue: the task cannot be pickled, as `evaluate` is not a module-level function.
     """
 
     study: str
@@ -60,14 +64,14 @@ class Task:
 
 
 class ProcessPool:
-    """A crew of processes."""
+    """A pool of worker processes on this machine."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._context: Any = multiprocessing.get_context(METHOD)
 
     def start(self, number: int) -> "_Process":
-        """One more, on the GPU whose turn it is where there are several."""
+        """Starts a worker; with several GPUs, they are assigned round-robin by `number`."""
         receiver, sender = self._context.Pipe(duplex=False)
         gpu = visible_gpus()[number % self._task.gpus] if self._task.gpus else None
         process = self._context.Process(target=_live, args=(self._task, gpu, sender), name=f"nas worker {number}")
@@ -76,7 +80,7 @@ class ProcessPool:
         return _Process(process, receiver)
 
     def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
-        """Until one of them has ended, or for so long."""
+        """Blocks until one of the workers has ended, or for `seconds`."""
         sentinels = [member.process.sentinel for member in members if isinstance(member, _Process)]
         if sentinels:
             wait(sentinels, seconds)
@@ -84,7 +88,7 @@ class ProcessPool:
             time.sleep(seconds)
 
     def dismiss(self, members: Sequence[WorkerHandle]) -> None:
-        """Asks them to end, which puts back what they train, and ends those that do not within seconds."""
+        """Terminates the workers, which requeue their trials, and kills those still alive after the grace period."""
         processes = [member.process for member in members if isinstance(member, _Process)]
         until = time.monotonic() + SECONDS_TO_END
         try:
@@ -92,7 +96,7 @@ class ProcessPool:
                 process.terminate()
             for process in processes:
                 process.join(max(0.0, until - time.monotonic()))
-        finally:  # also where a second Ctrl-C cuts the wait short
+        finally:  # also when a second Ctrl-C cuts the wait short
             for process in processes:
                 process.kill()
                 process.join()
@@ -114,13 +118,11 @@ class _Process:
             if self._receiver.poll():
                 end: WorkerExit = self._receiver.recv()
                 return end
-        code = self.process.exitcode
-        killed = f"signal {-code} ({signal.strsignal(-code)})" if code and code < 0 else f"exit code {code}"
-        return WorkerExit(died=killed)
+        return WorkerExit(died=exit_text(self.process.exitcode))
 
 
 def work(task: Task, images: ImageData | None = None) -> str:
-    """What each worker does in its process, wherever that is; returns why it ended."""
+    """Runs one worker in the current process, local or remote, and returns why it ended."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -139,31 +141,22 @@ def work(task: Task, images: ImageData | None = None) -> str:
 
 
 def _live(task: Task, gpu: str | None, sender: Connection) -> None:
-    """The life of a process: it ends with its work, with SIGTERM, or with the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the supervisor says what it means
+    """Entry point of a worker process, which ends when its work is done, on SIGTERM, or with its parent process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group: the supervisor handles it
     interrupt_on_sigterm()
-    with contextlib.suppress(OSError):  # where memory runs out Linux is to end a worker, which is replaced, no other
+    with contextlib.suppress(OSError):  # so that the OOM killer picks a (replaceable) worker first
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO, encoding="ascii")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(SECONDS_TO_END,), daemon=True).start()
+    show_log()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used here
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is initialized in this process
     try:
         end = WorkerExit(reason=work(task))
     except KeyboardInterrupt:
         end = WorkerExit(died="a signal to end")
-    except DeviceLost as error:  # another process can use it
+    except DeviceLost as error:  # a new process can still use the device
         end = WorkerExit(died=str(error))
     except NasError as error:
         end = WorkerExit(error=str(error))
-    with contextlib.suppress(OSError):  # nobody listens any more
+    with contextlib.suppress(OSError):  # the supervisor is gone
         sender.send(end)
-
-
-def _end_with_parent() -> None:
-    """A supervisor that was killed cannot say so: its workers look after themselves."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        threading.Event().wait(SECONDS_TO_END)
-        os._exit(1)

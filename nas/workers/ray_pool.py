@@ -1,4 +1,4 @@
-"""Workers as Ray actors, on the machines of a cluster (https://docs.ray.io)."""
+"""A worker pool of Ray actors on a cluster (https://docs.ray.io)."""
 
 import contextlib
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 
 from nas.data.images import ImageData, Split
 from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
+from nas.system.logs import show_log
 from nas.system.processes import this_worker
 from nas.workers.process_pool import Task, work
 from nas.workers.supervisor import WorkerExit, WorkerHandle
@@ -25,17 +26,23 @@ SECONDS_TO_ANSWER = 10.0
 
 
 class RayPool:
-    """A crew on the Ray cluster of an address; `auto`: the one that this machine is part of.
+    """A pool of worker actors on a Ray cluster.
 
-    Each worker takes `cpus` and `gpus` of the cluster; a fraction of a GPU, where several are to share one. The images
-    are put into Ray's object store, so that they are decoded once, and once in the memory of each machine.
+    The images are put into Ray's object store, so that they are decoded only once and held in memory once per machine.
+
+    Args:
+        task: the instructions for each worker.
+        images: the study's images. None: each worker loads the study's own source.
+        address: the cluster's address; `auto` for the one that this machine belongs to.
+        cpus: CPUs reserved per worker.
+        gpus: GPUs reserved per worker; a fraction lets several workers share one.
 
     Raises:
-        StudyError: there is no such cluster.
+        StudyError: no cluster answers at `address`.
     """
 
     def __init__(self, task: Task, images: ImageData | None, address: str, *, cpus: float, gpus: float) -> None:
-        self._joined = not ray.is_initialized()  # else it is the caller's to leave
+        self._joined = not ray.is_initialized()  # otherwise the caller shuts Ray down
         try:
             _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
@@ -47,21 +54,21 @@ class RayPool:
         self._task = replace(task, share=share, threads=max(1, int(cpus)))
         self._images = ray.put(_whole(images)) if images is not None and task.evaluate is None else None
         self._cpus, self._gpus = cpus, gpus
-        self._actor: Any = ray.remote(max_restarts=0)(_Worker)  # the supervisor restarts it, as it does processes
+        self._actor: Any = ray.remote(max_restarts=0)(_Worker)  # the supervisor replaces it, as it does processes
 
     def room(self) -> int:
-        """How many workers the cluster has room for; at least one."""
+        """Returns how many workers the cluster's resources allow, at least one."""
         has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         wanted = {"CPU": self._cpus, "GPU": self._gpus}
         return max(1, min(int(has.get(kind, 0) / share) for kind, share in wanted.items() if share > 0))
 
     def start(self, number: int) -> "_Actor":
-        """One more, wherever the cluster has room for it."""
+        """Starts a worker wherever the cluster has room for it."""
         actor: Any = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus).remote()
         return _Actor(actor, actor.name.remote(), actor.work.remote(self._task, self._images))
 
     def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
-        """Until one of them has ended, or for so long."""
+        """Blocks until one of the workers has ended, or for `seconds`."""
         going = [member.result for member in members if isinstance(member, _Actor)]
         if going:
             ray.wait(going, timeout=seconds)
@@ -69,7 +76,7 @@ class RayPool:
             time.sleep(seconds)
 
     def dismiss(self, members: Sequence[WorkerHandle]) -> None:
-        """Ends them at once; what they train is put back by the supervisor."""
+        """Kills the workers; the supervisor requeues their trials."""
         for member in members:
             if isinstance(member, _Actor):
                 ray.kill(member.actor)
@@ -78,30 +85,31 @@ class RayPool:
 
 
 def _knock(address: str) -> None:
-    """Fails at once where nobody listens: Ray itself would try for minutes."""
+    """Fails fast if nothing listens at the address, as Ray itself would retry for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _whole(images: ImageData) -> ImageData:
-    """The images that a search reads as arrays of their own: a map of files is of no use on another machine."""
+    """Copies the training and validation images into memory, as memory maps are useless on other machines."""
     train, validation = (Split(split.images[:], split.labels) for split in (images.train, images.validation))
     return replace(images, train=train, validation=validation, test=validation)
 
 
 class _Worker:
-    """What runs on the cluster."""
+    """The actor that runs on the cluster."""
 
     def name(self) -> str:
-        """As its trials name it."""
+        """Returns the worker's name as recorded in its trials."""
         return this_worker()
 
     def work(self, task: Task, images: ImageData | None) -> WorkerExit:
-        """Works until the search ends."""
+        """Trains trials until the search ends."""
+        show_log()
         try:
             return WorkerExit(reason=work(task, images))
-        except DeviceLost as error:  # another process can use it
+        except DeviceLost as error:  # a new process can still use the device
             return WorkerExit(died=str(error))
         except NasError as error:
             return WorkerExit(error=f"on {this_worker()}: {error}")
@@ -114,19 +122,19 @@ class _Actor:
 
     @property
     def worker(self) -> str:
-        """Who it is; empty while it is still to be started somewhere."""
+        """The worker's name as recorded in its trials; empty until the actor has started."""
         if self._worker is None and ray.wait([self._name], timeout=0)[0]:
             with contextlib.suppress(ray.exceptions.RayError):
                 self._worker = ray.get(self._name)
         return self._worker or ""
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the actor."""
         ray.kill(self.actor)
 
     def end(self) -> WorkerExit | None:
-        """How it ended; None while it works, or waits for room."""
-        _ = self.worker  # asked for while it can answer
+        """Returns how the worker ended, or None while it works or waits for resources."""
+        _ = self.worker  # resolved while the actor can still answer
         if not ray.wait([self.result], timeout=0)[0]:
             return None
         try:

@@ -1,4 +1,4 @@
-"""ScalingConfig: how many workers a search has, and where; and what they are to do."""
+"""How many workers a search has, where they run, and how their work is set up."""
 
 import math
 from collections.abc import Callable
@@ -26,10 +26,10 @@ __all__ = ["ScalingConfig", "sole_worker"]
 
 
 def sole_worker(workers: int | str, ray: str | None) -> int:
-    """The one worker of a search that measures latencies, if nothing else was asked for.
+    """Returns 1, the only number of workers allowed for a search that measures latency.
 
     Raises:
-        InvalidValue: more workers were, or others.
+        InvalidValue: several workers or a Ray cluster were requested.
     """
     asked = workers_asked_for(workers, "workers")
     if ray is not None or asked not in (None, 1):
@@ -43,10 +43,10 @@ def sole_worker(workers: int | str, ray: str | None) -> int:
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    """What was asked for, as `nas.search` takes it.
+    """The requested workers and devices; the fields are the arguments of the same names of `nas.search`.
 
     Raises:
-        InvalidValue: a value is not allowed, or there is no such device.
+        InvalidValue: a value is not allowed, or the device does not exist.
     """
 
     workers: int | str = 1
@@ -72,7 +72,7 @@ class ScalingConfig:
 
     @property
     def alone(self) -> bool:
-        """Whether all is trained in this process, one training after the other."""
+        """Whether all trials are trained sequentially in this process."""
         return self.ray is None and (
             self._asked == 1
             or (self._asked is None and (self.device == "cpu" or gpu_count() == 0) and usual_workers() == 1)
@@ -80,9 +80,9 @@ class ScalingConfig:
 
     @property
     def together(self) -> int:
-        """How many processes may share a training that is the only one: one a GPU, and no more than workers asked for.
+        """The number of processes that may share a single training: at most one per GPU and the requested workers.
 
-        1 where nothing is to be shared.
+        1 if the training is not to be shared.
         """
         if self.ray is not None or self.device == "cpu" or self._asked in (0, 1):
             return 1
@@ -107,13 +107,26 @@ class ScalingConfig:
         deadline: float = math.inf,
         listener: Listener | None = None,
     ) -> Callable[[Study], str]:
-        """Readies what is to be done on the study of that name, which need not be there yet; given it, does it.
+        """Prepares the workers of a search, and returns the function that runs it.
 
-        That returns why it ended, as `nas.workers.loop.run`.
+        Args:
+            name: the study's name; the study need not exist yet.
+            runs: the folder of studies.
+            space: the search space, with the recipe.
+            plan: the search's budget and strategy.
+            images: the images to train on; may be None if `evaluate` is given.
+            seed: the study's seed.
+            evaluate: a custom training function. None: the default training.
+            storage: the URL of the study's database, if it has one.
+            deadline: no training starts after this time, in seconds since 1970.
+            listener: notified of the search's progress.
+
+        Returns:
+            A function that runs the search on the open study and returns why it ended, as `nas.workers.loop.run` does.
         """
-        if self.alone and plan.trial_timeout is None:  # a training that hangs can only be ended from outside
+        if self.alone and plan.trial_timeout is None:  # a training that hangs can only be killed from another process
             if evaluate is None:
-                assert images is not None  # there is one or the other
+                assert images is not None  # one of the two is given
                 evaluate = our_training(images, space.recipe, seed=seed, device=self.device)
             return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, device=self.device, listener=listener)
         task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
@@ -121,7 +134,7 @@ class ScalingConfig:
         return partial(supervise, pool=pool, plan=plan, workers=number, deadline=deadline, listener=listener)
 
     def pool(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[WorkerPool, int]:
-        """The workers for a task, and how many to start: no more than there are trainings, `most`."""
+        """Returns the worker pool for a task, and how many workers to start, at most `most`."""
         if self.ray is not None:
             from nas.workers.ray_pool import RayPool
 

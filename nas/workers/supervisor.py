@@ -1,4 +1,4 @@
-"""supervise(): starts a search's workers, replaces those that die, and ends them with the search."""
+"""The supervisor of a search: starts its workers, replaces those that die, and ends them with the search."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ from nas.study.plan import SearchPlan
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
+from nas.system.logs import logger
 from nas.workers.listeners import Listener
 
 __all__ = ["Overdue", "Watcher", "WorkerExit", "WorkerHandle", "WorkerPool", "supervise"]
@@ -20,14 +21,14 @@ TIMEOUT = "timeout"
 
 
 class Overdue:
-    """Finds the trials that run for more than so many seconds, by this machine's clock, since they were first seen."""
+    """Finds trials that have been running for more than `seconds` since first seen, by this machine's clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._seen: dict[int, float] = {}
 
     def among(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """Those of the running ones that have taken too long."""
+        """Returns the running trials that have exceeded the limit."""
         now = time.monotonic()
         running = [record for record in records if record.state == RUNNING]
         self._seen = {record.trial: self._seen.get(record.trial, now) for record in running}
@@ -35,7 +36,7 @@ class Overdue:
 
 
 class Watcher:
-    """Compares the trials with those of its last look. What there is at its making is no news."""
+    """Notifies a listener of changes to the study's trials since the previous look, or since it was created."""
 
     def __init__(self, study: Study, listener: Listener | None) -> None:
         self._study, self._listener = study, listener
@@ -43,7 +44,7 @@ class Watcher:
         self._known = {record.trial: record for record in study.records()}
 
     def look(self) -> None:
-        """Tells of the trials that have begun, come on or ended since."""
+        """Reports the trials that have started, progressed or ended since the previous look."""
         version = self._study.version()
         if self._listener is None or version == self._version:
             return
@@ -68,7 +69,7 @@ class Watcher:
 
 
 class WorkerExit(NamedTuple):
-    """How a worker ended: by itself for a `reason`, on an `error` that is the user's to mend, or it `died` of this."""
+    """How a worker ended: normally for a `reason`, on a user `error`, or it `died` of the given cause."""
 
     reason: str | None = None
     error: str | None = None
@@ -76,91 +77,135 @@ class WorkerExit(NamedTuple):
 
 
 class WorkerHandle(Protocol):
-    """One worker."""
+    """A running or ended worker."""
 
     @property
     def worker(self) -> str:
-        """Who it is, as its trials name it."""
+        """The worker's name as recorded in its trials."""
 
     def end(self) -> WorkerExit | None:
-        """How it ended; None while it works."""
+        """Returns how the worker ended, or None while it works."""
 
     def kill(self) -> None:
-        """Ends it at once, whatever it does."""
+        """Kills the worker immediately, whatever it is doing."""
 
 
 class WorkerPool(Protocol):
-    """The workers of one search: processes of this machine, or actors of a cluster."""
+    """The workers of one search: processes on this machine, or actors on a cluster."""
 
     def start(self, number: int) -> WorkerHandle:
-        """One more worker, on the place of that number, from 0."""
+        """Starts a worker in slot `number`, counted from 0."""
 
     def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
-        """Until one of them has ended, or for so long."""
+        """Blocks until one of the workers has ended, or for `seconds`."""
 
     def dismiss(self, members: Sequence[WorkerHandle]) -> None:
-        """Ends them, at once if they do not within seconds."""
+        """Ends the workers, killing those that do not exit within a few seconds."""
 
 
 def supervise(
     study: Study, pool: WorkerPool, plan: SearchPlan, *, workers: int, deadline: float, listener: Listener | None
 ) -> str:
-    """Starts so many workers, replaces one that dies, and tells the listener what all of the study's workers do.
+    """Runs a search's workers, replaces those that die, and notifies the listener of all workers' trials.
 
-    A training that takes longer than the plan allows is ended as failed, and with it the worker that hangs in it. With
-    no workers of its own it waits for what those of others do. Returns why the search ended, as `nas.workers.loop.run`.
+    A training that exceeds the plan's `trial_timeout` is recorded as failed, and its hanging worker is replaced.
+
+    Args:
+        study: the open study, locked for this search.
+        pool: starts and ends the workers.
+        plan: the search's budget and strategy.
+        workers: number of workers to start; 0 waits for workers that join from elsewhere.
+        deadline: no training starts after this time, in seconds since 1970.
+        listener: notified of every trial of the study, including those of other workers.
+
+    Returns:
+        Why the search ended, as `nas.workers.loop.run` does.
 
     Raises:
-        StudyError: a worker cannot work, or one after the other died before any training had ended.
-        KeyboardInterrupt: passed on, once the workers are ended and what they trained is put back.
+        StudyError: a worker reported an error, or workers kept dying with no training ended in between.
+        KeyboardInterrupt: re-raised after the workers have ended and their trials have been requeued.
     """
     if listener:
         listener.search_started(study, plan.trials)
-    watcher = Watcher(study, listener)
-    overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
-    ended_here: set[str] = set()
-    reasons: list[str] = []
-    with _crew_of(study, pool, workers) as members:
-        deaths, ended_before = 0, 0
-        while members or (not workers and not reasons):
-            pool.wait(list(members.values()), SECONDS_BETWEEN_LOOKS)
-            watcher.look()
-            if overdue:
-                ended_here |= _end_hanging(study, overdue, list(members.values()))
-            if not workers and (reason := _ended_by_others(study, plan, deadline)):
-                reasons.append(reason)
-            for place, member in list(members.items()):
-                if (end := member.end()) is None:
-                    continue
-                del members[place]
-                if end.error:
-                    raise StudyError(end.error)
-                if end.reason:
-                    reasons.append(end.reason)
-                    continue
-                if member.worker in ended_here:
-                    members[place] = pool.start(place)
-                    continue
-                with study.ask_lock(died={member.worker: end.died or ""}):
-                    ended_by_now = sum(record.ended is not None and record.finished for record in study.records())
-                deaths = deaths + 1 if ended_by_now == ended_before else 1
-                ended_before = ended_by_now
-                if deaths > MOST_DEATHS * workers:  # by then what kills the workers would have been given up
-                    raise StudyError(
-                        f"study '{study.name}': {deaths} workers died one after the other with no training ended "
-                        f"between, the last of {end.died}"
-                    )
-                members[place] = pool.start(place)
-    watcher.look()
-    reason = next((reason for reason in reasons if reason != "complete"), "complete")
+    with _workers_of(study, pool, workers) as handles:
+        supervision = _Supervision(
+            study,
+            pool,
+            plan,
+            workers=workers,
+            deadline=deadline,
+            watcher=Watcher(study, listener),
+            handles=handles,
+        )
+        reason = supervision.run()
     if listener:
         listener.search_ended(reason)
     return reason
 
 
+class _Supervision:
+    """The workers of a running search by slot, and what becomes of each."""
+
+    def __init__(
+        self,
+        study: Study,
+        pool: WorkerPool,
+        plan: SearchPlan,
+        *,
+        workers: int,
+        deadline: float,
+        watcher: Watcher,
+        handles: dict[int, WorkerHandle],
+    ) -> None:
+        self._study, self._pool, self._plan, self._workers, self._deadline = study, pool, plan, workers, deadline
+        self._watcher, self._handles = watcher, handles
+        self._overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
+        self._ended_here: set[str] = set()
+        self._reasons: list[str] = []
+        self._deaths = self._finished_before = 0
+
+    def run(self) -> str:
+        """Until all workers have ended; with no workers here, until the search has."""
+        while self._handles or (not self._workers and not self._reasons):
+            self._pool.wait(list(self._handles.values()), SECONDS_BETWEEN_LOOKS)
+            self._watcher.look()
+            if self._overdue:
+                self._ended_here |= _end_hanging(self._study, self._overdue, list(self._handles.values()))
+            if not self._workers and (reason := _ended_by_others(self._study, self._plan, self._deadline)):
+                self._reasons.append(reason)
+            for slot, handle in list(self._handles.items()):
+                if (end := handle.end()) is not None:
+                    del self._handles[slot]
+                    self._worker_ended(slot, handle, end)
+        self._watcher.look()
+        return next((reason for reason in self._reasons if reason != "complete"), "complete")
+
+    def _worker_ended(self, slot: int, handle: WorkerHandle, end: WorkerExit) -> None:
+        if end.error:
+            raise StudyError(end.error)
+        if end.reason:
+            self._reasons.append(end.reason)
+            return
+        if handle.worker not in self._ended_here:
+            self._worker_died(handle, end.died or "")
+        self._handles[slot] = self._pool.start(slot)
+        logger.info("worker %s ended (%s); replaced", handle.worker, end.died)
+
+    def _worker_died(self, handle: WorkerHandle, died: str) -> None:
+        with self._study.ask_lock(died={handle.worker: died}):  # which requeues its trial
+            finished = sum(record.ended is not None and record.finished for record in self._study.records())
+        self._deaths = self._deaths + 1 if finished == self._finished_before else 1
+        self._finished_before = finished
+        if self._deaths > MOST_DEATHS * self._workers:  # a trial that kills its workers would have failed by now
+            raise StudyError(
+                f"study '{self._study.name}': {self._deaths} workers died one after the other with no training ended "
+                f"between, the last of {died}"
+            )
+
+
 @contextmanager
-def _crew_of(study: Study, pool: WorkerPool, workers: int) -> Iterator[dict[int, WorkerHandle]]:
-    """The members by place; however it is left, all are ended, and what they trained is put back."""
+def _workers_of(study: Study, pool: WorkerPool, workers: int) -> Iterator[dict[int, WorkerHandle]]:
+    """Yields the workers by slot; on any exit, ends them all and requeues their trials."""
     members: dict[int, WorkerHandle] = {}
     try:
         for place in range(workers):
@@ -175,7 +220,7 @@ def _crew_of(study: Study, pool: WorkerPool, workers: int) -> Iterator[dict[int,
 
 
 def _end_hanging(study: Study, overdue: Overdue, members: Sequence[WorkerHandle]) -> set[str]:
-    """Records trainings that take too long as failed, and ends their workers, whatever these hang in: which ones."""
+    """Records overdue trainings as failed and kills their workers; returns the names of the killed workers."""
     ended: set[str] = set()
     for record in overdue.among(study.records()):
         detail = f"it had not ended after {overdue.seconds:g} s, and was ended together with its worker"

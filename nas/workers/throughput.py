@@ -1,4 +1,4 @@
-"""How many images a second this machine trains with: by one worker, and by several at once."""
+"""Measures training throughput in images per second, for one worker or several at once."""
 
 import contextlib
 import hashlib
@@ -24,15 +24,15 @@ from nas.system.processes import METHOD, prepare
 __all__ = ["Throughput", "best_per_gpu", "throughput"]
 
 LEAST_GAIN = 1.1
-"""Twice as many workers must train this much more, or they are not worth their memory."""
+"""Factor by which doubling the workers must raise throughput to be worth the memory."""
 MOST_PER_GPU = 8
 CONTEXT_MEMORY = 6 * 10**8
-"""What a process takes of a GPU beside its tensors."""
+"""GPU memory per process besides its tensors (the CUDA context), in bytes."""
 SECONDS_TO_START = 120.0
 
 
 class Throughput(NamedTuple):
-    """What so many workers train together: images a second in all, and the most GPU memory that one of them took."""
+    """The total images per second of a number of workers, and the peak GPU memory, in bytes, of any one of them."""
 
     workers: int
     images_per_second: float
@@ -40,12 +40,18 @@ class Throughput(NamedTuple):
 
 
 def throughput(space: SearchSpace, *, workers: int, seconds: float, device: str = AUTO) -> Throughput:
-    """Trains examples of a space on noise in so many processes at once, on the first GPU or on the CPU.
+    """Measures throughput by training a space's examples on noise in several processes at once.
+
+    Args:
+        space: provides the example architectures and the recipe.
+        workers: number of concurrent processes.
+        seconds: duration of the measurement, not counting start-up.
+        device: the CPU or the first GPU.
 
     Raises:
-        TrainingFailed: a process could not train (`no_throughput`), as it found too little memory, say.
+        TrainingFailed: a process could not train (`no_throughput`), for lack of memory, for example.
     """
-    prepare()  # else each process would import torch for itself
+    prepare()  # otherwise each process would import torch itself
     context: Any = multiprocessing.get_context(METHOD)
     ready, results = context.Barrier(workers), context.Queue()
     examples = preflight(space).examples
@@ -75,9 +81,9 @@ def throughput(space: SearchSpace, *, workers: int, seconds: float, device: str 
 
 
 def best_per_gpu(space: SearchSpace, *, seconds: float = 3.0) -> int:
-    """How many workers on one GPU train the most together, as far as its memory and the cores allow.
+    """Returns the number of workers per GPU with the highest total throughput, within its memory and the CPU cores.
 
-    Measured once for a card and a space; from then on a file in the cache tells, while enough of the memory is free.
+    Measured once per card and space, then read from the cache folder as long as enough GPU memory is free.
     """
     found = gpus()
     gpu, file = found[0], _known_file(space, found)
@@ -94,19 +100,19 @@ def best_per_gpu(space: SearchSpace, *, seconds: float = 3.0) -> int:
         if more.images_per_second < LEAST_GAIN * best.images_per_second:
             break
         best = more
-    with contextlib.suppress(OSError):  # then it is measured again next time
+    with contextlib.suppress(OSError):  # it is then measured again next time
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(best._asdict()).encode())
     return best.workers
 
 
 def _has_room(gpu: Gpu, workers: int, memory: int) -> bool:
-    """Whether a GPU has memory for so many workers of which each takes `memory` for its tensors."""
+    """Returns whether the GPU has free memory for `workers` processes with `memory` bytes of tensors each."""
     return workers * (memory + CONTEXT_MEMORY) <= gpu.free
 
 
 def _known_file(space: SearchSpace, found: Sequence[Gpu]) -> Path:
-    """Where what was measured is kept, by all that it depends on."""
+    """Returns the cache file for a measurement, keyed by everything the measurement depends on."""
     depends = {
         "gpus": [(gpu.name, gpu.total) for gpu in found],
         "cores": cores(),
@@ -120,7 +126,7 @@ def _known_file(space: SearchSpace, found: Sequence[Gpu]) -> Path:
 
 
 def _known(file: Path) -> Throughput | None:
-    """What is written there; None where that is nothing, or damaged."""
+    """Reads a cached measurement; None if the file is missing or damaged."""
     try:
         known = Throughput(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -139,7 +145,7 @@ def _train(
     ready: Any,
     results: Any,
 ) -> None:
-    """Trains until the time is up, once all are ready; puts images a second and GPU memory, or None."""
+    """Trains for `seconds` once all processes are ready; puts (images per second, GPU memory) or None in `results`."""
     import torch
 
     from nas.training.train import on_device, steps
@@ -156,6 +162,6 @@ def _train(
             trained += sum(next(step) for step in running)
         rate = trained / (time.perf_counter() - start)
         results.put((rate, torch.cuda.max_memory_reserved() if data.device.type == "cuda" else 0))
-    except Exception:  # whatever it is, this many workers are too many
+    except Exception:  # any failure means that this many workers are too many
         ready.abort()
         results.put(None)

@@ -1,4 +1,4 @@
-"""TrialRunner: trains one trial and records how it ended, through one exit whatever happens."""
+"""Trains single trials and records their outcomes, through one exit whatever happens."""
 
 import math
 import time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TrialRunner"]
 
 SECONDS_BETWEEN_REPORTS = 2.0
-"""The curve of a running trial is stored for others to see, but no more often than this: short epochs stay short."""
+"""Minimum interval between writes of a running trial's curve to the storage, so that short epochs stay short."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class TrialRunner:
 
     Args:
         study: where every outcome is recorded.
-        evaluate: the objective.
-        plan: the search's; its `lengths` are the schedules' epochs, its `keep` says whose weights stay on disk.
-        stop: the rule that ends hopeless trainings early; None: none is ended.
+        evaluate: the training function.
+        plan: the search's plan; `lengths` are the schedules' epochs, `keep` decides whose weights stay on disk.
+        stop: the rule that stops hopeless trainings early. None: no early stopping.
         clock: measures an architecture's latency in milliseconds, before its training, while the device is idle.
-        listener: is told of every trial and epoch.
+        listener: notified of every trial and epoch.
     """
 
     study: Study
@@ -51,23 +51,28 @@ class TrialRunner:
     listener: Listener | None = None
 
     def run(self, trial: Trial, record: TrialRecord, ended: Sequence[TrialRecord] = ()) -> TrialRecord:
-        """Trains what was asked for, records the outcome, and returns it. `stop` compares with the trials that `ended`.
+        """Trains a trial, records its outcome, and returns the final record.
+
+        Args:
+            trial: the Optuna trial.
+            record: the same trial as a record.
+            ended: finished trials that `stop` compares with.
 
         Raises:
-            StudyError: the study cannot store what was trained; the trial is requeued.
-            KeyboardInterrupt: passed on, once the trial is requeued.
+            StudyError: the study cannot store the result; the trial is requeued.
+            KeyboardInterrupt: re-raised after the trial has been requeued.
         """
         if self.listener:
             self.listener.trial_started(record)
         progress = _Progress(self, trial, record, ended)
         start = time.perf_counter()
-        outcome = Outcome(None, 0.0, reason=INTERRUPTED)  # unless better is known below
+        outcome = Outcome(None, 0.0, reason=INTERRUPTED)  # unless overwritten below
         measures: dict[str, float] = {}
         try:
             if self.clock:
                 measures = {LATENCY_KEY: self.clock(record.architecture)}
                 record = replace(record, measures=measures)
-                start = time.perf_counter()  # measuring is no part of the training
+                start = time.perf_counter()  # the measurement is not part of the training time
             result = self.evaluate(record.architecture, progress.report, **self._keywords(record))
             reached = _checked(getattr(result, "accuracy", result))
             measures = {**_measures(result, self.study.config.space), **measures}
@@ -76,11 +81,11 @@ class TrialRunner:
             outcome = Outcome(reached, 0.0)
         except _Stopped as why:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
-        except StudyError:  # no trial's fault: the study cannot store what was trained
+        except StudyError:  # not the trial's fault: the study cannot store the result
             raise
-        except SystemExit:  # how Lightning, in a user's own training, answers Ctrl-C
+        except SystemExit:  # raised by Lightning on Ctrl-C in a custom training
             raise KeyboardInterrupt from None
-        except Exception as error:  # a trial may fail in any way; the search goes on
+        except Exception as error:  # a trial may fail in any way; the search continues
             reason, detail = failure(error)
             outcome = Outcome(None, 0.0, reason=reason, detail=detail)
         finally:
@@ -90,7 +95,7 @@ class TrialRunner:
         return record
 
     def _keywords(self, record: TrialRecord) -> dict[str, Any]:
-        """The keyword arguments that `evaluate` accepts, of those that this trial has."""
+        """Returns the trial's keyword arguments that `evaluate` accepts."""
         found: dict[str, Any] = {"checkpoint": self.study.checkpoint_file(record)}
         if len(self.plan.lengths) > 1:
             found["epochs"] = record.length or self.plan.lengths[-1]
@@ -108,11 +113,11 @@ class TrialRunner:
 
 
 class _Stopped(Exception):
-    """Leaves a training that is to be stopped early."""
+    """Raised inside a training to stop it early."""
 
 
 class _Progress:
-    """The curve of a running trial: checked, stored now and then, and shown to the listener and the stop rule."""
+    """The curve of a running trial: validated, stored periodically, and passed to the listener and the stop rule."""
 
     def __init__(self, runner: TrialRunner, trial: Trial, record: TrialRecord, ended: Sequence[TrialRecord]) -> None:
         self.curve: list[float] = []
@@ -120,8 +125,8 @@ class _Progress:
         self._stored = time.monotonic()
 
     def report(self, epoch: int, accuracy: float) -> None:
-        """What `evaluate` calls after each epoch, from 1."""
-        del self.curve[max(epoch - 1, 0) :]  # of a training that ran out of memory and is tried again
+        """Records the accuracy after an epoch; `evaluate` calls this with epochs counted from 1."""
+        del self.curve[max(epoch - 1, 0) :]  # drops epochs of an attempt that ran out of memory
         self.curve.append(_checked(accuracy))
         if time.monotonic() - self._stored >= SECONDS_BETWEEN_REPORTS:
             self._runner.study.report(self._trial, self.curve)
@@ -133,7 +138,7 @@ class _Progress:
 
 
 def _checked(value: Any) -> float:
-    """An accuracy that was returned or reported, if it is one."""
+    """Returns a returned or reported value as an accuracy in [0, 1], or raises `TrainingFailed`."""
     try:
         accuracy = float(value)
     except (TypeError, ValueError):
@@ -144,7 +149,7 @@ def _checked(value: Any) -> float:
 
 
 def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
-    """What else a training measured; a value that is not finite counts as not measured."""
+    """Returns the additional finite measures of a training result."""
     measured = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
     taken = next((name for name in measured if name in RESERVED_NAMES or name in space.parameters), None)
     if taken is not None:
@@ -155,7 +160,7 @@ def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
 
 
 def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord, *, weights_too: bool) -> None:
-    """The weights and the confusion matrix of a trial, where the training gave them."""
+    """Saves a trial's weights and confusion matrix, where the training returned them."""
     weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
     file = study.weights_file(record.trial)
     try:

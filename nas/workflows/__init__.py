@@ -1,1 +1,1 @@
-"""From start to end: a search, a confirmation, a retraining."""
+"""End-to-end workflows: search, confirmation, retraining, and replays of searches on tabular benchmarks."""

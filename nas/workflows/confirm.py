@@ -1,4 +1,4 @@
-"""confirm(): the front, and what noise may have hidden behind it, trained again from scratch on several seeds."""
+"""Retrains the Pareto front, and trials that noise may have kept off it, from scratch on several seeds."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,26 +34,29 @@ def confirm(
     listener: Listener | None = None,
     **hands: Any,
 ) -> ConfirmationReport:
-    """Trains the front of a study again from scratch, and the trials that luck may have kept from it.
+    """Retrains a study's Pareto front, and trials that chance may have kept off it, from scratch on several seeds.
 
-    The same call again trains what is missing. Trainings lie in a study of their own inside the study's folder, one for
-    each number of epochs; the longest are those that are shown.
+    Calling it again trains only what is missing. The trainings are stored in a separate study inside the study's
+    folder, one per number of epochs; the report shows the longest.
 
     Args:
-        study: a search that has a complete trial.
-        top: at most so many architectures, the most probable members of the true front. None: the front and all whose
-            probability of being on it is at least a fifth.
-        seeds: trainings of each architecture.
-        epochs: in place of the recipe's.
-        test: then measure the winners, the front of the confirmed means, on the test images, each training once.
-        data: where the study's images are now, if elsewhere; needed where it was searched on arrays.
-        evaluate: one's own training, if the study was searched with one; it must take `seed`.
-        listener: is told what happens.
-        hands: who trains, by the names that `nas.search` has for it: `device`, `workers`, `ray` and so on.
+        study: a search with at least one complete trial.
+        top: maximum number of architectures, those most likely to be on the true front. None: the front, and all
+            trials whose probability of being on it is at least 0.2.
+        seeds: number of trainings per architecture.
+        epochs: overrides the recipe's epochs.
+        test: also evaluate the winners, the front of the confirmed means, on the test images, each training only once.
+        data: the study's images if they have moved; required if it was searched on arrays.
+        evaluate: the custom training function, if the study was searched with one; it must accept `seed`.
+        listener: notified of progress.
+        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+
+    Returns:
+        The report of all confirmed architectures.
 
     Raises:
-        NasError: the study has no complete trial, or its images cannot be had.
-        KeyboardInterrupt: passed on, once the running trainings are put back.
+        NasError: the study has no complete trial, or its images are not available.
+        KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(top if top is not None else 1, "top", maximum=10_000)
     chosen = contenders(study.records(), study.config.validation_images, top=top)
@@ -77,7 +80,7 @@ def confirm(
     if found is None:
         raise StudyError(f"study '{study.name}': none of the trainings was completed; nas confirm begins them again")
     if test:
-        assert images is not None  # they were refused together with one's own training
+        assert images is not None  # `test` with a custom `evaluate` was rejected above
         _test(found, images, device=scaling.device)
         found = confirmed(study) or found
     return found
@@ -94,7 +97,21 @@ def repeat_trials(
     scaling: ScalingConfig,
     listener: Listener | None = None,
 ) -> Study:
-    """Trains the architectures of these trials on each seed, in the study of repetitions of so many epochs."""
+    """Trains the architectures of chosen trials on several seeds, in a study of repetitions inside `study`'s folder.
+
+    Args:
+        study: the search that the trials belong to.
+        chosen: trials of `study`.
+        seeds: number of trainings per architecture.
+        epochs: overrides the recipe's epochs; each number of epochs has its own study of repetitions.
+        images: the study's images; None with a custom `evaluate`.
+        evaluate: a custom training function. None: the default training.
+        scaling: the workers to train with.
+        listener: notified of progress.
+
+    Returns:
+        The study of repetitions.
+    """
     config = study.config
     recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
     return repeat(
@@ -112,7 +129,7 @@ def repeat_trials(
 
 
 def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -> None:
-    """Measures the winners' trainings that were not measured yet on the test images, and records it."""
+    """Evaluates the winners' trainings that lack a test accuracy on the test images, and stores the results."""
     from nas.architectures.weights import load_weights
     from nas.training.train import evaluate, on_device
 

@@ -1,4 +1,4 @@
-"""repeat(): trains given architectures from scratch on several seeds, in a study that holds nothing else."""
+"""Trains given architectures from scratch on several seeds, in a study that holds only these repetitions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,14 +39,29 @@ def repeat(
     storage: str | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Trains the architecture at each point of the space on each seed; what the study holds already is kept.
+    """Trains the architecture at each point of the space on each seed, skipping trainings that the study already has.
 
-    The seeds begin after the configuration's, on which a search's score was picked for being high. What failed is
-    tried again.
+    The seeds start after the configuration's, whose scores are biased: the search selected for them. Failed trainings
+    are retried.
+
+    Args:
+        name: the name of the study of repetitions, created if needed.
+        runs: the folder of studies.
+        config: the study's configuration.
+        points: the architectures, as points of the configuration's space.
+        seeds: number of trainings per architecture.
+        scaling: the workers to train with.
+        images: the images to train on; None with a custom `evaluate`.
+        evaluate: a custom training function that accepts `seed`. None: the default training.
+        storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
+        listener: notified of progress.
+
+    Returns:
+        The study of repetitions.
 
     Raises:
-        NasError: the study has another configuration, or one's own `evaluate` takes no `seed`.
-        KeyboardInterrupt: passed on, once the running trainings are put back.
+        NasError: the study has a different configuration, or a custom `evaluate` does not accept `seed`.
+        KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(seeds, "seeds", maximum=MOST_SEEDS)
     if evaluate is not None and not accepts(evaluate, "seed"):
@@ -89,10 +104,7 @@ def repeat(
 def _for_one(
     scaling: ScalingConfig, space: SearchSpace, images: ImageData, seed: int
 ) -> tuple[ScalingConfig, Evaluate | None]:
-    """Who does the only training that is left: all GPUs together, where there are several.
-
-    With more trainings each GPU has some of its own, which loses nothing to waiting for the others.
-    """
+    """Lets a single remaining training use all GPUs; with more, one GPU per training wastes no time on waiting."""
     processes = equal_shares(space.recipe, images, scaling.together)
     if processes == 1:
         return scaling, None

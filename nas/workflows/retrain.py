@@ -1,4 +1,4 @@
-"""retrain(): one architecture, trained at full length on one or several seeds, as a study of its own."""
+"""Trains a single architecture at full length, on one or several seeds, as its own study."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,29 +37,32 @@ def retrain(
     listener: Listener | None = None,
     **hands: Any,
 ) -> Study:
-    """Trains an architecture from scratch, on one or several seeds; the same call again goes on where it stopped.
+    """Trains an architecture from scratch on one or several seeds; calling it again resumes where it stopped.
 
-    The study holds one architecture, each trial one training. It can be shown, confirmed on more seeds and exported as
-    any other.
+    The study holds one architecture, and each trial is one training. It can be shown, confirmed on more seeds and
+    exported like any other study.
 
     Args:
-        architecture: an `Architecture`, or its YAML file. Its number of classes becomes the data's.
-        data: what `nas.load_data` takes.
-        name: the study's folder in `runs`. None: the file's name, or the architecture's key.
+        architecture: an `Architecture` or the path of its YAML file; its number of classes is set to the data's.
+        data: anything that `nas.load_data` accepts.
+        name: the study's folder in `runs`. None: the file's stem, or the architecture's key.
         runs: the folder of studies.
-        recipe: how it is trained. None: `Recipe()`.
-        epochs: in place of the recipe's.
-        seeds: how many trainings.
-        seed: of the splits; those of the trainings follow it.
-        max_images: train on a stratified part of the images only.
-        skip_bad_images: leave out images that cannot be read, instead of refusing the data.
-        storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
-        listener: is told what happens.
-        hands: who trains, by the names that `nas.search` has for it: `device`, `workers`, `ray` and so on.
+        recipe: the training recipe. None: `Recipe()`.
+        epochs: overrides the recipe's epochs.
+        seeds: number of trainings.
+        seed: the seed of the splits; the trainings use the seeds that follow it.
+        max_images: use a stratified subset of about this many training and validation images.
+        skip_bad_images: skip unreadable images instead of rejecting the data.
+        storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
+        listener: notified of progress.
+        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+
+    Returns:
+        The study that holds the trainings.
 
     Raises:
         NasError: an argument, the architecture or the data cannot be used.
-        KeyboardInterrupt: passed on, once the running training is put back; it goes on after its last epoch.
+        KeyboardInterrupt: re-raised after the running training has been requeued; it resumes after its last epoch.
     """
     if not isinstance(architecture, Architecture):
         name, architecture = name or Path(architecture).stem, Architecture.from_yaml(architecture)
@@ -96,9 +99,21 @@ def retrain_trial(
     listener: Listener | None = None,
     **hands: Any,
 ) -> Study:
-    """Trains the architecture of a study's trial from scratch, on the study's images; returns where the trainings are.
+    """Trains the architecture of a study's trial from scratch on the study's images.
 
-    As `nas.confirm` does with several trials, whose trainings these join; the arguments are as there.
+    The trainings are stored with those of `nas.confirm`, whose other arguments are the same.
+
+    Args:
+        study: the search that the trial belongs to.
+        trial: the trial's number.
+        data: the study's images if they have moved; required if it was searched on arrays.
+        epochs: overrides the recipe's epochs.
+        seeds: number of trainings.
+        listener: notified of progress.
+        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+
+    Returns:
+        The study that holds the trainings.
     """
     scaling = ScalingConfig(**hands)
     images = images_of(study.config, data)

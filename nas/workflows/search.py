@@ -1,4 +1,4 @@
-"""search(): settles what is searched and how, and has it searched by one worker or by many."""
+"""The search workflow: resolves the space, data and plan of a search, and runs it with one or many workers."""
 
 import math
 import re
@@ -73,54 +73,57 @@ def search(
     evaluate: Evaluate | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Searches a space for its front of accuracy and FLOPs or latency; resumes the study of that name where it exists.
+    """Searches a space for its Pareto front of accuracy against FLOPs or latency; resumes an existing study.
 
     Args:
-        space: a `SearchSpace`, a YAML file, or the name of a ready space. None: the study's own, or `digits`.
-        data: what `nas.load_data` takes. None: the study's own, or the digits for a space that takes them.
-        trials: the study is to spend the epochs of so many full trainings, all in all.
-        name: the study's folder in `runs`. None: named after the space and the data.
+        space: a `SearchSpace`, a YAML file, or the name of a built-in space. None: the study's own, or `digits`.
+        data: anything that `nas.load_data` accepts. None: the study's own, or the digits for a space that takes them.
+        trials: total budget, in units of one full-length training.
+        name: the study's folder in `runs`. None: derived from the names of the space and the data.
         runs: the folder of studies.
-        epochs: in place of the recipe's.
+        epochs: overrides the recipe's epochs.
         sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
-        fidelities: of how many schedule lengths trainings are, each `eta` times the one before; 1: full ones alone.
-            None: 3 where the epochs allow it and the training takes `epochs`.
-        eta: the factor between lengths.
-        stopping: `front` gives up a training that is beyond hope; `none` lets all come to their end.
-        patience: end once the epochs of so many full trainings have raised the hypervolume by no more than 1 %.
+        fidelities: number of schedule lengths, each `eta` times the previous one; 1: only full-length trainings.
+            None: 3 if the epochs allow it and the training accepts `epochs`.
+        eta: the factor between schedule lengths.
+        stopping: `front` stops hopeless trainings early; `none` runs all of them to the end.
+        patience: end once the hypervolume has grown by no more than 1 % over the epochs of this many full trainings.
         warm_start: an earlier study in `runs` with the same choices, whose trials the sampler learns from.
-        seed: of the splits, the sampler and each training. None: the study's own, or 0.
-        max_flops: in place of the space's, in multiply–adds; a number, or a text such as `50M`.
-        max_params: in place of the space's.
-        max_images: search on a stratified part of the images only.
-        skip_bad_images: leave out images that cannot be read, instead of refusing the data.
-        timeout: no further trial is started after so many seconds, or after a duration such as `2h`.
+        seed: the seed of the splits, the sampler and each training. None: the study's own, or 0.
+        max_flops: overrides the space's limit, in multiply–adds; a number, or a string such as `50M`.
+        max_params: overrides the space's limit on parameters; a number, or a string such as `1M`.
+        max_images: search on a stratified subset of about this many training and validation images.
+        skip_bad_images: skip unreadable images instead of rejecting the data.
+        timeout: no trial starts after this many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
-        workers: how many trainings run at once, each in a process of its own; `auto`: as many as keep this machine
-            busy. 1: one after the other in this process, which on a CPU gives the same study for the same seed. 0: none
-            of its own; it waits for those that `nas worker` starts.
-        workers_per_gpu: how many share a GPU, where `workers` is `auto`; `auto`: as is measured to be best.
-        ray: have the workers run on the Ray cluster of that address; `auto`: the one that runs here.
-        cpus_per_worker: what a worker takes of a cluster.
-        gpus_per_worker: the same, a fraction for several on one GPU.
-        storage: the URL of a database for Optuna, in place of a journal file in the study's folder.
-        keep: whose trained weights stay on the disk: `front`, of those trials that no other beats on accuracy, cost and
-            parameters at once; `all`; or `none`. None: as the study was searched before, or `front`.
-        trial_timeout: seconds, or a duration such as `30m`, after which a training is ended as failed. Trainings are
-            then in processes of their own, with one worker too.
-        objectives: `accuracy,flops`, or `accuracy,latency`: the milliseconds of one image on `device`, measured before
-            each training. Such a search has one worker, as the device must be idle, and a model of the latency, fitted
-            before its first trial to about 40 architectures that are measured for it. None: the study's own, or
-            `accuracy,flops`.
-        measure_latency: once the search has ended, measure the latency of what is on its front.
-        evaluate: one's own training in place of ours: (architecture, report) → accuracy. `data` may then be None. If
-            it takes the keyword `epochs`, it is told for how long to train; if it takes `checkpoint`, a file in which
-            it may keep what it needs to go on after an interruption.
-        listener: is told what happens.
+        workers: number of concurrent trainings, each in its own process; `auto`: as many as keep this machine busy.
+            1: sequentially in this process, which on a CPU is reproducible for a given seed. 0: only those that
+            `nas worker` adds.
+        workers_per_gpu: number of workers per GPU if `workers` is `auto`; `auto`: the number measured to be fastest.
+        ray: the address of a Ray cluster to run the workers on; `auto`: the one that this machine belongs to.
+        cpus_per_worker: CPUs reserved per worker on a cluster.
+        gpus_per_worker: GPUs reserved per worker on a cluster; a fraction lets several workers share one.
+        storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
+        keep: whose trained weights stay on disk: `front`, of trials that no other trial beats on accuracy, cost and
+            parameters at once; `all`; or `none`. None: as in the study's previous search, or `front`.
+        trial_timeout: seconds, or a duration such as `30m`, after which a training is recorded as failed. Trainings
+            then run in separate processes, even with one worker.
+        objectives: `accuracy,flops` or `accuracy,latency`, where latency is the milliseconds per image on `device`,
+            measured before each training. A search for latency has one worker, as the device must be idle, and uses a
+            latency model fitted before the first trial to measurements of about 40 architectures. None: the study's
+            own, or `accuracy,flops`.
+        measure_latency: measure the latency of the front's members after the search.
+        evaluate: a custom training function, (architecture, report) → accuracy; `data` may then be None. If it accepts
+            the keyword `epochs`, it receives the number of epochs to train; if it accepts `checkpoint`, the path of a
+            file for the state it needs to resume after an interruption.
+        listener: notified of progress.
+
+    Returns:
+        The study.
 
     Raises:
         NasError: an option, the space, the data or the study cannot be used.
-        KeyboardInterrupt: passed on, once the running trial is put back to be trained again.
+        KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
     integer(trials, "trials", maximum=10**9)
     seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
@@ -181,10 +184,15 @@ def search(
 
 
 def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
-    """Has the work done on a study that is locked for it, by a plan that all of its workers can read.
+    """Runs a search on a locked study, storing its plan for all workers and its status before and after.
+
+    Args:
+        study: an open study, locked for this search.
+        plan: the search's budget and strategy.
+        work: runs the workers on the study and returns why the search ended.
 
     Raises:
-        StudyError: another search, on another machine or from another folder, is at work on it.
+        StudyError: another search, on another machine or from another folder, is running on the study.
     """
     with study.heartbeat():
         with study.ask_lock():
@@ -196,20 +204,20 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> 
         try:
             ended = work(study)
         except BaseException:
-            with suppress(StudyError):  # which may be what it has ended of
+            with suppress(StudyError):  # a broken storage may be why it ended
                 study.set_search_state(plan.trials, INTERRUPTED, before=before)
             raise
         study.set_search_state(plan.trials, ended, before=before)
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
-    with suppress(IncompleteStudy):  # which is begun again
+    with suppress(IncompleteStudy):  # `Study.create` completes it
         return Study.open(name, runs, storage=storage) if Study.exists(name, runs) else None
     return None
 
 
 def _objective(asked: str | Sequence[str]) -> str:
-    """What accuracy is to be weighed against."""
+    """Parses `objectives` into the cost that accuracy is weighed against."""
     names = asked.split(",") if isinstance(asked, str) else asked
     found = OBJECTIVES.get(tuple(str(name).strip() for name in names)) if isinstance(names, Sequence) else None
     if found is None:
@@ -219,14 +227,14 @@ def _objective(asked: str | Sequence[str]) -> str:
 
 
 def _then_measured(study: Study, *, work: Callable[[Study], str], device: str) -> str:
-    """Has the work done; then the device is idle, and the front's latencies are measured, as a part of the search."""
+    """Runs the workers, then measures the front's latencies on the idle device as part of the search."""
     ended = work(study)
     measure_front(study, device=device)
     return ended
 
 
 def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | None, eta: int) -> tuple[int, ...]:
-    """The lengths of the schedules; one where one's own training is not told for how long to train."""
+    """Returns the schedule lengths; only one if a custom training does not accept `epochs`."""
     takes_epochs = evaluate is None or accepts(evaluate, "epochs")
     if not takes_epochs and fidelities is not None and fidelities > 1:
         raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
@@ -234,7 +242,7 @@ def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | No
 
 
 def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
-    """The study that a search begins with, if its architectures are this one's."""
+    """Opens the study for a warm start, checking that its space shares values with this one."""
     earlier = Study.open(name, runs)
     mine, theirs = space.parameters, earlier.config.space.parameters
     differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]

@@ -1,10 +1,10 @@
-"""Tables of whole search spaces, every architecture trained once: searches are replayed on them in seconds, exactly.
+"""Tabular benchmarks: tables of exhaustively trained search spaces, on which searches are replayed exactly in seconds.
 
     table = Table.load("benchmarks/tables/digits.parquet")
     replay(table, sampler="tpe", fidelities=1, trials=100, seed=0).hypervolume[-1]
 
-What is replayed is the search itself (`run`), with a table in place of the training. One's own sampler is
-replayed by `table.evaluate`, `table.space` and Optuna.
+A replay runs the actual search loop (`run`), with table lookups instead of trainings. To replay a custom sampler, use
+`table.evaluate` and `table.space` with Optuna.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ __all__ = ["Replay", "Table", "Trained", "replay"]
 
 
 class Trained(NamedTuple):
-    """One row: accuracies in [0, 1], the validation accuracy after each epoch, and the seconds it took."""
+    """A table row: final accuracies in [0, 1], validation accuracy after each epoch, and training time in seconds."""
 
     accuracy: float
     curve: tuple[float, ...]
@@ -46,9 +46,9 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """Every architecture of a space, trained for each of `lengths` epochs: `rows` by (key, epochs, seed).
+    """The results of training every architecture of a space for each of `lengths` epochs.
 
-    `about` says how it was made: the data, the machine, the versions.
+    `rows` is keyed by (architecture key, epochs, seed); `about` records the data, the machine and the versions used.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Table:
 
     @classmethod
     def load(cls, file: str | Path) -> "Table":
-        """Reads what `benchmarks/tables/make.py` wrote.
+        """Reads a table written by `benchmarks/tables/make.py`.
 
         Raises:
-            DataError: it cannot be read, or is no such table.
+            DataError: the file cannot be read, or is not such a table.
             MissingExtra: parquet files need the extra `data`.
         """
         try:
@@ -85,25 +85,28 @@ class Table:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """All of them, in the order of the space."""
+        """All architectures, in the order of the space."""
         return tuple(self.space.architecture(point) for point in self.space.points())
 
     def accuracies(self, epochs: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Of all architectures in order; NaN where one was not trained so."""
+        """Returns the accuracies of all architectures, in order; NaN where one lacks this training."""
         rows = [self.rows.get((architecture.key, epochs, seed)) for architecture in self.architectures]
         return np.array([row.accuracy if row else np.nan for row in rows])
 
     def evaluate(self, architecture: Architecture, report: Callable[[int, float], None], *, epochs: int) -> float:
-        """What a training would have given, as `nas.search(evaluate=...)` takes it."""
+        """Looks up the training with seed 0, reporting its curve; usable as `nas.search(evaluate=...)`."""
         row = self.rows[architecture.key, epochs, 0]
         for epoch, accuracy in enumerate(row.curve, start=1):
             report(epoch, accuracy)
         return row.accuracy
 
     def hypervolume(self, architectures: Sequence[Architecture | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """After each full training, in order, as a share of what the whole table dominates; None: nothing new.
+        """Returns the hypervolume after each full training, as a fraction of the whole table's.
 
         The reference point is fixed by the table: its largest FLOPs and its lowest accuracy.
+
+        Args:
+            architectures: in order of training; None adds nothing.
         """
         return np.asarray(self._dominated(architectures) / self._dominated(self.architectures)[-1])
 
@@ -121,9 +124,9 @@ class Table:
 
 
 class Replay(NamedTuple):
-    """A search on a table: after each training, the epochs and seconds spent and the share of the true hypervolume.
+    """A replayed search: cumulative epochs and seconds, and the fraction of the true hypervolume, after each training.
 
-    `proposing` are the seconds that each proposal took here, the writing of the trial before it included.
+    `proposing` holds the measured seconds per proposal, including the recording of the previous trial.
     """
 
     epochs: list[int]
@@ -144,10 +147,20 @@ def replay(
     prior: Sequence[PastTraining] = (),
     seed: int = 0,
 ) -> Replay:
-    """Searches a table as `nas.search` would search its space; the options are its.
+    """Replays a search on a table as `nas.search` would run it on the table's space.
+
+    Args:
+        table: the trained space.
+        sampler: as in `nas.search`, like `fidelities`, `eta`, `stopping` and `trials`.
+        fidelities: number of schedule lengths.
+        eta: the factor between schedule lengths.
+        stopping: `front` or `none`.
+        trials: total budget, in units of one full-length training.
+        prior: earlier trainings that the sampler learns from.
+        seed: the seed of the sampler.
 
     Raises:
-        DataError: the table has no trainings of these lengths.
+        DataError: the table lacks trainings of the schedule's lengths.
     """
     full = table.lengths[-1]
     lengths = schedule_lengths(full, fidelities, eta)
@@ -157,7 +170,7 @@ def replay(
     config = StudyConfig(table.space, {"source": "table", "validation_images": images}, seed)
     optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     optuna_study.set_user_attr("nas", config.to_dict())
-    study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, "sqlite://")  # in memory: nothing is there
+    study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, "sqlite://")  # in memory: no folder exists
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
     proposing, since = list[float](), time.perf_counter()
 
@@ -171,7 +184,7 @@ def replay(
 
     run(study, evaluate, plan)
     records = []
-    for place, record in enumerate(study.records()):  # with the table's time in place of the clock's
+    for place, record in enumerate(study.records()):  # with the table's times instead of the clock's
         row = table.rows[record.architecture.key, record.length or full, 0]
         seconds = row.seconds * len(record.curve) / len(row.curve)
         records.append(dataclasses.replace(record, seconds=seconds, ended=float(place)))

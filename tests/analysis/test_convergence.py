@@ -46,7 +46,13 @@ def test_another_hour_is_taken_to_bring_what_doublings_brought(tiny: SearchSpace
     assert ahead is not None
     assert ahead.hypervolume == past[-1]
     assert ahead.growth == pytest.approx(past[15] - past[7])
+    assert ahead.error == pytest.approx(np.std([past[15] - past[7], past[7] - past[3], past[3] - past[1]], ddof=1))
     assert extrapolate(trials(tiny, accuracies[:7]), tiny) is None
-    whole = extrapolate(trials(tiny, [0.1, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.99]), tiny, seconds=1e9)
-    assert whole is not None
-    assert whole.hypervolume + whole.growth <= 1
+    far = extrapolate(trials(tiny, accuracies), tiny, seconds=1e9)
+    assert far is None or far.hypervolume + far.growth <= 1
+
+
+def test_nothing_is_foreseen_where_the_past_says_as_little(tiny: SearchSpace) -> None:
+    """Growth that came all at once: what the next doubling brings could be nothing or as much again."""
+    assert extrapolate(trials(tiny, [0.3] * 7 + [0.8]), tiny) is None
+    assert extrapolate(trials(tiny, [0.8] * 16), tiny) is None

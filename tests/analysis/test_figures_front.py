@@ -13,7 +13,7 @@ from nas.analysis.front import front_numbers, thinned
 from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.study.records import FAILED, RUNNING, STOPPED, TrialRecord
 from tests.analysis.test_selection import trial
-from tests.conftest import formula
+from tests.helpers import formula
 
 IMAGES = 20_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import nas
 from nas import SearchSpace
 from nas.analysis.trial_table import csv_text, trial_rows
-from tests.conftest import formula
+from tests.helpers import formula
 
 
 def test_a_row_has_what_a_trial_gave_and_its_choices(tmp_path: Path, tiny: SearchSpace) -> None:

@@ -11,7 +11,7 @@ from nas.analysis.selection import Requirements, choose, with_latency
 from nas.exporters.trained_network import trained_weights
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial
-from tests.conftest import TINY, Ran
+from tests.helpers import TINY, Ran
 
 
 @pytest.fixture(scope="module")

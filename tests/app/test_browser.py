@@ -17,7 +17,7 @@ import pytest
 import nas
 from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace
-from tests.conftest import formula
+from tests.helpers import formula
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

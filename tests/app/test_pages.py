@@ -24,7 +24,7 @@ from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
-from tests.conftest import Ran, formula
+from tests.helpers import Ran, formula
 from tests.strategy.test_strategy import timed
 
 pytest.importorskip("streamlit")
@@ -348,6 +348,7 @@ def _amount(text: str) -> float:
     return parse_count(text.removesuffix(" FLOPs"), "x")
 
 
+@pytest.mark.slow
 def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> None:
     app = open_page("export", trial="1")
     assert app.code[0].value.startswith("nas export small --trial 1 --runs ")

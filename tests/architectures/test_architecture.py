@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import Architecture, Input, NasError, Stage, StemConv, fit_groups
-from tests.conftest import changed
+from tests.helpers import changed
 
 VALID: dict[str, Any] = {
     "input": {"channels": 3, "size": 32},

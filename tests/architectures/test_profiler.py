@@ -28,7 +28,7 @@ from nas.cli.profile_tables import show_profile
 from nas.errors import InvalidValue
 from nas.spaces.search_space import load_space
 from tests.architectures.test_cost import RESNEXT_20_16X4
-from tests.conftest import Ran
+from tests.helpers import Ran
 
 SMALL = Architecture(Input(3, 8), 10, (StemConv(8),), (Stage(1, 16, 4, 16, 1), Stage(2, 32, 8, 32)))
 

@@ -9,7 +9,7 @@ import nas
 from nas import SearchSpace
 from nas.cli.live_view import LiveView, PlainView
 from nas.cli.tables import sparkline
-from tests.conftest import formula
+from tests.helpers import formula
 
 
 def screen(width: int = 80, height: int = 24) -> Console:

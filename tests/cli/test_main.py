@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nas
-from tests.conftest import Ran, write_photos
+from tests.helpers import Ran, write_photos
 
 Command = Callable[..., Ran]
 FORMS = {"trial", "state", "architecture", "name", "accuracy", "flops", "params", "seconds", "epochs"}
@@ -57,6 +57,7 @@ def test_without_a_command_it_helps(nas_command: Command) -> None:
     assert "Usage: nas" in ran.out
 
 
+@pytest.mark.slow
 def test_search_prints_a_line_for_each_trial_and_the_front(nas_command: Command, tmp_path: Path) -> None:
     ran = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
     assert (ran.code, ran.err) == (0, "")

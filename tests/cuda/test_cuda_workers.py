@@ -9,7 +9,7 @@ import torch
 
 import nas
 from nas import Architecture, SearchSpace
-from tests.conftest import TINY, formula
+from tests.helpers import TINY, formula
 
 Report = Callable[[int, float], None]
 
@@ -19,7 +19,7 @@ import torch
 import nas
 from nas.system.hardware import visible_gpus
 from nas.workers.throughput import best_per_gpu
-from tests.conftest import TINY
+from tests.helpers import TINY
 
 if __name__ == "__main__":
     space = nas.SearchSpace.from_dict(TINY)

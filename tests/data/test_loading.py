@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from nas import Input, NasError, load_data
+from nas.data import cache as cache_module
 from nas.data import loading as loading_module
 from nas.data.cache import open_shared, save_shared
 from nas.data.images import ImageData, MappedImages, Split
-from tests.conftest import write_photos
+from tests.helpers import write_photos
 
 COLOUR = Input(3, 8)
 
@@ -263,7 +264,7 @@ def test_the_same_images_are_shared_in_one_folder_and_others_in_another(
         replace(data, test=Split(images, data.test.labels)),
     ]
     assert len({save_shared(one) for one in (data, *others)}) == 6
-    monkeypatch.setattr(loading_module, "_written_whole", None)  # nothing is written twice
+    monkeypatch.setattr(loading_module, "written_whole", None)  # nothing is written twice
     assert save_shared(load_data(of_arrays(tmp_path), COLOUR)) == save_shared(data)
 
 
@@ -283,7 +284,7 @@ def test_sharing_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loading_module, "save_images", full)
+        patch.setattr(cache_module, "save_images", full)
         with pytest.raises(NasError, match=r"arrays: the cache folder .*No space left.*set XDG_CACHE_HOME") as raised:
             save_shared(data)
     assert "\n" not in str(raised.value)

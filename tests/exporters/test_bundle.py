@@ -18,7 +18,7 @@ from nas.exporters.bundle import Exported, write_bundle
 from nas.exporters.formats import FORMATS
 from nas.exporters.trained_network import TrainedNetwork
 from nas.training.train import evaluate, on_device
-from tests.conftest import TINY, formula
+from tests.helpers import TINY, formula
 
 WEIGHTS = ("safetensors",)
 FILES = [
@@ -121,6 +121,7 @@ def test_nothing_says_where_it_was_made(study: nas.Study, exported: Exported) ->
             assert str(folder).encode() not in content, file.name
 
 
+@pytest.mark.slow
 def test_a_trial_or_a_budget_chooses(study: nas.Study, tmp_path: Path) -> None:
     smallest = study.front()[0]
     small = nas.export(study, tmp_path / "a", max_flops=smallest.flops, formats=WEIGHTS)
@@ -252,6 +253,7 @@ def test_arrays_are_given_again(tmp_path: Path, tiny: SearchSpace, digits: nas.I
         nas.export(study, tmp_path / "again", data=arrays)
 
 
+@pytest.mark.slow
 def test_an_export_that_is_killed_leaves_nothing_in_the_way(study: nas.Study, tmp_path: Path) -> None:
     out, runs = tmp_path / "out", study.folder.parent
     moments = [0.1, 1.0, 2.4]

@@ -94,6 +94,7 @@ def test_no_file_is_or_holds_a_pickle_or_a_path_of_this_machine(folder: Path, ne
         assert content.decode("utf-8").isprintable() or content.decode("utf-8").strip().isprintable()
 
 
+@pytest.mark.slow
 def test_pt2_needs_nothing_of_ours(folder: Path, network: GroupConvNet) -> None:
     program = (
         "import sys, torch; sys.modules['nas'] = None\n"

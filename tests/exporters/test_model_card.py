@@ -10,7 +10,7 @@ from nas.exporters.model_card import card_text
 from nas.exporters.trained_network import TrainedNetwork
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
-from tests.conftest import TINY
+from tests.helpers import TINY
 
 SIZES = {"onnx": 31_000, "pt2": 115_000, "safetensors": 27_500, "python": 14_700}
 DATA = {

@@ -222,6 +222,7 @@ def test_torch_alone_is_enough_and_gives_the_same(folder: Path, tmp_path: Path) 
         assert float(ours.split()[2]) == pytest.approx(float(theirs.split()[2]), abs=1)
 
 
+@pytest.mark.slow
 def test_how_to_use_it_and_what_goes_wrong(folder: Path, tmp_path: Path) -> None:
     ran = run(folder)
     assert ran.returncode == 2

@@ -83,6 +83,7 @@ def test_images_of_a_map_are_handed_over_in_their_own_order(handover: Path) -> N
     assert np.array_equal(np.load(handover / "images.npy", allow_pickle=False), images.images[[7, 3, 11]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ready_spaces())
 @pytest.mark.parametrize("seed", range(3))
 def test_networks_of_every_ready_space_agree(name: str, seed: int, tmp_path: Path, handover: Path) -> None:

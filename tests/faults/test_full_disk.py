@@ -19,7 +19,7 @@ from nas.study.catalog import list_studies
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.study import Study
 from nas.system.files import publish, write_whole
-from tests.conftest import Ran, write_photos
+from tests.helpers import Ran, write_photos
 
 Tally = Callable[[str, int], None]
 ROOM = 2**22
@@ -171,7 +171,7 @@ from pathlib import Path
 import nas
 from nas.errors import NasError
 from nas.spaces.search_space import SearchSpace
-from tests.conftest import TINY, formula
+from tests.helpers import TINY, formula
 
 runs, step = Path(sys.argv[1]), int(sys.argv[2])
 nas.search(SearchSpace.from_dict(TINY), evaluate=formula, trials=12, name='first', runs=runs)  # imports all

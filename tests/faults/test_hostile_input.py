@@ -27,8 +27,8 @@ from nas.training.recipe import Recipe
 from nas.units import parse_count, parse_duration
 from nas.validation import LARGEST_FILE, read_yaml, shown
 from tests.architectures.test_architecture import VALID
-from tests.conftest import TINY, Ran, formula, write_photos
 from tests.faults.hostile import ODD, PLAIN, listing, mutated, nested, refused, thorough
+from tests.helpers import TINY, Ran, formula, write_photos
 
 COLOUR = Input(3, 8)
 SPACE = SearchSpace.from_dict(TINY)

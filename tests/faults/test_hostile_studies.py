@@ -39,8 +39,8 @@ from nas.study.artifacts import load_confusion
 from nas.study.plan import SearchPlan
 from nas.training.checkpoint import Checkpoint
 from nas.training.train import evaluate, on_device, train
-from tests.conftest import TINY, Ran, formula
 from tests.faults.hostile import PLAIN, listing, mutated, refused, thorough
+from tests.helpers import TINY, Ran, formula
 from tests.test_structure import PACKAGE
 
 SPACE = SearchSpace.from_dict(TINY)

@@ -15,8 +15,8 @@ import pytest
 import nas
 from nas import SearchSpace, Study
 from nas.system.processes import METHOD, is_alive
-from tests.conftest import formula
 from tests.faults.killing import check_whole, finished, forked, kill, results, started, until, wait_a_moment
+from tests.helpers import formula
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
 

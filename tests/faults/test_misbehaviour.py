@@ -15,8 +15,8 @@ import nas
 from nas import Architecture, NasError, SearchSpace
 from nas.errors import TrainingFailed
 from nas.system.processes import METHOD
-from tests.conftest import Ran, formula
 from tests.faults.killing import forked, until
+from tests.helpers import Ran, formula
 
 Report = Callable[[int, float], None]
 needs_fork = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")

@@ -35,7 +35,7 @@ from nas.study.creation import IncompleteStudy
 from nas.study.records import RUNNING, TrialRecord
 from nas.study.study import Study
 from nas.training.checkpoint import Checkpoint, Progress
-from tests.conftest import TINY, Ran, formula, write_photos
+from tests.helpers import TINY, Ran, formula, write_photos
 
 Tally = Callable[[str, int], None]
 TRIALS = 5

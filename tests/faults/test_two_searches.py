@@ -11,8 +11,8 @@ import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.study.records import SearchState
 from nas.system.processes import METHOD
-from tests.conftest import formula
 from tests.faults.killing import check_whole, forked, kill, until
+from tests.helpers import formula
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="forks as on Linux and macOS")
 

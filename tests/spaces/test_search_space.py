@@ -12,7 +12,7 @@ from nas import NasError, SearchSpace, cost, load_space
 from nas.spaces.stage_choices import StageChoices
 from nas.system.resources import ready_spaces
 from tests.architectures.test_cost import REGNETX_200MF, RESNEXT_29_32X4
-from tests.conftest import TINY, changed
+from tests.helpers import TINY, changed
 
 
 def brute_force(space: SearchSpace) -> list[dict[str, int]]:

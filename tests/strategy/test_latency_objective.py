@@ -26,7 +26,7 @@ from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
 from nas.study.records import LATENCY_KEY, TrialRecord, front_of
 from nas.workers.join import join
-from tests.conftest import Ran, formula
+from tests.helpers import Ran, formula
 
 BY_LATENCY = "accuracy,latency"
 
@@ -84,6 +84,7 @@ def test_a_search_for_latency_measures_each_network_before_it_is_trained(
     assert study.config.objective == "latency"
 
 
+@pytest.mark.slow
 def test_the_device_s_own_latencies_do_as_well(tmp_path: Path, tiny: SearchSpace) -> None:
     import torch
 

@@ -7,7 +7,7 @@ from nas import SearchSpace, cost, load_space
 from nas.strategy.samplers import SpaceExhausted, ValidSampler, front_sampler
 from nas.study.plan import FRONT, SAMPLERS
 from nas.study.storage.trials import distributions
-from tests.conftest import formula
+from tests.helpers import formula
 
 
 def run(space: SearchSpace, sampler: str, trials: int, *, seed: int = 0) -> tuple[list[str], optuna.Study]:

@@ -10,7 +10,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, Recipe, SearchSpace
 from nas.study.records import COMPLETE, SHORT, STOPPED
-from tests.conftest import Ran, formula
+from tests.helpers import Ran, formula
 
 Report = Callable[[int, float], None]
 
@@ -170,6 +170,7 @@ def test_options_that_cannot_be_are_one_line(
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_terminal_says_what_was_done_and_how_well_short_trainings_foretold(
     nas_command: Callable[..., Ran], tmp_path: Path, nine: SearchSpace
 ) -> None:

@@ -10,7 +10,7 @@ import nas
 from nas import SearchSpace, Study
 from nas.errors import ExportError
 from nas.study.artifacts import STALE_SECONDS, remove_stale_files
-from tests.conftest import formula
+from tests.helpers import formula
 
 
 class WithWeights:

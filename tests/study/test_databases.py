@@ -13,7 +13,7 @@ from nas import Architecture, NasError, SearchSpace, Study
 from nas.study.records import RUNNING
 from nas.study.storage.backend import open_storage
 from nas.study.storage.locks import ask_lock
-from tests.conftest import formula
+from tests.helpers import formula
 from tests.postgresql import binaries, server
 
 Report = Callable[[int, float], None]
@@ -99,7 +99,7 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     sampler = nas.strategy.samplers.ValidSampler(("random", 7), tiny, {})
     with monkeypatch.context() as patch:
         patch.setattr("nas.study.study.this_worker", lambda: "elsewhere:1")
-        patch.setattr("nas.system.processes.this_worker", lambda: "elsewhere:1")
+        patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "elsewhere:1")
         study._attendance.beat()
         _, asked = study.ask(sampler)
     study.requeue_stale()

@@ -50,7 +50,7 @@ def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, mon
     attendance = WorkerRegistry(study, tmp_path / "workers")
     assert attendance.gone(["far:1", this_worker(), None]) == {"far:1"}
     with monkeypatch.context() as patch:
-        patch.setattr("nas.system.processes.this_worker", lambda: "far:1")
+        patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "far:1")
         with Heartbeat(attendance.beat, attendance.leave):
             assert attendance.gone(["far:1", this_worker(), "far:2"]) == {"far:2"}
             os.utime(tmp_path / "workers" / "worker-far-1", (0, time.time() - 3600))

@@ -234,6 +234,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(KILLED)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -317,7 +318,7 @@ def test_the_only_training_left_is_shared(network: Any, tmp_path: Path, monkeypa
         shared.append(options["processes"])
         return train_together(*args, **options)
 
-    monkeypatch.setattr("nas.training.distributed.train_together", spy)
+    monkeypatch.setattr("nas.training.default_objective.train_together", spy)
     for module in ("nas.workers.scaling", "nas.system.hardware"):
         monkeypatch.setattr(f"{module}.gpu_count", lambda: 2)
 

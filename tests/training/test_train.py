@@ -272,6 +272,7 @@ def test_one_cycle_rises_to_its_peak_and_anneals_to_nothing() -> None:
     assert one_cycle(0.0, 0.0) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_training_is_a_keyboard_interrupt() -> None:
     """In a process of its own, as Lightning answers it by ending the process."""
     program = """

@@ -16,7 +16,7 @@ import nas
 from nas import Architecture, ImageData, NasError, SearchSpace, Study, TrialRecord
 from nas.system.processes import METHOD, is_alive
 from nas.training.train import on_device, train
-from tests.conftest import formula
+from tests.helpers import formula
 
 Report = Callable[[int, float], None]
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
@@ -111,6 +111,7 @@ def test_arrays_are_handed_to_workers_as_files(tmp_path: Path, tiny: SearchSpace
     assert [record.state for record in study.records()] == ["complete"] * 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_lost_its_gpu_is_replaced_and_the_others_train_on(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_search_in_this_process_ends_where_it_has_lost_its_gpu(
     assert [record.state for record in study.records()] == ["failed", *["complete"] * 3]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     assert len({record.architecture for record in finished}) == 6
 
 
+@pytest.mark.slow
 def test_a_training_that_kills_every_worker_is_given_up(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +201,7 @@ def until_trial(process: "subprocess.Popen[str]", number: int) -> None:
     raise AssertionError("the search ended")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_search_that_is_ended_ends_its_workers_and_keeps_what_is_finished(
     tmp_path: Path, how: signal.Signals
@@ -226,6 +230,7 @@ def test_a_search_that_is_ended_ends_its_workers_and_keeps_what_is_finished(
     assert [record for record in again.records() if record.finished][: len(kept)] == kept
 
 
+@pytest.mark.slow
 def test_a_search_without_workers_waits_for_those_that_join(tmp_path: Path) -> None:
     process = search_by_command(tmp_path, "--workers", "0", "--epochs", "1", "--trials", "3")
     until = time.monotonic() + 60

@@ -17,7 +17,7 @@ from nas import NasError, SearchSpace
 from nas.analysis.confirmation import ConfirmationReport, Spread, confirmations, confirmed, front_rows
 from nas.study.records import COMPLETE, FAILED, TrialRecord
 from nas.workflows.confirm import confirm
-from tests.conftest import TINY, Ran, formula
+from tests.helpers import TINY, Ran, formula
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +220,7 @@ confirm(nas.Study.open("s", sys.argv[1]), top=2, seeds=2, epochs=12, device="cpu
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path: Path, tiny: SearchSpace) -> None:
     study = nas.search(tiny, "digits", trials=3, name="s", runs=tmp_path, device="cpu")
     chosen = confirm(study, top=2, seeds=2, epochs=3, device="cpu")  # which architectures: not the ones below

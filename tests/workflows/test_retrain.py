@@ -13,7 +13,7 @@ from nas import NasError, Recipe, SearchSpace
 from nas.analysis.confirmation import confirmed
 from nas.study.records import COMPLETE
 from nas.workflows.retrain import retrain, retrain_trial
-from tests.conftest import Ran, write_photos
+from tests.helpers import Ran, write_photos
 
 RECIPE = Recipe(epochs=2, batch_size=64)
 
@@ -63,6 +63,7 @@ def test_a_trial_s_architecture_joins_the_confirmations_of_its_study(tmp_path: P
     assert len(study.records()) == 2
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_exported_by_the_file_or_the_study(
     file: Path, tmp_path: Path, nas_command: Callable[..., Ran]
 ) -> None:
@@ -146,6 +147,7 @@ retrain(sys.argv[1], "digits", runs=sys.argv[2], recipe=Recipe(epochs=40, batch_
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_after_its_last_epoch(file: Path, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED, file, tmp_path / "runs"])
     checkpoints = tmp_path / "runs" / "net" / "artifacts"

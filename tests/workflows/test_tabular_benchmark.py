@@ -12,7 +12,7 @@ from nas import SearchSpace, cost
 from nas.errors import DataError
 from nas.study.records import COMPLETE, SHORT, STOPPED
 from nas.workflows.tabular_benchmark import Table, replay
-from tests.conftest import formula
+from tests.helpers import formula
 from tests.test_structure import ROOT
 
 TABLES = sorted((ROOT / "benchmarks" / "tables").glob("*.parquet"))
@@ -105,6 +105,7 @@ def test_what_is_no_table_is_one_line(tmp_path: Path, table: Table) -> None:
         replay(table, fidelities=2, eta=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", TABLES, ids=lambda file: file.stem)
 def test_the_tables_are_whole_and_ours_finds_their_fronts_sooner(file: Path) -> None:
     """A quarter of a search, by its median over a few seeds: at most a minute for all tables."""

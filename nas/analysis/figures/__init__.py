@@ -1,1 +1,1 @@
-"""Records as plotly figures: numbers first, then the figure of them."""
+"""Plotly figures of a study's records: plain numbers first, then the figure that draws them."""

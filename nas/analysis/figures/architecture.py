@@ -1,4 +1,4 @@
-"""An architecture drawn: its layers from stem to classifier, and groups as groups."""
+"""Drawing of an architecture: its layers from stem to classifier, with the groups of each convolution side by side."""
 
 from collections.abc import Iterator, Sequence
 from math import sqrt
@@ -24,11 +24,11 @@ KIND_NAMES = {
 KIND_COLOURS = {STEM: GREEN, POINTWISE: SKY, GROUPED: BLUE, PROJECTION: PINK, CLASSIFIER: ORANGE}
 BLOCKS_DRAWN = 3
 THICKNESS = {STEM: 0.7, POINTWISE: 0.45, GROUPED: 1.0, CLASSIFIER: 0.7}
-LABELS_AT = 1.18  # bars reach from -1 to 1
+LABELS_AT = 1.18  # bars span -1 to 1
 
 
 class Bar(NamedTuple):
-    """One layer: `channels` wide, parted into `groups`. `y` is its middle; the first layer is at the top, at 0."""
+    """One layer, `channels` wide and split into `groups`. `y` is its centre; the first layer is at the top, at 0."""
 
     part: str
     kind: str
@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A block's way around its layers, from one height to another; a projection where shapes differ."""
+    """The skip connection of a block, from one height to another; a projection where shapes differ."""
 
     top: float
     bottom: float
@@ -46,7 +46,7 @@ class Skip(NamedTuple):
 
 
 class Label(NamedTuple):
-    """Two lines beside a part: what it is, and its numbers."""
+    """Two lines beside a part: its name and its numbers."""
 
     y: float
     title: str
@@ -54,7 +54,7 @@ class Label(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What is drawn where; of a stage deeper than three blocks the first two, and how many more there are."""
+    """The elements of a drawing; of a stage deeper than three blocks, the first two and a count of the rest."""
 
     bars: list[Bar]
     skips: list[Skip]
@@ -63,7 +63,7 @@ class Drawing(NamedTuple):
 
 
 def drawing_numbers(architecture: Architecture) -> Drawing:
-    """Lays the layers out from top to bottom, in the order of the forward pass."""
+    """Lays out the layers from top to bottom, in the order of the forward pass."""
     bars: list[Bar] = []
     skips: list[Skip] = []
     labels: list[Label] = []
@@ -102,7 +102,7 @@ def drawing_numbers(architecture: Architecture) -> Drawing:
 
 
 def drawing_figure(architecture: Architecture) -> "go.Figure":
-    """The drawing: as wide as there are channels (by the square root), with a gap between groups."""
+    """Draws the architecture: bars as wide as the square root of their channels, with gaps between groups."""
     drawing = drawing_numbers(architecture)
     figure = new_figure(height=round(60 + 15 * drawing.height), name=f"drawing {architecture.key}")
     for projection, name, colour in ((False, "skip", GREY), (True, PROJECTION, PINK)):
@@ -129,7 +129,7 @@ def drawing_figure(architecture: Architecture) -> "go.Figure":
 
 
 def _draw_skips(figure: "go.Figure", skips: Sequence[Skip], *, name: str, line: dict[str, Any]) -> None:
-    """Skip connections as brackets on the left."""
+    """Draws skip connections as brackets on the left."""
     figure.add_scatter(
         name=name,
         x=[x for _ in skips for x in (-0.75, -1.15, -1.15, -0.75, None)],
@@ -141,7 +141,7 @@ def _draw_skips(figure: "go.Figure", skips: Sequence[Skip], *, name: str, line: 
 
 
 def _draw_bars(figure: "go.Figure", drawing: Drawing, kind: str) -> None:
-    """The layers of one kind as filled bars, and a point in the middle of each that says what it is."""
+    """Draws the layers of one kind as filled bars, with an invisible point in the middle of each for its hover text."""
     bars = [bar for bar in drawing.bars if bar.kind == kind]
     widest = max(bar.channels for bar in drawing.bars)
     corners = [corner for bar in bars for corner in _outline(bar, widest)]
@@ -167,12 +167,12 @@ def _draw_bars(figure: "go.Figure", drawing: Drawing, kind: str) -> None:
 
 
 def parts_of(architecture: Architecture) -> list[str]:
-    """stem, stage 1, stage 2, …, classifier."""
+    """Returns the names of the parts: stem, stage 1, stage 2, …, classifier."""
     return ["stem", *(f"stage {number}" for number, _ in enumerate(architecture.stages, start=1)), "classifier"]
 
 
 def _outline(bar: Bar, widest: int) -> Iterator[tuple[float | None, float | None]]:
-    """The corners of its groups, a gap in the line after each."""
+    """Yields the corners of a bar's groups, with a break in the line after each."""
     half, thick = sqrt(bar.channels / widest), THICKNESS[bar.kind] / 2
     step = 2 * half / bar.groups
     gap = 0.2 * step if bar.groups > 1 else 0.0

@@ -14,9 +14,9 @@ __all__ = ["add_confirmed"]
 
 
 def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis: CostMetric = FLOPS) -> None:
-    """Adds the mean of each confirmed trial, with a bar of one standard deviation; a dotted line goes to its score.
+    """Adds the mean of each confirmed trial, with a bar of one standard deviation and a dotted line to its score.
 
-    `customdata` holds the trials' numbers, as in the figure's other points.
+    `customdata` holds trial numbers, as for the figure's other points.
     """
     shown = [(member, cost) for member in members if (cost := axis.value(member.record)) is not None]
     if not shown:

@@ -3,27 +3,21 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nas.analysis.figures.style import COLOURS, new_figure
+from nas.analysis.comparison import error_of
+from nas.analysis.figures.architecture import KIND_COLOURS, KIND_NAMES, parts_of
+from nas.analysis.figures.style import COLOURS, TICK_GAP, new_figure
 from nas.architectures.architecture import Architecture
 from nas.study.records import TrialRecord
 from nas.units import count_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-from typing import TYPE_CHECKING
-
-from nas.analysis.comparison import _error
-from nas.analysis.figures.style import TICK_GAP
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-from nas.analysis.figures.architecture import KIND_COLOURS, KIND_NAMES, parts_of
 
 __all__ = ["cost_figure", "cost_numbers", "ratio_figure"]
 
 
 def cost_numbers(architecture: Architecture) -> dict[str, dict[str, tuple[int, int]]]:
-    """FLOPs and parameters by kind of layer, then by part of the network."""
+    """Returns FLOPs and parameters by kind of layer, then by part of the network."""
     from nas.architectures.cost import cost
 
     amounts: dict[str, dict[str, tuple[int, int]]] = {}
@@ -36,7 +30,7 @@ def cost_numbers(architecture: Architecture) -> dict[str, dict[str, tuple[int, i
 
 
 def cost_figure(architecture: Architecture) -> "go.Figure":
-    """FLOPs on the left, parameters on the right; a bar for each part, stacked by kind of layer."""
+    """Draws FLOPs on the left and parameters on the right, with a bar for each part, stacked by kind of layer."""
     amounts, parts = cost_numbers(architecture), parts_of(architecture)
     figure = new_figure(height=120 + 34 * len(parts), name="cost", barmode="stack")
     for kind, by_part in amounts.items():
@@ -64,7 +58,7 @@ def cost_figure(architecture: Architecture) -> "go.Figure":
 
 
 def ratio_figure(records: Sequence[TrialRecord]) -> "go.Figure":
-    """FLOPs, parameters, activations, training time and error of each trial, as multiples of the first one's."""
+    """Draws FLOPs, parameters, activations, training time and error of each trial, as multiples of the first one's."""
     first, *others = records
     figure = new_figure(height=300, name="ratios", barmode="group")
     for number, record in enumerate(others, start=1):
@@ -73,7 +67,7 @@ def ratio_figure(records: Sequence[TrialRecord]) -> "go.Figure":
             ("parameters", record.params, first.params),
             ("activations", record.cost.activations, first.cost.activations),
             ("training time", record.seconds, first.seconds),
-            ("error", _error(record), _error(first)),
+            ("error", error_of(record), error_of(first)),
         ]
         ratios = {name: value / base for name, value, base in pairs if value is not None and base}
         figure.add_bar(

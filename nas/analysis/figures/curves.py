@@ -1,4 +1,4 @@
-"""Figures of one training: learning curves, and the confusion matrix."""
+"""Figures of single trainings: learning curves, and the confusion matrix."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -18,13 +18,17 @@ from nas.study.records import TrialRecord
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-from nas.analysis.figures.front import MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS
 
 __all__ = ["confusion_figure", "curves_figure"]
 
+MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS = 20, 24
+
 
 def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) -> "go.Figure":
-    """Validation accuracy after each epoch, a line for each trial; the last point with its 95 % interval."""
+    """Draws validation accuracy after each epoch, a line per trial; the last point has its 95 % interval.
+
+    `images` is the number of validation images; None leaves the interval out.
+    """
     figure = new_figure(height=300, name="curves")
     for record, colour in zip(records, cycle(COLOURS), strict=False):
         low, high = wilson_interval(record.curve[-1], images) if images and record.curve else (0.0, 0.0)
@@ -56,7 +60,7 @@ def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) 
 
 
 def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.Figure":
-    """The share of each class (row) that is taken for each class (column); few classes are written out."""
+    """Draws the share of each class (row) that is predicted as each class (column); a few classes are labelled."""
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     names = [plain(name) for name in classes]
     few = len(names) <= MOST_CLASSES_NAMED
@@ -70,7 +74,7 @@ def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.F
         texttemplate="%{text}" if few else None,
         hovertext=[[f"{right} taken for {other}" for other in names] for right in names],
         hovertemplate="%{hovertext}: %{customdata} images, %{z:.1%} of the class<extra></extra>",
-        autocolorscale=True,  # the page's own
+        autocolorscale=True,  # the page's colour scale
         zmin=0,
         zmax=1,
         showscale=not few,

@@ -1,6 +1,6 @@
 """The figure of the accuracy–cost front.
 
-The numbers are plain values, to be tested and reused without plotly.
+Its numbers are plain values (`nas.analysis.front`), which can be tested and reused without plotly.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from nas.analysis.figures.style import (
     new_figure,
     plain,
 )
-from nas.analysis.front import FrontNumbers, _lowest, front_numbers, thinned
+from nas.analysis.front import FrontNumbers, front_numbers, lowest_accuracy, thinned
 from nas.study.records import FAILED, RUNNING, SHORT, TrialRecord
 from nas.units import percent_text
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["front_figure"]
 
-MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS, MOST_LETTERS = 20, 24, 80
+MOST_LETTERS = 80
 
 
 def front_figure(
@@ -41,15 +41,24 @@ def front_figure(
     selected: Sequence[int] = (),
     budget: float | None = None,
 ) -> "go.Figure":
-    """Validation accuracy against a cost; the front as a staircase. `customdata` holds trial numbers."""
+    """Draws validation accuracy against a cost, with the front as a staircase. `customdata` holds trial numbers.
+
+    Args:
+        records: Trials of the study.
+        axis: Cost on the x-axis.
+        images: Number of validation images; None leaves intervals and the band of chance out.
+        log: Whether the x-axis is logarithmic.
+        selected: Numbers of trials to highlight.
+        budget: Cost to mark with a vertical line.
+    """
     numbers = front_numbers(records, axis=axis, images=images)
     figure = new_figure(height=500)
-    points = _Points(figure, axis, floor=_lowest(records))
+    points = _Points(figure, axis, floor=lowest_accuracy(records))
     if numbers.band:
         _draw_band(figure, numbers, most=max(axis.value(record) or 0.0 for record in records))
     points.add("beaten", thinned(numbers.beaten, axis, log=log), color=GREY, size=6, opacity=0.55)
     points.add("beaten, perhaps by chance", thinned(numbers.near, axis, log=log), color=SKY, size=7, opacity=0.9)
-    # Far below all others, short trainings would squeeze the front: the legend shows them when it is asked to.
+    # Far below the others, short trainings would squeeze the front: they are hidden until enabled in the legend.
     short = thinned(numbers.short, axis, log=log)
     points.add("short training", short, color=GREEN, size=5, symbol="circle-open", line=1, visible="legendonly")
     points.add("stopped", numbers.stopped, color=ORANGE, size=8, symbol="triangle-down-open")
@@ -73,7 +82,7 @@ def front_figure(
 
 
 class _Points:
-    """Adds trials as markers to a figure. A trial without an accuracy lies on the floor, below all that have one."""
+    """Adds trials as markers to a figure. Trials with neither accuracy nor curve lie on the floor, below all others."""
 
     def __init__(self, figure: "go.Figure", axis: CostMetric, *, floor: float) -> None:
         self._figure, self._axis, self._floor = figure, axis, floor
@@ -92,7 +101,7 @@ class _Points:
         intervals: Sequence[tuple[float, float]] = (),
         visible: bool | str = True,
     ) -> None:
-        """A trace; one without trials is left out, so that the legend names only what is there."""
+        """Adds a trace, unless there are no trials, so that the legend names only what is shown."""
         if not records:
             return
         axis = self._axis
@@ -136,11 +145,11 @@ class _Points:
             return record.accuracy
         if record.state == FAILED or not record.curve:
             return self._floor
-        return max(record.curve[-1], self._floor)  # a first epoch at chance would squeeze all others together
+        return max(record.curve[-1], self._floor)  # a first epoch at chance would squeeze the other points together
 
 
 def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> None:
-    """The area below the staircase in which a trial is not beaten beyond chance; drawn first, so it lies below."""
+    """Draws the area below the staircase where a trial is not beaten beyond chance; first, so that it lies below."""
     costs = [cost for cost, _ in numbers.band] + [most]
     levels = [record.accuracy or 0.0 for record in numbers.front]
     floors = [floor for _, floor in numbers.band]

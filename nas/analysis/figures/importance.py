@@ -5,25 +5,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.figures.style import BLUE, GREY, ORANGE, SKY, TICK_GAP, VERMILION, new_figure
+from nas.analysis.importance import (
+    Sample,
+    choice_in_words,
+    effects,
+    error_distributions,
+    evenly_spaced,
+    importances,
+    shades,
+)
 from nas.spaces.search_space import SearchSpace
 from nas.units import count_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-from nas.analysis.importance import Sample, _evenly, _shades, _spoken, effects, error_distributions, importances
 
 __all__ = ["effects_figure", "error_distribution_figure", "heat_map_figure", "importance_figure", "parallel_figure"]
 
 
 def importance_figure(sample: Sample) -> "go.Figure":
-    """For each choice two bars: how much of accuracy it explains at all, and among trials of equal FLOPs."""
+    """Draws two bars per choice: how much of accuracy it explains overall, and among trials of equal FLOPs."""
     figure = new_figure(height=120 + 44 * len(sample.choices), name="importance", barmode="group")
     for name, equal_flops, colour in (("at equal FLOPs", True, BLUE), ("at all", False, ORANGE)):
         found = importances(sample, equal_flops=equal_flops)
         figure.add_bar(
             name=name,
             orientation="h",
-            y=[_spoken(item.choice) for item in found],
+            y=[choice_in_words(item.choice) for item in found],
             x=[item.share for item in found],
             marker={"color": colour},
             error_x={
@@ -44,13 +52,13 @@ def importance_figure(sample: Sample) -> "go.Figure":
 
 
 def effects_figure(sample: Sample, field: str) -> "go.Figure":
-    """Points of accuracy gained or lost at equal FLOPs by each value of a field (depth, mid, groups)."""
+    """Draws the points of accuracy gained or lost at equal FLOPs by each value of a field (depth, mid, groups)."""
     figure = new_figure(height=320, name=f"effects {field}")
     choices = [choice for choice in sample.choices if choice.endswith(f".{field}")]
-    for choice, colour in zip(choices, _shades(), strict=False):
+    for choice, colour in zip(choices, shades(), strict=False):
         found = effects(sample, choice)
         figure.add_scatter(
-            name=_spoken(choice).removesuffix(f" {field}"),
+            name=choice_in_words(choice).removesuffix(f" {field}"),
             x=[str(item.value) for item in found],
             y=[100 * item.mean for item in found],
             text=[f"{item.trials} trial{'s' * (item.trials != 1)}" for item in found],
@@ -67,7 +75,7 @@ def effects_figure(sample: Sample, field: str) -> "go.Figure":
 
 
 def heat_map_figure(sample: Sample, space: SearchSpace, *, equal_flops: bool) -> "go.Figure":
-    """Mean accuracy by groups and width, a map for each stage; or mean accuracy at equal FLOPs."""
+    """Draws a map per stage of mean accuracy by groups and width; of accuracy at equal FLOPs with `equal_flops`."""
     stages = [
         number
         for number, _ in enumerate(space.stages, start=1)
@@ -104,19 +112,19 @@ def heat_map_figure(sample: Sample, space: SearchSpace, *, equal_flops: bool) ->
             f"yaxis{suffix}": {"title": "groups" if not place else "", "type": "category", "anchor": f"x{suffix}"},
         }
         figure.update_layout(axes)
-    middle = {"cmid": 0} if equal_flops else {}  # a scale that goes both ways, or one way
+    middle = {"cmid": 0} if equal_flops else {}  # a diverging scale, or a sequential one
     figure.update_layout(coloraxis={**middle, "colorbar": {"title": "points" if equal_flops else "%", "thickness": 12}})
     return figure
 
 
 def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
-    """The share of trials below each error, a line for each value of a choice (Radosavovic et al., 2020)."""
+    """Draws the share of trials below each error, a line per value of a choice (Radosavovic et al., 2020)."""
     figure = new_figure(height=360, name=f"errors {choice}")
-    for (value, errors), colour in zip(error_distributions(sample, choice).items(), _shades(), strict=False):
-        kept = _evenly(len(errors))
+    for (value, errors), colour in zip(error_distributions(sample, choice).items(), shades(), strict=False):
+        kept = evenly_spaced(len(errors))
         shares = (kept + 1) / len(errors)
         figure.add_scatter(
-            name=f"{_spoken(choice).split()[-1]} {value} ({len(errors)} trials)",
+            name=f"{choice_in_words(choice).split()[-1]} {value} ({len(errors)} trials)",
             x=errors[kept],
             y=shares,
             mode="lines",
@@ -129,14 +137,14 @@ def error_distribution_figure(sample: Sample, choice: str) -> "go.Figure":
 
 
 def parallel_figure(sample: Sample) -> "go.Figure":
-    """A line for each trial through its choices, its FLOPs and its accuracy; of more than 500 an even part."""
-    kept = _evenly(len(sample.accuracy))
+    """Draws a line per trial through its choices, its FLOPs and its accuracy; of more than 500, an even subset."""
+    kept = evenly_spaced(len(sample.accuracy))
     dimensions = []
     for choice, values in sample.choices.items():
         known = np.unique(values)
         dimensions.append(
             {
-                "label": _spoken(choice).replace("stage ", "s"),
+                "label": choice_in_words(choice).replace("stage ", "s"),
                 "values": np.searchsorted(known, values[kept]),
                 "tickvals": list(range(len(known))),
                 "ticktext": [str(value) for value in known.tolist()],

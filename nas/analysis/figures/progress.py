@@ -1,4 +1,4 @@
-"""How a search goes: what its trainings have bought so far, who trains what, and how long is left."""
+"""Figures of a search's progress: hypervolume, best accuracies and training times."""
 
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ AGAINST = {"epochs": "epochs trained", "seconds": "training time (seconds)", "tr
 
 
 def hypervolume_figure(past: History, against: str) -> "go.Figure":
-    """The hypervolume against what was spent, one of `AGAINST`."""
+    """Draws the hypervolume against one of the quantities spent, a key of `AGAINST`."""
     figure = new_figure(height=320, name=f"hypervolume {against}")
-    grown = np.diff(past.hypervolume, prepend=0.0) > 0  # a line of steps needs no more than its ends and its rises
+    grown = np.diff(past.hypervolume, prepend=0.0) > 0  # a step line needs only its ends and its rises
     kept = sorted({0, len(grown) - 1, *np.flatnonzero(grown).tolist()}) if len(grown) else []
     spent = getattr(past, against)
     figure.add_scatter(
@@ -40,7 +40,7 @@ def hypervolume_figure(past: History, against: str) -> "go.Figure":
 
 
 def bands_figure(past: History) -> "go.Figure":
-    """The best accuracy so far in each range of FLOPs."""
+    """Draws the best accuracy so far in each range of FLOPs."""
     figure = new_figure(height=320, name="bands")
     for band, colour in zip(bands(past), COLOURS, strict=False):
         figure.add_scatter(
@@ -57,7 +57,7 @@ def bands_figure(past: History) -> "go.Figure":
 
 
 def seconds_figure(past: History) -> "go.Figure":
-    """How long each finished trial took, against its FLOPs."""
+    """Draws the training time of each complete trial against its FLOPs."""
     figure = new_figure(height=320, name="seconds")
     timed = thinned([record for record in past.records if record.seconds is not None and record.state == COMPLETE])
     figure.add_scatter(

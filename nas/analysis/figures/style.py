@@ -1,4 +1,4 @@
-"""The look that all figures share."""
+"""The style that all figures share."""
 
 import html
 from typing import TYPE_CHECKING, Any
@@ -22,21 +22,21 @@ __all__ = [
     "plain",
 ]
 
-# Okabe and Ito's colours, which people with colour-blindness can tell apart, on light and on dark.
+# Okabe and Ito's palette, safe for colour-blind readers on light and dark backgrounds.
 BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY = "#8C8C8C"
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY)
 BAND = "rgba(86, 180, 233, 0.18)"
 SHARES: dict[str, Any] = {"tickformat": "~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
-"""An axis of shares: no more of it is shown than there is."""
+"""An axis of shares: it never extends visibly beyond 0 and 1."""
 TICK_GAP = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
-"""Room between the labels of an axis and the bars that begin at it."""
+"""Invisible ticks that leave room between the labels of an axis and the bars that begin at it."""
 
 
 def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figure":
-    """An empty figure in the house's look. Colours of text and lines are left to the page that shows it.
+    """Returns an empty figure in the shared style. Colours of text and lines are left to the page that shows it.
 
-    A constant `uirevision` keeps a person's zoom when the figure is drawn anew with more trials.
+    A constant `uirevision` keeps the user's zoom when the figure is redrawn with more trials.
     """
     import plotly.graph_objects as go
 
@@ -54,6 +54,9 @@ def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figur
 
 
 def plain(text: str, *, at_most: int | None = None) -> str:
-    """Text from data, for plotly to show as it is, or its beginning: plotly reads some HTML, but not its `&quot;`."""
+    """Escapes text from data so that plotly shows it verbatim, truncated to `at_most` characters.
+
+    Quotes are not escaped: plotly reads some HTML, but not its `&quot;`.
+    """
     shown = text if at_most is None or len(text) <= at_most else text[: at_most - 1] + "…"
     return html.escape(shown, quote=False)

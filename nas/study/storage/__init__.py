@@ -1,1 +1,1 @@
-"""Optuna's storages, and everything that only one process may do at a time."""
+"""Optuna storages, their locks, and the recovery of orphaned trials."""

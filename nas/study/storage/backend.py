@@ -1,4 +1,4 @@
-"""Optuna's storages: opened by URL, and their errors as one line."""
+"""Opens Optuna storages by URL, and turns their errors into one-line messages."""
 
 import time
 import weakref
@@ -18,13 +18,13 @@ from nas.study.storage.journal import Journal
 __all__ = ["LARGEST_SEED", "LENGTH", "NOT_PROPOSED", "QUEUED", "SEED", "open_storage", "storage_errors"]
 
 LENGTH = "epochs"
-"""The parameter of a trial that says how long it is trained; a trial without it is trained for the recipe's epochs."""
+"""Trial parameter for the length of the training; a trial without it is trained for the recipe's epochs."""
 SEED = "seed"
-"""The parameter of a trial whose architecture is trained on several seeds; a search has none."""
+"""Trial parameter for the seed, in studies that train architectures on several seeds; searches do not have it."""
 NOT_PROPOSED = "not_proposed"
-"""The reason of a trial that ended before its architecture was known; it is none of ours."""
+"""Reason of a trial that ended before its architecture was known; such trials are not reported."""
 QUEUED = "queued"
-"""The sampler, by name, of a plan by which only what was put into the study beforehand is trained."""
+"""Sampler name of a plan that trains only the trials that were queued beforehand."""
 LARGEST_SEED = 2**32 - 1
 ATTEMPTS_TO_MAKE, SECONDS_BETWEEN_ATTEMPTS = 10, 0.2
 STATES = {
@@ -37,9 +37,15 @@ STATES = {
 
 
 def open_storage(journal: Path, url: str | None, *, there: bool = False) -> BaseStorage:
-    """The database of that URL, or the journal file.
+    """Opens the database of a URL, or the journal file.
 
-    `there`: it is to hold studies already; so nothing is made, where a database is missing or is another program's.
+    Args:
+        journal: the journal file, used if `url` is None.
+        url: the URL of a database, or None.
+        there: require an existing storage: no database or tables are created.
+
+    Raises:
+        StudyError: the journal is damaged, the driver is not installed, or `there` and the SQLite file is missing.
     """
     if url is None:
         backend = Journal(journal.absolute())
@@ -57,17 +63,17 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False) -> Base
             f"storage={url.partition('://')[0]}://…: needs {driver}, which is not installed; for PostgreSQL: "
             "pip install 'nas[postgresql]' and a URL that begins with postgresql+psycopg://"
         ) from None
-    weakref.finalize(storage, storage.engine.dispose)  # nobody else closes its connections
+    weakref.finalize(storage, storage.engine.dispose)  # nothing else closes its connections
     return storage
 
 
 def _database(url: str, *, there: bool) -> RDBStorage:
-    """Optuna's, in a database. Where two programs make the tables of a new one at once, the slower tries again."""
+    """Opens an RDBStorage; retries if another process is creating the tables of a new database concurrently."""
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     attempts = 1 if there else ATTEMPTS_TO_MAKE
     while True:
-        try:  # a connection may be lost between two trials
+        try:  # pre-ping: a connection may be lost between two trials
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=there)
         except (IntegrityError, OperationalError, ProgrammingError) as error:
             attempts -= 1
@@ -77,7 +83,7 @@ def _database(url: str, *, there: bool) -> RDBStorage:
 
 
 def _refuse_missing_file(url: str) -> None:
-    """SQLite would make the file."""
+    """Fails for a missing SQLite file, which SQLite would otherwise create."""
     from sqlalchemy import make_url
 
     parts = make_url(url)
@@ -87,7 +93,7 @@ def _refuse_missing_file(url: str) -> None:
 
 @contextmanager
 def storage_errors(name: str) -> Iterator[None]:
-    """Turns whatever a storage raises, from a lost connection to a damaged file, into one line."""
+    """Turns any exception of a storage, from a lost connection to a damaged file, into a one-line `StudyError`."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -103,9 +109,9 @@ def storage_errors(name: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What an exception says, in one line."""
+    """Summarizes an exception in one line."""
     if isinstance(error, StorageInternalError) and error.__cause__:
-        error = error.__cause__  # Optuna's says nothing of why
+        error = error.__cause__  # Optuna's own message lacks the cause
     text = next(iter(str(error).strip().splitlines()), "")
-    alone = text and not isinstance(error, LookupError | TypeError)  # which say a key, or less
+    alone = text and not isinstance(error, LookupError | TypeError)  # their message is only a key, or less
     return text if alone else f"{type(error).__name__} {text}".strip()

@@ -1,4 +1,4 @@
-"""WorkerRegistry: which workers of a study are alive, on whatever machine."""
+"""WorkerRegistry: tracks which workers of a study are alive, across machines, by heartbeats."""
 
 import threading
 import time
@@ -18,13 +18,13 @@ __all__ = ["Heartbeat", "WorkerRegistry"]
 
 BEAT_SECONDS = 15.0
 GRACE_SECONDS = 120.0
-"""A worker on another machine that was not heard of for so long is taken for dead."""
+"""Silence after which a worker on another machine is considered dead."""
 
 
 class Heartbeat:
-    """While it is entered, calls `beat` every 15 seconds, so that those on other machines know of this worker.
+    """Context manager that calls `beat` every 15 seconds, so that other machines know that this worker is alive.
 
-    Then it calls `leave`, so that nobody waits for it.
+    On exit it calls `leave`, so that no one waits for this worker.
     """
 
     def __init__(self, beat: Callable[[], None], leave: Callable[[], None]) -> None:
@@ -40,29 +40,29 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        with suppress(Exception):  # else it is missed after a while
+        with suppress(Exception):  # else the worker counts as dead after the grace period
             self._leave()
 
     def _run(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
             try:
                 self._beat()
-            except Exception:  # the next one may come through; the search itself says if its storage is lost
+            except Exception:  # the next beat may succeed; the search itself reports a lost storage
                 continue
 
 
 class WorkerRegistry:
-    """Which workers of a study are there, on whatever machines: in `folder` a file for each, touched while it is there.
+    """Tracks the live workers of a study across machines: one heartbeat file per worker in `folder`.
 
-    Without a folder that all reach, it is kept among the attributes of the study in its database, where writing one
-    anew does not make the study grow.
+    Without a shared `folder`, heartbeats are study attributes in the database, where overwriting an attribute does not
+    make the study grow.
     """
 
     def __init__(self, study: "optuna.Study", folder: Path | None) -> None:
         self._study, self._folder = study, folder
 
     def beat(self) -> None:
-        """Says that this worker is there.
+        """Records that this worker is alive.
 
         Raises:
             StudyError: the folder cannot be written; a database raises its own errors.
@@ -77,14 +77,17 @@ class WorkerRegistry:
             raise StudyError(f"the folder {self._folder} cannot be written: {why(error)}") from None
 
     def leave(self) -> None:
-        """Says that this worker is no longer there."""
+        """Records that this worker has left."""
         if self._folder is None:
             self._study.set_user_attr(_label(this_worker()), 0)
         else:
             (self._folder / _label(this_worker())).unlink(missing_ok=True)
 
     def gone(self, workers: Collection[str | None]) -> set[str | None]:
-        """Those that are no more, as far as can be told: by their process, or as they were not heard of for long."""
+        """Returns the workers known to be dead.
+
+        On this machine the process decides; on others, a last heartbeat more than `GRACE_SECONDS` ago.
+        """
         here = {worker: is_alive(worker) for worker in workers if worker is not None}
         gone: set[str | None] = {worker for worker, alive in here.items() if alive is False}
         elsewhere = [worker for worker, alive in here.items() if alive is None]

@@ -1,4 +1,4 @@
-"""Optuna's journal file, made quick, and safe for many workers that may be killed and disks that may fill."""
+"""Journal: Optuna's journal file, faster and safe against killed workers, full disks and power failures."""
 
 import io
 import json
@@ -18,28 +18,28 @@ __all__ = ["Journal"]
 
 POLL_SECONDS = 0.001
 TRIAL_UNDER_WAY = frozenset({4, 5, 8, 9})
-"""Optuna's codes in a journal for a trial that is created, or given a parameter or an attribute."""
+"""Optuna's journal op codes for creating a trial and for setting a parameter or an attribute of it."""
 
 
 class Journal(JournalFileBackend):
-    """Optuna's journal file, forced onto the disk when a trial ends or a study changes, and not at each parameter.
+    """Optuna's journal file, fsynced when a trial ends or a study changes, but not for each parameter.
 
-    Lines are appended in order, so that all that came before is on the disk too. What a killed process has written is
-    safe in any case; forcing is for power cuts. What such a one, or a full disk, has left at the end that is not a
-    whole line is never appended to: the two would be one damaged line with others after it.
+    Lines are appended in order, so an fsync covers all earlier lines too. Writes of a killed process survive in any
+    case; fsync protects against power failures. An incomplete last line, left by a power failure or a full disk, is
+    never appended to: the result would be a damaged line in the middle of the journal.
     """
 
     def __init__(self, file: Path) -> None:
         super().__init__(str(file), _Lock(file))
         self._file = file
-        self._examined = False  # whether this process has seen that the last line is whole, and not only that it ends
-        self._read = (0, 0)  # so many lines were read, and take up so many bytes
+        self._examined = False  # whether this process has verified that the last line is valid, not only terminated
+        self._read = (0, 0)  # number of lines read so far, and their length in bytes
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """The lines from that number on, without what is not whole at the end; it may be being written.
+        """Yields the log entries from a line number on; skips a torn end, which may still be being written.
 
         Raises:
-            StudyError: a line that others follow is damaged.
+            StudyError: a line in the middle is damaged.
         """
         number, offset = self._read if self._read[0] == log_number_from else (0, 0)
         damaged: int | None = None
@@ -60,17 +60,17 @@ class Journal(JournalFileBackend):
                     yield log
 
     def damaged(self, line: int | None = None, detail: str = "") -> StudyError:
-        """What to raise where a line, by default the last that was read, cannot be used."""
+        """Returns the error for an unusable line, by default the last one read."""
         return StudyError(
             f"{self._file}, line {line or self._read[0]}: is damaged ({detail}); restore the file from a copy, or keep "
             "only the lines before"
         )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Adds one line for each: all of them, or none where the disk is full.
+        """Appends one line per entry: all of them, or none if writing fails.
 
         Raises:
-            OSError: naming the file.
+            OSError: the file cannot be written; names the file.
         """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         self._lock.acquire()
@@ -96,7 +96,7 @@ class Journal(JournalFileBackend):
             self._lock.release()
 
     def drop_torn_end(self) -> int:
-        """Moves what follows the last whole line to `FILE.dropped`; returns how many bytes that is.
+        """Moves everything after the last valid line to `FILE.dropped`; returns the number of bytes moved.
 
         Raises:
             OSError: it cannot be moved.
@@ -108,7 +108,7 @@ class Journal(JournalFileBackend):
             self._lock.release()
 
     def _drop_torn_end(self) -> int:
-        """While the lock is held: so nobody is writing what is torn."""
+        """Implements `drop_torn_end`; the caller holds the lock, so no other process is writing the torn end."""
         with self._file.open("r+b") as file:
             content = file.read()
             whole = _whole(content)
@@ -124,10 +124,10 @@ class Journal(JournalFileBackend):
 
 
 class _Lock(BaseJournalFileLock):
-    """A lock that the system holds for this process, and that goes with it.
+    """A lock that the operating system releases when this process ends.
 
-    Optuna's own is a symbolic link, which a killed process leaves behind: the others then wait for half a minute. This
-    one has another name, as opening such a link would open what it points to: the journal.
+    Optuna's own lock is a symbolic link, which a killed process leaves behind, so that the others wait for half a
+    minute. This one has a different name, as opening such a link would open its target: the journal.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -142,12 +142,12 @@ class _Lock(BaseJournalFileLock):
 
 
 def _to_append(journal: Path) -> io.FileIO:
-    """Opens it; one that was deleted is not made again, in the middle of its study."""
+    """Opens the journal for appending without creating it: one deleted in the middle of a study stays missing."""
     return io.FileIO(os.open(journal, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)), "r+")
 
 
 def _log_in(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where it is damaged. Some file systems leave NUL bytes after a loss of power."""
+    """Parses a line; returns None if it is damaged. Some file systems leave NUL bytes after a power failure."""
     try:
         log = json.loads(line)
     except (ValueError, RecursionError):
@@ -156,7 +156,7 @@ def _log_in(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole(content: bytes) -> int:
-    """How much of a journal there is up to the end of its last whole line."""
+    """Returns the length of a journal's content up to the end of its last valid line, in bytes."""
     end = content.rfind(b"\n") + 1
     while end:
         before = content.rfind(b"\n", 0, end - 1) + 1

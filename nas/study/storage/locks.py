@@ -1,4 +1,4 @@
-"""What only one may do at a time: begin a study's files, search it, and ask it for a trial."""
+"""Locks for exclusive operations: creating a study's files, searching it, and asking it for a trial."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ ADVISORY = {
     "postgresql": ("pg_advisory_lock(hashtextextended(:name, 0))", "pg_advisory_unlock(hashtextextended(:name, 0))"),
     "mysql": ("GET_LOCK(LEFT(:name, 60), 1000000)", "RELEASE_LOCK(LEFT(:name, 60))"),
 }
-"""How a database takes and gives back a lock that goes with the connection, and so with the process that has it."""
+"""SQL to acquire and release a session lock, which ends with the connection and thus with its process."""
 
 
 @contextmanager
 def search_lock(folder: Path) -> Iterator[None]:
-    """Holds a study's folder for one search on this machine; the lock goes with the process.
+    """Locks a study's folder for one search on this machine; the lock is released when the process ends.
 
     Raises:
-        StudyError: another search holds it.
+        StudyError: another search holds the lock.
     """
     lock = FileLock(folder / "search.lock")
     try:
@@ -42,7 +42,7 @@ def search_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Holds a study's folder while its files are begun or mended; others wait. The lock goes with the process."""
+    """Locks a study's folder while its files are created or repaired; others wait. Released when the process ends."""
     lock = FileLock(folder / "making.lock", poll_interval=POLL_SECONDS)
     _take(lock, folder)
     try:
@@ -53,12 +53,17 @@ def creation_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def ask_lock(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
-    """Holds a study while a worker asks for a trial, against all other workers, on however many machines they are.
+    """Locks a study against all other workers, on any machine, while a worker asks for a trial.
 
-    A database keeps the lock itself; a journal or an SQLite file has one in a file beside it. It is let go when its
-    process ends, however that ends.
+    PostgreSQL and MySQL hold the lock themselves; otherwise it is a lock file, beside an SQLite database or in the
+    study's folder. The lock is released when its process ends, in whatever way.
+
+    Args:
+        storage: the study's storage.
+        folder: the study's folder.
+        name: the study's name.
     """
-    if isinstance(storage, InMemoryStorage):  # which no other process sees
+    if isinstance(storage, InMemoryStorage):  # not visible to other processes
         yield
         return
     engine = getattr(getattr(storage, "_backend", storage), "engine", None)
@@ -83,7 +88,7 @@ def ask_lock(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
 def _take(lock: BaseFileLock, folder: Path, *, blocking: bool = True) -> None:
     try:
         lock.acquire(blocking=blocking)
-    except Timeout:  # is one of OSError's
+    except Timeout:  # a subclass of OSError
         raise
     except OSError as error:
         raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None

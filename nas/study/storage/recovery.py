@@ -1,4 +1,4 @@
-"""What dead workers have left: trials that nobody trains any more, in Optuna's terms."""
+"""Recovers trials orphaned by dead workers, at the level of Optuna trials."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,44 +7,63 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.study.records import INTERRUPTED
+from nas.system.logs import logger
 
 __all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "queue_again", "requeue_stale", "running", "worker_of"]
 
 WORKER_DIED = "worker_died"
 UNSEEN = "an unknown cause"
-"""How a worker ended that was not a process of who looks."""
+"""Cause of death of a worker whose end was not observed by the process that finds it dead."""
 MOST_DEATHS = 3
-"""So many workers may die over one training before it is given up: it may be what kills them."""
+"""Number of worker deaths at which a training is ended as failed: it may be what kills them."""
 
 
 def running(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were begun and not ended."""
+    """Returns the trials that have started and not ended."""
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def worker_of(trial: FrozenTrial) -> str | None:
-    """Which process trains it, as `HOST:PID@BEGAN`; None where that was not written yet."""
+    """Returns the process that trains a trial, as `HOST:PID@BEGAN`; None if not recorded yet."""
     worker: str | None = trial.user_attrs.get("worker")
     return worker
 
 
 def requeue_stale(study: optuna.Study, trial: FrozenTrial, *, needed: Collection[str], died: str | None) -> None:
-    """Ends a trial as interrupted, and queues it to be trained again, if it has come to have the parameters `needed`.
+    """Ends an orphaned trial as interrupted, and requeues it if its parameters are complete.
 
-    `died`: its worker died by itself, of this. The last one that may ends the trial as failed, for `worker_died`.
+    After `MOST_DEATHS` deaths of workers the trial is ended as failed instead, with the reason `worker_died`.
+
+    Args:
+        study: the trial's study.
+        trial: a running trial whose worker is dead.
+        needed: the names of the parameters that make it complete.
+        died: what the worker died of; None: not counted as a death, as it was ended deliberately or with its search.
     """
     deaths = trial.user_attrs.get("deaths", 0) + (died is not None)
     if deaths >= MOST_DEATHS:
         detail = f"{deaths} workers died over it, one after the other, the last of {died}"
         end(study, trial, WORKER_DIED, detail=f"{detail}; a system that runs out of memory kills the process with most")
         return
-    if set(needed) <= params_of(trial).keys():
+    requeued = set(needed) <= params_of(trial).keys()
+    if requeued:
         queue_again(study, trial, deaths=deaths)
     end(study, trial, INTERRUPTED)
+    logger.info(
+        "trial %d of %s: %s", trial.number, worker_of(trial), "requeued" if requeued else "dropped, never begun"
+    )
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> None:
-    """Has a trial trained again as another one. Comes before it is ended, as this process may be killed in between."""
+    """Queues a copy of a trial, unless the same point is waiting already.
+
+    Call it before ending the original, as this process may be killed in between.
+
+    Args:
+        study: the trial's study.
+        trial: the trial to repeat.
+        deaths: number of workers that have died over it so far.
+    """
     params = params_of(trial)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if all(params_of(other) != params for other in waiting):
@@ -52,12 +71,12 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> 
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Its parameters; one that was queued is given them one by one, and may have been killed meanwhile."""
+    """Returns a trial's parameters, with the fixed ones of a queued trial that was killed before it took them all."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def end(study: optuna.Study, trial: FrozenTrial, reason: str, *, detail: str | None = None) -> None:
-    """Ends a trial as failed."""
+    """Ends a trial as failed; `reason` is a short code, `detail` the message behind it."""
     left = Trial(study, trial._trial_id)
     left.set_user_attr("reason", reason)
     if detail is not None:

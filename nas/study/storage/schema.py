@@ -1,4 +1,4 @@
-"""What a storage says of a trial or of a whole study, checked: whoever can write to it may have written anything."""
+"""Validates the attributes of trials and studies in a storage, which may be written by untrusted parties."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,27 +11,27 @@ from nas.validation import integer, mapping, real, shown, text
 __all__ = ["checked_study", "checked_trial"]
 
 MOST = 1e15
-"""No time, in seconds or milliseconds, and nothing else that is measured, is further from 0."""
+"""Largest absolute value of a time, in seconds or milliseconds, or of any other measure."""
 MOST_EPOCHS = 100_000
 LONGEST = 10_000
 WORKER = re.compile(r"[^\s/\\\0]{1,255}:[0-9]{1,9}(@[\w.]{0,64})?")
-"""`nas.system.processes.worker_named`, and as it was named before; it becomes the name of a file."""
+"""Format of `nas.system.processes.worker_named`, and its older form; safe as part of a file name."""
 
 
 def checked_trial(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the attributes of a trial those that make a `TrialRecord`; what is None or left out stays out.
+    """Returns the validated trial attributes that make up a `TrialRecord`; None and missing ones are left out.
 
     Raises:
-        InvalidValue: one is nothing that nas writes.
+        InvalidValue: an attribute is not one that nas writes.
     """
     return {name: check(attrs[name], name) for name, check in _OF_TRIALS.items() if attrs.get(name) is not None}
 
 
 def checked_study(name: str, value: Any) -> Any:
-    """An attribute of a study as it may be used; None where it was not written.
+    """Returns a validated study attribute; None stays None, and unknown names pass unchecked.
 
     Raises:
-        InvalidValue: it is nothing that nas writes.
+        InvalidValue: the value is not one that nas writes.
     """
     return _OF_STUDIES[name](value, name) if value is not None and name in _OF_STUDIES else value
 
@@ -49,7 +49,7 @@ def _time(value: object, field: str) -> float:
 
 
 def _latency(value: object, field: str) -> float:
-    return real(value, field, minimum=1e-9, maximum=MOST)  # its logarithm is taken
+    return real(value, field, minimum=1e-9, maximum=MOST)  # positive, as its logarithm is taken
 
 
 def _curve(value: object, field: str) -> tuple[float, ...]:
@@ -59,7 +59,7 @@ def _curve(value: object, field: str) -> tuple[float, ...]:
 
 
 def _words(value: object, field: str) -> str:
-    """A text that one's own training may have given, made fit to be shown."""
+    """Validates a text, possibly from a custom training function, and makes it printable."""
     if not isinstance(value, str):
         raise InvalidValue(f"{field}={shown(value)}: must be a text")
     return "\n".join(visible(line) for line in value[:LONGEST].split("\n"))
@@ -98,7 +98,7 @@ def _count(value: object, field: str) -> int:
 
 
 def _by_trial(check: Callable[[object, str], float]) -> Callable[[object, str], dict[str, float]]:
-    """Checks a number for each of some trials."""
+    """Returns a validator for a mapping from trial numbers to values that `check` validates."""
 
     def checked(value: object, field: str) -> dict[str, float]:
         found = _named(value, field)

@@ -1,4 +1,4 @@
-"""Trials in Optuna's terms: distributions from a space, records from stored trials."""
+"""Converts between nas and Optuna: distributions from a space, records from stored trials."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +18,14 @@ __all__ = ["distributions", "record_of"]
 
 
 def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = False) -> dict[str, BaseDistribution]:
-    """The parameters of a space for Optuna: evenly spaced values as integers with a step, others as categories.
+    """Returns Optuna's distributions for a space: integers with a step for evenly spaced values, else categories.
 
-    With `lengths`, how long to train is one more: a range, as the lengths in it may change when a search goes on; with
-    `seeds`, on which seed. These come first, so that a trial which has all the others has them too.
+    The length and the seed come first, so that a trial that has all parameters of the space has these too.
+
+    Args:
+        space: the search space.
+        lengths: add the training length: a range, as the lengths in use may change when a search is resumed.
+        seeds: add the seed of the training.
     """
     more: dict[str, BaseDistribution] = {LENGTH: IntDistribution(1, space.recipe.epochs)} if lengths else {}
     if seeds:
@@ -30,7 +34,11 @@ def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = Fa
 
 
 def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
-    """A trial of Optuna's in our terms; None while its parameters are not complete."""
+    """Converts an Optuna trial to a `TrialRecord`; returns None while its parameters are incomplete.
+
+    Raises:
+        InvalidValue: the trial holds what nas does not write; the message names the trial.
+    """
     space = config.space
     params = params_of(trial)
     if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:

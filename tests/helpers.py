@@ -1,0 +1,61 @@
+"""What tests share: a tiny space, an objective that trains nothing, small photos, programs in fresh processes."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import cost
+
+TINY = {
+    "name": "tiny",
+    "input": {"channels": 1, "size": 8},
+    "stem": [{"width": 8}],
+    "stages": [
+        {"depth": [1, 2], "mid": [8, 12, 16], "groups": [1, 2, 3, 4], "out": 16, "stride": 2},
+        {"depth": 1, "mid": [8, 16, 32], "groups": [1, 4, 8, 16], "out": [16, 32]},
+    ],
+    "recipe": {"epochs": 2, "batch_size": 64, "crop_padding": 1},
+}
+
+
+def formula(architecture: Architecture, report: Callable[[int, float], None]) -> float:
+    """One's own training, as `evaluate=` takes it: an accuracy that grows with FLOPs, plus a little of its own."""
+    amounts = cost(architecture)
+    accuracy = min(0.99, 0.5 + 0.05 * np.log10(amounts.flops) + (int(architecture.key, 16) % 100) / 2000)
+    report(1, accuracy / 2)
+    report(2, accuracy)
+    return float(accuracy)
+
+
+def changed(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of nested dicts and lists with one value replaced: `changed(space, "stages.0.mid", 8)`."""
+    data = copy.deepcopy(whole)
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place: Any = data
+    for part in way:
+        place = place[part]
+    place[last] = value
+    return data
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def write_photos(root: Path, *, per_class: int = 8, classes: tuple[str, ...] = ("cat", "dog"), size: int = 12) -> Path:
+    """An image folder of small colour photos, each class of its own hue."""
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = rng.integers(0, 80, (size, size + 4, 3), dtype=np.uint8)
+            pixels[..., index % 3] += 150
+            Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
+    return root
