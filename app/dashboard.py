@@ -114,7 +114,7 @@ def standing(seen: live.Snapshot) -> list[str]:
             "timeout": "ended: its time was up",
             "exhausted": "ended: the space holds no more",
             "settled": "ended: its front hardly grew any more",
-            "running": "ended without a word, perhaps killed",
+            "running": "ended without a message, perhaps killed",
         }
         return [
             f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."

@@ -112,7 +112,7 @@ def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
             check=False,
         )
         if ran.returncode:
-            return ran.stderr.strip().removeprefix("nas: ") or "it ended without a word", None
+            return ran.stderr.strip().removeprefix("nas: ") or "it ended without a message", None
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
             for file in sorted(out.rglob("*")):

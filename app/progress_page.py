@@ -22,7 +22,7 @@ HYPERVOLUME = (
 )
 WITHIN = {
     BY_FLOPS: ("FLOPs", "the space's fewest FLOPs to its most"),
-    BY_LATENCY: ("latency", "the least latency to the most that were foretold of a sample before the first trial"),
+    BY_LATENCY: ("latency", "the lowest to the highest latency predicted for a sample before the first trial"),
 }
 
 

@@ -305,7 +305,7 @@ def choose_from(
     if picked is None:
         return None
     said = picked.reasons(axis, limits, partial(least_significant_difference, images=images) if images else None)
-    unconfirmed = ["No confirmed trial will do. This one is not confirmed, and its score may be luck."]
+    unconfirmed = ["No confirmed trial qualifies. This one is not confirmed, and its score may be luck."]
     return Recommendation(picked, said + (unconfirmed if found is not None else []))
 
 

@@ -31,8 +31,8 @@ __all__ = ["confirm", "export", "pick"]
 def wishes(command: Callable[..., None]) -> Callable[..., None]:
     """Decorates a command with the options for the wanted network, and passes them to it as one `Requirements`."""
 
-    @click.option("--max-flops", metavar="N", help="At most so many multiply–adds per image, such as 50M.")
-    @click.option("--max-params", metavar="N", help="At most so many parameters, such as 1M.")
+    @click.option("--max-flops", metavar="N", help="Maximum multiply–adds per image, such as 50M.")
+    @click.option("--max-params", metavar="N", help="Maximum number of parameters, such as 1M.")
     @click.option("--max-latency", type=float, metavar="MS", help="At most so long for one image, on this machine.")
     @click.option("--min-accuracy", type=float, metavar="A", help="The cheapest with at least that, such as 0.95.")
     @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")

@@ -31,9 +31,7 @@ __all__ = ["doctor", "search", "space", "worker"]
 @click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
 @runs_option
-@click.option(
-    "--trials", default=50, show_default=True, metavar="N", help="Spend the epochs of so many full trainings in all."
-)
+@click.option("--trials", default=50, show_default=True, metavar="N", help="Total budget, in full-length trainings.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
 @click.option(
     "--sampler",
@@ -49,7 +47,7 @@ __all__ = ["doctor", "search", "space", "worker"]
     default="front",
     show_default=True,
     metavar="front|none",
-    help="Give up trainings beyond hope, or not.",
+    help="Stop hopeless trainings early, or none.",
 )
 @click.option(
     "--patience", type=int, metavar="K", help="End when K trainings' worth of epochs raise the front by < 1 %."
@@ -89,7 +87,7 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
     _finish(console, found)
 
 
-@click.command(short_help="Lend a search another hand, from this machine or another.")
+@click.command(short_help="Add a worker to a search, from this machine or another.")
 @click.argument("study")
 @runs_option
 @storage_option

@@ -17,7 +17,7 @@ __all__ = ["dashboard", "front", "show", "trials"]
 @click.command(short_help="Show the front of a study.")
 @reads_study
 @json_option
-@click.option("--report", is_flag=True, help="How well short trainings foretold full ones, in place of the front.")
+@click.option("--report", is_flag=True, help="Show how well short trainings predicted full ones, instead of the front.")
 def front(study: "Study", as_json: bool, report: bool) -> None:
     """Show the front of STUDY: accuracy and FLOPs, or latency, if that is what it was searched for."""
     if report:

@@ -179,7 +179,7 @@ def _check_weights(trained: TrainedNetwork) -> None:
     if not file.is_file():
         raise ExportError(
             f"{trained.origin} has no weights in {file.parent}: deleted as others beat it (nas search --keep), or "
-            "trained by one's own evaluate; nas train STUDY:TRIAL trains it anew"
+            "trained by one's own evaluate; nas train STUDY:TRIAL retrains it"
         )
 
 

@@ -142,7 +142,7 @@ def _limits(trained: TrainedNetwork) -> str:
         "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
         "light or frequencies of the classes were not measured, nor were noise, blur or images made to deceive it.\n"
         "- The probabilities were not calibrated: 90 % need not be right nine times of ten.\n"
-        "- An accuracy is measured on so many images and no more: small differences between two networks may be chance."
+        "- Accuracies are measured on a limited number of images: small differences between two networks may be chance."
     )
 
 

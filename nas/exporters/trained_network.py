@@ -58,7 +58,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         best = record  # requested by its number
     else:
         best = member.best
-        origin += f", trained anew on seed {best.seed}"
+        origin += f", retrained on seed {best.seed}"
     if len(member.trainings) > 1 and best == member.best:
         origin += f": the best of {len(member.trainings)} seeds on the validation images"
     assert best.accuracy is not None

@@ -216,7 +216,7 @@ def _describe(opened: Opened) -> None:
             aside = _free_name(file.with_name(file.name + ".damaged"))
             file.rename(aside)
             warnings.warn(
-                f"study '{opened.folder.name}': {file} was damaged; it is kept as {aside.name}, and written anew",
+                f"study '{opened.folder.name}': {file} was damaged; it is kept as {aside.name}, and was rewritten",
                 NasWarning,
                 stacklevel=2,
             )

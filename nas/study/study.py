@@ -114,7 +114,7 @@ class Study:
             with storage_errors(self.name):
                 replaced = self.optuna_study.user_attrs.get("id") != self._id
             if replaced:
-                raise StudyError(f"study '{self.name}': was replaced; open it anew")
+                raise StudyError(f"study '{self.name}': was replaced; open it again")
             state, measured = self.search_state(), len(self.attribute("latencies") or ())
             return tuple(record for record in self.records() if not record.ended), len(self._ended), state, measured
         try:
@@ -122,7 +122,7 @@ class Study:
         except OSError:
             raise StudyError(f"study '{self.name}': its journal {self._journal} is missing") from None
         if self._read and (status.st_ino != self._read[0] or status.st_size < self._read[1]):
-            raise StudyError(f"study '{self.name}': was replaced; open it anew")
+            raise StudyError(f"study '{self.name}': was replaced; open it again")
         self._read = (status.st_ino, status.st_size)
         return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -314,7 +314,7 @@ class Study:
         where = f" --storage {self.storage}" if self.storage else ""
         raise StudyError(
             f"study '{self.name}': another search is running on it, by {state.worker.partition('@')[0]}; wait for it "
-            f"or end it, or lend it a hand: nas worker {self.name}{where}"
+            f"or end it, or add a worker: nas worker {self.name}{where}"
         )
 
     def weights_file(self, trial: int) -> Path:

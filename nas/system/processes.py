@@ -78,9 +78,10 @@ def prepare() -> None:
 
 
 def end_with_parent(grace_seconds: float = 0.0) -> None:
-    """Exits this process once its parent has ended, which a killed parent cannot announce; blocks, so run it in a thread.
+    """Exits this process once its parent has ended, which a killed parent cannot announce.
 
-    With a grace period, the process first gets SIGTERM and has that long to shut down.
+    Blocks until then, so run it in a thread. With a grace period, the process first gets SIGTERM and has that
+    long to shut down.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

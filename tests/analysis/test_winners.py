@@ -95,7 +95,7 @@ def test_weights_are_those_of_the_best_confirming_training(confirmed_study: nas.
         assert found.seed == member.best.seed
         assert (found.confirmed, found.tested) == (member.accuracies, tuple(member.tested.values()))
         assert found.weights_file.parent.parent.name == "c.confirmed-2"
-        assert f"trial {member.record.trial} of the study 'c', trained anew on seed {found.seed}" in found.origin
+        assert f"trial {member.record.trial} of the study 'c', retrained on seed {found.seed}" in found.origin
         nas.build_network(found.architecture)
 
 

@@ -264,7 +264,7 @@ def test_the_same_images_are_shared_in_one_folder_and_others_in_another(
         replace(data, test=Split(images, data.test.labels)),
     ]
     assert len({save_shared(one) for one in (data, *others)}) == 6
-    monkeypatch.setattr(loading_module, "written_whole", None)  # nothing is written twice
+    monkeypatch.setattr(cache_module, "written_whole", None)  # nothing is written twice
     assert save_shared(load_data(of_arrays(tmp_path), COLOUR)) == save_shared(data)
 
 

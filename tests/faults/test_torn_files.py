@@ -319,7 +319,7 @@ def test_a_study_whose_yaml_is_cut_anywhere_is_opened_by_its_journal(
         assert everything(torn) == before
         if sample is None and cut % 10:
             continue
-        with told("study.yaml was damaged; it is kept as study.yaml.damaged, and written anew"):
+        with told("study.yaml was damaged; it is kept as study.yaml.damaged, and was rewritten"):
             Study.create("s", torn.parent, config)
         assert file.read_bytes() == content
         aside = torn / "study.yaml.damaged"

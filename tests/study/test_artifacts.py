@@ -70,7 +70,7 @@ def test_all_weights_are_kept_or_none(tmp_path: Path, tiny: SearchSpace, keep: s
 
 def test_what_is_not_kept_is_exported_no_more_and_the_line_says_what_to_do(tmp_path: Path, tiny: SearchSpace) -> None:
     study = search(tiny, tmp_path, keep="none")
-    with pytest.raises(ExportError, match=r"has no weights.*--keep.*nas train STUDY:TRIAL trains it anew"):
+    with pytest.raises(ExportError, match=r"has no weights.*--keep.*nas train STUDY:TRIAL retrains it"):
         nas.export(study, tmp_path / "out", trial=0)
 
 

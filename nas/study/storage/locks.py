@@ -32,7 +32,7 @@ def search_lock(folder: Path) -> Iterator[None]:
     except Timeout:
         raise StudyError(
             f"study '{folder.name}': another search is running on it; wait for it or end it, "
-            f"or lend it a hand: nas worker {folder.name}"
+            f"or add a worker: nas worker {folder.name}"
         ) from None
     try:
         yield
