@@ -14,7 +14,7 @@ demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two
 	$(BIN)/nas search digits --study demo --trials 24
 
 test: $(INSTALLED)   ## the tests of what a change is likely to break, without the network: minutes
-	$(BIN)/python -m pytest -m "not slow and not long"
+	$(BIN)/python -m pytest -m "not slow and not long" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-all: $(INSTALLED)   ## the slow ones as well: processes that are killed, a browser, databases, Ray, faults
 	$(BIN)/python -m pytest -m "not long"
