@@ -108,13 +108,14 @@ def test_modules_are_short() -> None:
 def test_functions_are_short_and_take_few_parameters(module: str) -> None:
     """`nas.search` alone has more: it is all of a search in one call."""
     for node in ast.walk(ast.parse(source(module))):
-        if not isinstance(node, ast.FunctionDef) or (module, node.name) == ("workflows.search", "search"):
+        if not isinstance(node, ast.FunctionDef):
             continue
         body = node.body[1:] if ast.get_docstring(node) else node.body
         lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
         parameters = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs) if argument.arg != "self"]
         assert lines <= MOST_BODY_LINES, f"{module}.{node.name}: {lines} lines"
-        assert len(parameters) <= MOST_PARAMETERS, f"{module}.{node.name}: {len(parameters)} parameters"
+        is_search = (module, node.name) == ("workflows.search", "search")
+        assert len(parameters) <= MOST_PARAMETERS or is_search, f"{module}.{node.name}: {len(parameters)} parameters"
 
 
 def test_the_package_s_names_are_all_there() -> None:

@@ -14,6 +14,7 @@ from nas.study.catalog import list_repetitions
 from nas.study.creation import IncompleteStudy
 from nas.study.records import COMPLETE, TrialRecord
 from nas.study.storage.backend import QUEUED
+from nas.study.storage.optuna_private import storage_of
 from nas.study.study import Study
 from nas.units import percent_text
 
@@ -170,7 +171,9 @@ def holds_repetitions(study: Study) -> bool:
 
 def repetitions_of(study: Study) -> dict[int, str]:
     """Returns, by epochs, the names of the studies in a study's folder that hold its repeated trainings."""
-    return list_repetitions(study.name, study.folder, database=study.optuna_study._storage if study.storage else None)
+    return list_repetitions(
+        study.name, study.folder, database=storage_of(study.optuna_study) if study.storage else None
+    )
 
 
 def confirmed(study: Study) -> ConfirmationReport | None:

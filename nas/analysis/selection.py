@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
@@ -22,6 +22,7 @@ __all__ = [
     "Limit",
     "Pick",
     "Recommendation",
+    "RequirementOptions",
     "Requirements",
     "choose",
     "choose_from",
@@ -199,6 +200,16 @@ def _against(
         f"trial {other.trial}, {points:.2f} points {'more' if accuracy > base else 'less'} accurate{chance} "
         f"for {cost} the {axis.name}."
     )
+
+
+class RequirementOptions(TypedDict, total=False):
+    """The fields of `Requirements` as keyword arguments."""
+
+    max_flops: int | str | None
+    max_params: int | str | None
+    max_latency: float | None
+    min_accuracy: float | None
+    knee: bool
 
 
 class Requirements(NamedTuple):

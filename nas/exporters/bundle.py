@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from nas.analysis.selection import Requirements, choose
+from nas.analysis.selection import RequirementOptions, Requirements, choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
@@ -128,7 +128,7 @@ def export(
     formats: Sequence[str] = FORMATS,
     data: Any = None,
     command: str | None = None,
-    **wishes: Any,
+    **requirements: Unpack[RequirementOptions],
 ) -> Exported:
     """Exports a trial of a study as a bundle and measures its latency.
 
@@ -141,12 +141,12 @@ def export(
         formats: the formats to write, from `FORMATS`.
         data: the images, or their new location; needed only if the study was searched on arrays or they have moved.
         command: the command for the model card; None: the equivalent call of `nas.export`.
-        **wishes: the fields of `nas.analysis.selection.Requirements`; only without `trial`.
+        **requirements: the fields of `nas.analysis.selection.Requirements`; only without `trial`.
 
     Raises:
         NasError: as `write_bundle`; or no trial qualifies, or the images are not those of the study.
     """
-    wanted = Requirements(**wishes)
+    wanted = Requirements(**requirements)
     if trial is None:
         trial = choose(study, wanted).pick.record.trial
     elif wanted != Requirements():

@@ -22,6 +22,7 @@ from nas.strategy.acquisition import NODES, Scale, Staircase, gain_per_epoch
 from nas.strategy.candidates import Batch, Candidates, Point
 from nas.strategy.surrogate import Observations, Surrogate
 from nas.study.plan import PastTraining
+from nas.study.storage.optuna_private import enqueued_params, identity_of
 from nas.validation import shown
 
 __all__ = ["SHORT_VALUE", "FrontSampler"]
@@ -131,8 +132,8 @@ class FrontSampler(BaseSampler):
         if study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
             raise InvalidValue("FrontSampler: the study's directions must be ['maximize', 'minimize']: value and cost")
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        if self._study != (study._storage, study._study_id):
-            self._study, self._ended = (study._storage, study._study_id), {}
+        if self._study != identity_of(study):
+            self._study, self._ended = identity_of(study), {}
         chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
         if chosen is None:  # nothing is left; Optuna then samples each parameter independently
             return {}
@@ -231,7 +232,7 @@ class FrontSampler(BaseSampler):
 
     def _training(self, trial: FrozenTrial) -> _Training | None:
         """Reads a trial; None if it is queued, of another search space, or short while there are no lengths."""
-        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        params = trial.params or enqueued_params(trial) or {}
         point = self._candidates.point(params)
         if point is None or trial.state == TrialState.WAITING:
             return None

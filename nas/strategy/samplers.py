@@ -16,6 +16,7 @@ from nas.spaces.search_space import Params, SearchSpace
 from nas.strategy.front_sampler import FrontSampler
 from nas.study.plan import PastTraining
 from nas.study.storage.backend import LENGTH
+from nas.study.storage.optuna_private import enqueued_params
 from nas.study.storage.trials import distributions
 from nas.system.logs import logger
 
@@ -86,7 +87,7 @@ class Queued(RandomSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Returns nothing for a queued trial, whose parameters are fixed."""
-        if "fixed_params" not in trial.system_attrs:
+        if enqueued_params(trial) is None:
             raise SpaceExhausted("all that waited has been trained")
         return {}
 
@@ -134,7 +135,7 @@ class ValidSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Returns a free point; nothing for a requeued trial, whose parameters are already fixed."""
-        if "fixed_params" in trial.system_attrs:
+        if enqueued_params(trial) is not None:
             self._propose(study, trial)  # a sampler may store state with each trial, as NSGA-II does its generation
             return {}
         if self._due is not None:

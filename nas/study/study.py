@@ -30,6 +30,7 @@ from nas.study.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.study.storage.locks import ask_lock, search_lock
+from nas.study.storage.optuna_private import storage_of
 from nas.study.storage.recovery import UNSEEN, end, queue_again, requeue_stale, running, worker_of
 from nas.study.storage.schema import checked_study
 from nas.study.storage.trials import distributions, record_of
@@ -179,7 +180,7 @@ class Study:
         """
         with ExitStack() as held:
             with storage_errors(self.name):
-                held.enter_context(ask_lock(self.optuna_study._storage, self.folder, self.name))
+                held.enter_context(ask_lock(storage_of(self.optuna_study), self.folder, self.name))
             self.requeue_stale(died=died)
             yield
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 from nas.data.cache import save_shared
 from nas.data.images import ImageData
@@ -22,7 +23,7 @@ from nas.workers.loop import run
 from nas.workers.process_pool import ProcessPool, Task
 from nas.workers.supervisor import WorkerPool, supervise
 
-__all__ = ["ScalingConfig", "sole_worker"]
+__all__ = ["ScalingConfig", "ScalingOptions", "sole_worker"]
 
 
 def sole_worker(workers: int | str, ray: str | None) -> int:
@@ -39,6 +40,17 @@ def sole_worker(workers: int | str, ray: str | None) -> int:
             "takes workers=1"
         )
     return 1
+
+
+class ScalingOptions(TypedDict, total=False):
+    """The fields of `ScalingConfig` as keyword arguments."""
+
+    workers: int | str
+    workers_per_gpu: int | str
+    device: str
+    ray: str | None
+    cpus_per_worker: float
+    gpus_per_worker: float
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Retrains the Pareto front, and trials that noise may have kept off it, from scratch on several seeds."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from nas.analysis.confirmation import TESTED, ConfirmationReport, confirmed, repetitions_of
 from nas.analysis.significance import contenders
@@ -16,7 +16,7 @@ from nas.system.hardware import AUTO
 from nas.training.objective import Evaluate
 from nas.validation import integer
 from nas.workers.listeners import Listener
-from nas.workers.scaling import ScalingConfig
+from nas.workers.scaling import ScalingConfig, ScalingOptions
 from nas.workflows.repeat import repeat
 
 __all__ = ["confirm", "repeat_trials"]
@@ -32,7 +32,7 @@ def confirm(
     data: Any = None,
     evaluate: Evaluate | None = None,
     listener: Listener | None = None,
-    **hands: Any,
+    **workers: Unpack[ScalingOptions],
 ) -> ConfirmationReport:
     """Retrains a study's Pareto front, and trials that chance may have kept off it, from scratch on several seeds.
 
@@ -49,7 +49,7 @@ def confirm(
         data: the study's images if they have moved; required if it was searched on arrays.
         evaluate: the custom training function, if the study was searched with one; it must accept `seed`.
         listener: notified of progress.
-        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+        workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
 
     Returns:
         The report of all confirmed architectures.
@@ -62,7 +62,7 @@ def confirm(
     chosen = contenders(study.records(), study.config.validation_images, top=top)
     if not chosen:
         raise StudyError(f"study '{study.name}' has no complete trial to confirm yet")
-    scaling = ScalingConfig(**hands)
+    scaling = ScalingConfig(**workers)
     if test and evaluate is not None:
         raise DataError("test: with one's own evaluate, the test images are one's own to measure on")
     images = images_of(study.config, data) if evaluate is None else None

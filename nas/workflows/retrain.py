@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from nas.architectures.architecture import Architecture
 from nas.data.loading import DIGITS, load_data
@@ -14,7 +14,7 @@ from nas.study.study import Study
 from nas.training.recipe import Recipe
 from nas.validation import integer
 from nas.workers.listeners import Listener
-from nas.workers.scaling import ScalingConfig
+from nas.workers.scaling import ScalingConfig, ScalingOptions
 from nas.workflows.confirm import repeat_trials
 from nas.workflows.repeat import repeat
 
@@ -35,7 +35,7 @@ def retrain(
     skip_bad_images: bool = False,
     storage: str | None = None,
     listener: Listener | None = None,
-    **hands: Any,
+    **workers: Unpack[ScalingOptions],
 ) -> Study:
     """Trains an architecture from scratch on one or several seeds; calling it again resumes where it stopped.
 
@@ -55,7 +55,7 @@ def retrain(
         skip_bad_images: skip unreadable images instead of rejecting the data.
         storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
         listener: notified of progress.
-        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+        workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
 
     Returns:
         The study that holds the trainings.
@@ -67,7 +67,7 @@ def retrain(
     if not isinstance(architecture, Architecture):
         name, architecture = name or Path(architecture).stem, Architecture.from_yaml(architecture)
     integer(seed, "seed", minimum=0, maximum=2**32 - 1)
-    scaling = ScalingConfig(**hands)
+    scaling = ScalingConfig(**workers)
     recipe = recipe or Recipe()
     recipe = replace(recipe, epochs=epochs) if epochs is not None else recipe
     if data is None and architecture.input != DIGITS:
@@ -97,7 +97,7 @@ def retrain_trial(
     epochs: int | None = None,
     seeds: int = 1,
     listener: Listener | None = None,
-    **hands: Any,
+    **workers: Unpack[ScalingOptions],
 ) -> Study:
     """Trains the architecture of a study's trial from scratch on the study's images.
 
@@ -110,12 +110,12 @@ def retrain_trial(
         epochs: overrides the recipe's epochs.
         seeds: number of trainings.
         listener: notified of progress.
-        hands: options for the workers, named as in `nas.search`: `device`, `workers`, `ray` and so on.
+        workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
 
     Returns:
         The study that holds the trainings.
     """
-    scaling = ScalingConfig(**hands)
+    scaling = ScalingConfig(**workers)
     images = images_of(study.config, data)
     chosen = [study.record(trial)]
     return repeat_trials(study, chosen, seeds=seeds, epochs=epochs, images=images, scaling=scaling, listener=listener)

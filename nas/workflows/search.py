@@ -125,43 +125,31 @@ def search(
         NasError: an option, the space, the data or the study cannot be used.
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
-    integer(trials, "trials", maximum=10**9)
-    seconds = parse_duration(timeout, "timeout") if timeout is not None else math.inf
-    one_of(sampler, "sampler", SAMPLERS)
-    one_of(stopping, "stopping", STOPPING)
-    integer(patience if patience is not None else 1, "patience", maximum=10**6)
-    one_of(keep if keep is not None else KEEP_FRONT, "keep", KEEP)
+    _check_options(trials=trials, sampler=sampler, stopping=stopping, patience=patience, keep=keep)
+    deadline = time.time() + (parse_duration(timeout, "timeout") if timeout is not None else math.inf)
     longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
     earlier = _existing(study_name(name), runs, storage) if name else None
     known = earlier.config if earlier else None
-    objective = _objective(objectives) if objectives is not None else known.objective if known else BY_FLOPS
+    objective = _resolve_objective(objectives, known)
     if objective == BY_LATENCY:
-        workers = sole_worker(workers, ray)
-        if longest is not None:
-            raise InvalidValue(
-                f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
-                "process that measures"
-            )
+        workers = _worker_that_measures(workers, ray, trial_timeout)
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
-    space = _settled_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
+    space = resolve_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
     if evaluate is not None and accepts(evaluate, "epochs") and len(lengths) == 1:
         evaluate = partial(evaluate, epochs=lengths[0])
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
-    description: dict[str, Any] = {"source": "evaluate"}
     images: ImageData | None = None
-    if data is None and evaluate is None:
-        data, max_images = _usual_data(space, known, max_images)
-        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
-    if data is not None:
-        images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    description: dict[str, Any] = {"source": "evaluate"}
+    if data is not None or evaluate is None:
+        images, description = resolve_data(
+            data, space, known, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
+        )
         space = space.with_changes(classes=len(images.classes))
-        description = described(images, data, max_images)
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest)
-    deadline = time.time() + seconds
     work = scaling.work(
         name,
         runs,
@@ -216,14 +204,35 @@ def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
     return None
 
 
-def _objective(asked: str | Sequence[str]) -> str:
-    """Parses `objectives` into the cost that accuracy is weighed against."""
+def _check_options(*, trials: int, sampler: str, stopping: str, patience: int | None, keep: str | None) -> None:
+    """Refuses what needs neither the space nor the data to be seen."""
+    integer(trials, "trials", maximum=10**9)
+    one_of(sampler, "sampler", SAMPLERS)
+    one_of(stopping, "stopping", STOPPING)
+    integer(patience if patience is not None else 1, "patience", maximum=10**6)
+    one_of(keep if keep is not None else KEEP_FRONT, "keep", KEEP)
+
+
+def _resolve_objective(asked: str | Sequence[str] | None, known: StudyConfig | None) -> str:
+    """What accuracy is weighed against: as asked, else the study's own, else FLOPs."""
+    if asked is None:
+        return known.objective if known else BY_FLOPS
     names = asked.split(",") if isinstance(asked, str) else asked
     found = OBJECTIVES.get(tuple(str(name).strip() for name in names)) if isinstance(names, Sequence) else None
     if found is None:
         allowed = " or ".join(",".join(names) for names in OBJECTIVES)
         raise InvalidValue(f"objectives={shown(asked)}: must be {allowed}")
     return found
+
+
+def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: float | str | None) -> int:
+    """The one worker of a search by latency, which measures and trains in this process."""
+    if trial_timeout is not None:
+        raise InvalidValue(
+            f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
+            "process that measures"
+        )
+    return sole_worker(workers, ray)
 
 
 def _then_measured(study: Study, *, work: Callable[[Study], str], device: str) -> str:
@@ -255,20 +264,38 @@ def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
     return earlier
 
 
-def _settled_space(
+def resolve_space(
     space: str | Path | SearchSpace | None,
     known: StudyConfig | None,
     *,
     epochs: int | None,
     **budgets: int | str | None,
 ) -> SearchSpace:
+    """The space to search: the given one, else the study's own, else `digits`; with these epochs and budgets."""
     if space is None and known:
-        settled = known.space
+        resolved = known.space
     else:
-        settled = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
+        resolved = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
     read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
-    settled = settled.with_changes(**read)
-    return settled.with_changes(recipe=replace(settled.recipe, epochs=epochs)) if epochs is not None else settled
+    resolved = resolved.with_changes(**read)
+    return resolved.with_changes(recipe=replace(resolved.recipe, epochs=epochs)) if epochs is not None else resolved
+
+
+def resolve_data(
+    data: Any,
+    space: SearchSpace,
+    known: StudyConfig | None,
+    *,
+    seed: int,
+    max_images: int | None,
+    skip_bad_images: bool,
+) -> tuple[ImageData, dict[str, Any]]:
+    """The images to search on, and what the study records of them; without `data` the study's own, or the digits."""
+    if data is None:
+        data, max_images = _usual_data(space, known, max_images)
+        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
+    images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    return images, described(images, data, max_images)
 
 
 def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 
 from nas.errors import StudyError
+from nas.study.storage.optuna_private import JournalFileLock
 
 __all__ = ["Journal"]
 
@@ -123,7 +123,7 @@ class Journal(JournalFileBackend):
         return len(torn)
 
 
-class _Lock(BaseJournalFileLock):
+class _Lock(JournalFileLock):
     """A lock that the operating system releases when this process ends.
 
     Optuna's own lock is a symbolic link, which a killed process leaves behind, so that the others wait for half a

@@ -4,9 +4,10 @@ from collections.abc import Collection
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.records import INTERRUPTED
+from nas.study.storage.optuna_private import enqueued_params, open_trial
 from nas.system.logs import logger
 
 __all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "queue_again", "requeue_stale", "running", "worker_of"]
@@ -72,12 +73,12 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """Returns a trial's parameters, with the fixed ones of a queued trial that was killed before it took them all."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return {**(enqueued_params(trial) or {}), **trial.params}
 
 
 def end(study: optuna.Study, trial: FrozenTrial, reason: str, *, detail: str | None = None) -> None:
     """Ends a trial as failed; `reason` is a short code, `detail` the message behind it."""
-    left = Trial(study, trial._trial_id)
+    left = open_trial(study, trial)
     left.set_user_attr("reason", reason)
     if detail is not None:
         left.set_user_attr("detail", detail)

@@ -1,0 +1,33 @@
+"""What nas needs of Optuna that Optuna keeps private, in one place; a test says on which version it was checked."""
+
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.storages.journal._file import BaseJournalFileLock as JournalFileLock
+from optuna.trial import FrozenTrial, Trial
+
+__all__ = ["CHECKED_ON", "JournalFileLock", "enqueued_params", "identity_of", "open_trial", "storage_of"]
+
+CHECKED_ON = "5.0"
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """The storage behind a study."""
+    return study._storage
+
+
+def identity_of(study: optuna.Study) -> tuple[BaseStorage, int]:
+    """What tells two studies apart: names are unique within a storage only."""
+    return study._storage, study._study_id
+
+
+def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
+    """A stored trial that is still running, to write to; Optuna gives it only to whoever asked for the trial."""
+    return Trial(study, trial._trial_id)
+
+
+def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
+    """The parameters that a trial was enqueued with; None if it was not."""
+    found: dict[str, Any] | None = trial.system_attrs.get("fixed_params")
+    return found
