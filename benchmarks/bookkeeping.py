@@ -1,4 +1,4 @@
-"""What a trial costs beside its training, with two workers on a journal file.
+"""Overhead of a trial beyond its training, with two workers on a journal file.
 
 First all that is written of a trial, from its parameters to how it ended, while the other worker writes all the time.
 Then searches that train nothing, so that each worker always waits for the other's turn to end, the worst case: the time

@@ -1,4 +1,4 @@
-"""What the choices inside the sampler are worth: the share of the true hypervolume with each of them replaced.
+"""Ablation of the sampler: the share of the true hypervolume with each design choice replaced.
 
 On cifar16-9, the table on which they were made, after 10, 20 and 30 trainings' worth of epochs: over ten seeds.
 """

@@ -1,4 +1,4 @@
-"""Cost of an architecture: the closed form beside torch's counter."""
+"""Cost of an architecture: closed form compared with torch's counter."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The dashboard under load: twenty sessions on a study of 10,000 trials that grows, beside a search, on the same cores.
+"""The dashboard under load: twenty sessions on a growing study of 10,000 trials, beside a search, on the same cores.
 
 A session speaks the protocol of Streamlit's own page, without a browser: it costs the server what a person's does, and
 this machine little more. The pace is that of the same search each time, trained in earnest by one worker.

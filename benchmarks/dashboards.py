@@ -1,4 +1,4 @@
-"""The dashboard on a study of 10,000 trials, in Chromium without a GPU, beside optuna-dashboard on the same journal."""
+"""The dashboard and optuna-dashboard on the same journal: a study of 10,000 trials, in Chromium without a GPU."""
 
 import shutil
 import sys

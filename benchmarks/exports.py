@@ -1,4 +1,4 @@
-"""How far the logits of exported files are from the trained network's: the largest difference of each architecture.
+"""Deviation of exported files' logits from the trained network's: the largest difference of each architecture.
 
 Random architectures of each ready space, with random weights and BatchNorm statistics, on random images. Files are read
 in a process that has not written them. Relative is to the largest logit, or to 1 where that is smaller; an export is

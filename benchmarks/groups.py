@@ -1,4 +1,4 @@
-"""FLOPs against milliseconds: one training step of a network whose grouped convolutions have ever more groups.
+"""FLOPs against milliseconds: one training step of a network with an increasing number of groups.
 
 On a GPU also how many images a second one, two, four and eight workers train together.
 """

@@ -1,4 +1,4 @@
-"""What short trainings say about full ones: Kendall's τ with the result of the full length, over whole tables.
+"""How well short trainings predict full ones: Kendall's τ with the full-length result, over whole tables.
 
 A complete short schedule beside as many epochs of the full one, and beside a second seed of the full length, which is
 as well as any witness can do.

@@ -1,4 +1,4 @@
-"""Searches of the digits' space, trained in earnest: the hypervolume after as many trainings' worth of epochs.
+"""Searches of the digits space with real training: the hypervolume by full trainings' worth of epochs.
 
 Ours beside Optuna's default at full length, the same training, the same seeds. The reference point is chance and the
 space's most FLOPs; the figures are shares of the box.

@@ -1,4 +1,4 @@
-"""What a search's scores are worth: the front's members trained again from scratch on three seeds, then tested.
+"""Reliability of a search's scores: the front's members retrained from scratch on three seeds, then tested.
 
 Searches of the digits' space; each line is over the searches. Points are hundredths of accuracy.
 """

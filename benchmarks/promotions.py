@@ -1,4 +1,4 @@
-"""Whether a promotion should begin anew or go on from the short training's weights, on architectures of the digits.
+"""Promotion from scratch or from the short training's weights, on architectures of the digits.
 
 From scratch for the full 27 epochs, or from the weights of a complete schedule of 9 epochs with one of 18 more (a warm
 restart, which costs as many epochs in all, and a third fewer if the short training is paid for already).
@@ -43,8 +43,8 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         with patch("nas.training.module.build_network", begun):
             rest = train(architecture, data, replace(space.recipe, epochs=full - SHORT), seed=2)
         restarted.append(rest.accuracy)
-    yield f"anew, {full} epochs", [100 * value for value in anew], "%"
+    yield f"from scratch, {full} epochs", [100 * value for value in anew], "%"
     yield f"{SHORT} epochs, then {full - SHORT} more", [100 * value for value in restarted], "%"
-    yield "anew: Kendall's τ with another seed", [float(kendalltau(anew, other)[0])], ""
-    yield "restarted: Kendall's τ with another seed", [float(kendalltau(restarted, other)[0])], ""
-    yield "restarted less anew", [100 * (a - b) for a, b in zip(restarted, anew, strict=True)], "points"
+    yield "from scratch: Kendall's τ with another seed", [float(kendalltau(anew, other)[0])], ""
+    yield "continued: Kendall's τ with another seed", [float(kendalltau(restarted, other)[0])], ""
+    yield "continued less from scratch", [100 * (a - b) for a, b in zip(restarted, anew, strict=True)], "points"

@@ -1,4 +1,4 @@
-"""Trials that train nothing, per second, by ever more workers: what a storage and a sampler allow at most.
+"""Trials per second without training, by number of workers: the upper bound of a storage and a sampler.
 
 All workers share the cores of this machine, which bound many of them; on a cluster each has its own. Studies are empty
 at first; what is counted begins when the last worker has begun.

@@ -20,7 +20,7 @@ import optuna
 
 from benchmarks.browser import CHROMIUM, browsing
 from nas import cost
-from nas.analysis.convergence import extrapolate
+from nas.analysis.convergence import extrapolate, history
 from nas.analysis.figures.style import COLOURS, GREY, new_figure
 from nas.study.storage.trials import distributions
 from nas.workflows.tabular_benchmark import Table, replay
@@ -56,8 +56,8 @@ class Run(NamedTuple):
     seconds: list[float]
     hypervolume: list[float]
     proposing: list[float]
-    foretold: list[tuple[float, float]]
-    """(what the outlook said that as much time again would bring, what it brought), at 25 and 50 trainings."""
+    predicted: list[tuple[float, float]]
+    """(predicted gain from doubling the training time, actual gain), at 25 and 50 trainings, where one is predicted."""
 
     def reached(self, spent: float) -> float:
         """The share reached when so many full trainings' worth of epochs were spent."""
@@ -77,14 +77,14 @@ def run(table: Table, method: str, seed: int) -> Run:
         return Run(**json.loads(file.read_text()))
     replayed = replay(table, trials=TRIALS, seed=seed, **METHODS[method])
     spent = [epochs / table.lengths[-1] for epochs in replayed.epochs]
-    foretold = []
+    predicted = []
     for at in (TRIALS // 4, TRIALS // 2):
         until, twice = (int(np.searchsorted(spent, share, side="right")) for share in (at, 2 * at))
         now = extrapolate(replayed.records[:until], table.space, seconds=replayed.seconds[until - 1])
-        then = extrapolate(replayed.records[:twice], table.space)
-        if now and then:
-            foretold.append((now.growth, then.hypervolume - now.hypervolume))
-    result = Run(spent, replayed.seconds, replayed.hypervolume, replayed.proposing, foretold)
+        if now:
+            then = history(replayed.records[:twice], table.space).hypervolume[-1]
+            predicted.append((now.growth, then - now.hypervolume))
+    result = Run(spent, replayed.seconds, replayed.hypervolume, replayed.proposing, predicted)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(result._asdict()))
     return result
@@ -119,7 +119,7 @@ def report(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
         f"{about['train_images']:,} training and {about['validation_images']:,} validation images\n"
     )
     grid = (10, 20, 30, 50, 75, 100)
-    print("Share of the true hypervolume (%) after so many full trainings' worth of epochs: median (quartiles).\n")
+    print("Share of the true hypervolume (%) by full trainings' worth of epochs: median (quartiles).\n")
     print(
         "| method | seeds | " + " | ".join(map(str, grid)) + " | worst at 100 |\n|---|---|" + "---|" * (len(grid) + 1)
     )
@@ -142,24 +142,26 @@ def report(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
                 cells += [_number(middle), _number(worst), f"1/{number / middle:.1f}" if middle < TRIALS else "–"]
             print(f"| {name} | {' | '.join(cells)} |")
     duplicates = 100 * np.median([without_wrapper(table, seed) for seed in range(seeds)])
-    print(f"\nDuplicates that TPE proposes in {TRIALS} trials without the wrapper: {duplicates:.0f} % (with it, none).")
+    print(f"\nDuplicates proposed by TPE in {TRIALS} trials without the wrapper: {duplicates:.0f} % (with it, none).")
     for name in OURS:
         if name in runs:
             milliseconds = 1e3 * np.concatenate([one.proposing for one in runs[name]])
-            print(f"Time of a proposal, {name}: median {np.median(milliseconds):.0f} ms.")
+            print(f"Proposal time, {name}: median {np.median(milliseconds):.0f} ms.")
     pair = [runs.get(name) for name in OURS[:2]]
     if pair[0] and pair[1]:
         without, with_rule = (np.array([one.hypervolume[-1] for one in found]) for found in pair if found)
         lost = 100 * (1 - with_rule / without)
-        print(f"The stop rule changes the final hypervolume by {-lost.mean():+.2f} % in the mean,")
+        print(f"The stop rule changes the final hypervolume by {-lost.mean():+.2f} % on average,")
         print(f"by {-lost.max():+.2f} % for the worst seed.")
     told = np.array(
-        [one for found in (runs[name] for name in OURS if name in runs) for run in found for one in run.foretold]
+        [one for found in (runs[name] for name in OURS if name in runs) for run in found for one in run.predicted]
     )
-    print(
-        f"The outlook for as much time again: {100 * told[:, 0].mean():.2f} points foretold in the mean, "
-        f"{100 * told[:, 1].mean():.2f} came; mean absolute error {100 * np.abs(told[:, 0] - told[:, 1]).mean():.2f}."
-    )
+    if len(told):
+        print(
+            f"Predicted hypervolume gain for doubled training time, {len(told)} predictions: "
+            f"{100 * told[:, 0].mean():.2f} points on average, actual {100 * told[:, 1].mean():.2f}; mean absolute "
+            f"error {100 * np.abs(told[:, 0] - told[:, 1]).mean():.2f}."
+        )
 
 
 def figure(table: Table, runs: Mapping[str, Sequence[Run]]) -> Any:

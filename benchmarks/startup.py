@@ -1,4 +1,4 @@
-"""Time from typing a command to its answer, as whole processes."""
+"""Time from entering a command to its output, as whole processes."""
 
 import subprocess
 import sys

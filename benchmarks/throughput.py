@@ -1,4 +1,4 @@
-"""Trials per hour beside the script that a person would write (`benchmarks.by_hand`): the same networks and seeds.
+"""Trials per hour compared with a typical hand-written script (`benchmarks.by_hand`): the same networks and seeds.
 
 Each figure is of a process of its own, which trains the same architectures in the same order for the same epochs; the
 sides take turns within every repeat, and every repeat has another seed, of the splits and of each training. Both are

@@ -22,7 +22,7 @@ from nas.system.processes import METHOD, end_with_parent, exit_text, worker_name
 from nas.system.signals import interrupt_on_sigterm
 from nas.training.objective import Evaluate
 from nas.workers.join import join
-from nas.workers.supervisor import WorkerExit, WorkerHandle
+from nas.workers.supervisor import WorkerExit
 
 __all__ = ["ProcessPool", "Task", "work"]
 
@@ -79,17 +79,17 @@ class ProcessPool:
         sender.close()
         return _Process(process, receiver)
 
-    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
+    def wait(self, handles: Sequence["_Process"], seconds: float) -> None:
         """Blocks until one of the workers has ended, or for `seconds`."""
-        sentinels = [member.process.sentinel for member in members if isinstance(member, _Process)]
+        sentinels = [handle.process.sentinel for handle in handles]
         if sentinels:
             wait(sentinels, seconds)
         else:
             time.sleep(seconds)
 
-    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
+    def dismiss(self, handles: Sequence["_Process"]) -> None:
         """Terminates the workers, which requeue their trials, and kills those still alive after the grace period."""
-        processes = [member.process for member in members if isinstance(member, _Process)]
+        processes = [handle.process for handle in handles]
         until = time.monotonic() + SECONDS_TO_END
         try:
             for process in processes:

@@ -13,7 +13,7 @@ from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
 from nas.system.logs import show_log
 from nas.system.processes import this_worker
 from nas.workers.process_pool import Task, work
-from nas.workers.supervisor import WorkerExit, WorkerHandle
+from nas.workers.supervisor import WorkerExit
 
 __all__ = ["RayPool"]
 
@@ -67,19 +67,18 @@ class RayPool:
         actor: Any = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus).remote()
         return _Actor(actor, actor.name.remote(), actor.work.remote(self._task, self._images))
 
-    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
+    def wait(self, handles: Sequence["_Actor"], seconds: float) -> None:
         """Blocks until one of the workers has ended, or for `seconds`."""
-        going = [member.result for member in members if isinstance(member, _Actor)]
+        going = [handle.result for handle in handles]
         if going:
             ray.wait(going, timeout=seconds)
         else:
             time.sleep(seconds)
 
-    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
+    def dismiss(self, handles: Sequence["_Actor"]) -> None:
         """Kills the workers; the supervisor requeues their trials."""
-        for member in members:
-            if isinstance(member, _Actor):
-                ray.kill(member.actor)
+        for handle in handles:
+            ray.kill(handle.actor)
         if self._joined:
             ray.shutdown()
 

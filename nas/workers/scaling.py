@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from nas.data.cache import save_shared
 from nas.data.images import ImageData
@@ -145,7 +145,9 @@ class ScalingConfig:
         pool, number = self.pool(task, space, images, most=plan.trials)
         return partial(supervise, pool=pool, plan=plan, workers=number, deadline=deadline, listener=listener)
 
-    def pool(self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int) -> tuple[WorkerPool, int]:
+    def pool(
+        self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int
+    ) -> tuple[WorkerPool[Any], int]:
         """Returns the worker pool for a task, and how many workers to start, at most `most`."""
         if self.ray is not None:
             from nas.workers.ray_pool import RayPool

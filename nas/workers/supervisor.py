@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from nas.errors import StudyError
 from nas.strategy.stopping import stop_reason
@@ -90,21 +90,30 @@ class WorkerHandle(Protocol):
         """Kills the worker immediately, whatever it is doing."""
 
 
-class WorkerPool(Protocol):
+Handle = TypeVar("Handle", bound=WorkerHandle)
+
+
+class WorkerPool(Protocol[Handle]):
     """The workers of one search: processes on this machine, or actors on a cluster."""
 
-    def start(self, number: int) -> WorkerHandle:
+    def start(self, number: int) -> Handle:
         """Starts a worker in slot `number`, counted from 0."""
 
-    def wait(self, members: Sequence[WorkerHandle], seconds: float) -> None:
+    def wait(self, handles: Sequence[Handle], seconds: float) -> None:
         """Blocks until one of the workers has ended, or for `seconds`."""
 
-    def dismiss(self, members: Sequence[WorkerHandle]) -> None:
+    def dismiss(self, handles: Sequence[Handle]) -> None:
         """Ends the workers, killing those that do not exit within a few seconds."""
 
 
 def supervise(
-    study: Study, pool: WorkerPool, plan: SearchPlan, *, workers: int, deadline: float, listener: Listener | None
+    study: Study,
+    pool: WorkerPool[Handle],
+    plan: SearchPlan,
+    *,
+    workers: int,
+    deadline: float,
+    listener: Listener | None,
 ) -> str:
     """Runs a search's workers, replaces those that die, and notifies the listener of all workers' trials.
 
@@ -143,19 +152,19 @@ def supervise(
     return reason
 
 
-class _Supervision:
+class _Supervision(Generic[Handle]):
     """The workers of a running search by slot, and what becomes of each."""
 
     def __init__(
         self,
         study: Study,
-        pool: WorkerPool,
+        pool: WorkerPool[Handle],
         plan: SearchPlan,
         *,
         workers: int,
         deadline: float,
         watcher: Watcher,
-        handles: dict[int, WorkerHandle],
+        handles: dict[int, Handle],
     ) -> None:
         self._study, self._pool, self._plan, self._workers, self._deadline = study, pool, plan, workers, deadline
         self._watcher, self._handles = watcher, handles
@@ -180,7 +189,7 @@ class _Supervision:
         self._watcher.look()
         return next((reason for reason in self._reasons if reason != "complete"), "complete")
 
-    def _worker_ended(self, slot: int, handle: WorkerHandle, end: WorkerExit) -> None:
+    def _worker_ended(self, slot: int, handle: Handle, end: WorkerExit) -> None:
         if end.error:
             raise StudyError(end.error)
         if end.reason:
@@ -191,7 +200,7 @@ class _Supervision:
         self._handles[slot] = self._pool.start(slot)
         logger.info("worker %s ended (%s); replaced", handle.worker, end.died)
 
-    def _worker_died(self, handle: WorkerHandle, died: str) -> None:
+    def _worker_died(self, handle: Handle, died: str) -> None:
         with self._study.ask_lock(died={handle.worker: died}):  # which requeues its trial
             finished = sum(record.ended is not None and record.finished for record in self._study.records())
         self._deaths = self._deaths + 1 if finished == self._finished_before else 1
@@ -204,9 +213,9 @@ class _Supervision:
 
 
 @contextmanager
-def _workers_of(study: Study, pool: WorkerPool, workers: int) -> Iterator[dict[int, WorkerHandle]]:
+def _workers_of(study: Study, pool: WorkerPool[Handle], workers: int) -> Iterator[dict[int, Handle]]:
     """Yields the workers by slot; on any exit, ends them all and requeues their trials."""
-    members: dict[int, WorkerHandle] = {}
+    members: dict[int, Handle] = {}
     try:
         for place in range(workers):
             members[place] = pool.start(place)
