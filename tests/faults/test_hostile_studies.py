@@ -525,7 +525,7 @@ def test_no_pickle_is_read_whatever_a_file_is_called(
 
 
 READ_PICKLES = {"torch.load", "pickle.load", "pickle.loads", "pickle.Unpickler"}
-AMONG_THEMSELVES = {"together.py"}
+AMONG_THEMSELVES = {"distributed.py"}
 """The processes of one training pass messages through pipes of their own, as those of `multiprocessing` do."""
 
 
