@@ -245,6 +245,7 @@ def test_trials_are_filtered_by_what_is_typed_and_chosen(open_page: Open, runnin
     assert app.dataframe[0].value["trial"].tolist() == sorted(record.trial for record in running.front())
 
 
+@pytest.mark.slow
 def test_filters_that_nobody_moved_hide_nothing_as_trials_come_and_studies_change(
     open_page: Open, tmp_path: Path, tiny: SearchSpace
 ) -> None:
@@ -411,6 +412,7 @@ def test_what_is_confirmed_is_shown_beside_the_scores(open_page: Open, small: St
         open_page(page)
 
 
+@pytest.mark.slow
 def test_what_was_made_of_a_study_is_shared_until_there_is_news(
     open_page: Open, tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def random_architecture(rng: random.Random) -> Architecture:
     return Architecture(Input(rng.randint(1, 4), rng.randint(108, 140)), rng.randint(2, 12), stem, stages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_what_torch_counts_on_random_architectures(seed: int) -> None:
     rng = random.Random(seed)

@@ -276,6 +276,7 @@ def test_damaged_weights_are_one_line(damage: Callable[[bytes], bytes], own_fold
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_not_whole_is_one_line(own_folder: Path, tmp_path: Path) -> None:
     picture("RGB", (20, 20)).save(tmp_path / "b.png")
     (own_folder / "labels.json").write_text("[")

@@ -115,6 +115,7 @@ def _change_weights(folder: Path, value: float) -> None:
     safetensors.torch.save_file(weights, folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_another_format_s_numbers_are_told_by_format_and_difference(
     bundle: Path, written: tuple[Path, Logits], images: Split, handover: Path
 ) -> None:

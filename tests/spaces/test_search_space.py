@@ -174,6 +174,7 @@ def test_an_unknown_name_lists_the_ready_ones() -> None:
         load_space("digit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "digits"])
 def test_most_flops_are_those_of_the_largest_architecture(tiny: SearchSpace, name: str) -> None:
     space = tiny if name == "tiny" else load_space(name)

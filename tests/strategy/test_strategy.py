@@ -50,6 +50,7 @@ def test_short_trainings_come_first_and_only_full_ones_stand_on_the_front(
     assert {trial.number for trial in opened.best_trials} == {record.trial for record in study.front()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["front", "random"])
 def test_an_interrupted_search_with_lengths_goes_on_as_if_undisturbed(
     tmp_path: Path, nine: SearchSpace, sampler: str
@@ -97,6 +98,7 @@ def test_a_search_may_change_its_lengths_when_it_goes_on(tmp_path: Path, nine: S
     assert len({(r.architecture.key, r.length or 9) for r in study.records()}) == len(lengths)
 
 
+@pytest.mark.slow
 def test_full_trainings_alone_may_follow_short_ones(tmp_path: Path, nine: SearchSpace) -> None:
     nas.search(nine, trials=3, runs=tmp_path, name="s", evaluate=timed, fidelities=3)
     study = nas.search(nine, trials=60, runs=tmp_path, name="s", evaluate=timed, fidelities=1)

@@ -143,6 +143,7 @@ def test_one_process_together_is_a_training_alone(digits: ImageData, tiny: Searc
     assert same(together.weights, alone.weights)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     digits: ImageData, tiny: SearchSpace, network: Any, tmp_path: Path
 ) -> None:

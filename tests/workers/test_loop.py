@@ -88,6 +88,7 @@ def test_trials_is_a_total_and_resuming_gives_what_an_undisturbed_search_gives(
     assert finished(parts) == finished(whole)
 
 
+@pytest.mark.slow
 def test_an_interrupted_architecture_is_trained_again_and_the_rest_is_as_undisturbed(
     tmp_path: Path, tiny: SearchSpace
 ) -> None:
@@ -111,6 +112,7 @@ def test_an_interrupted_architecture_is_trained_again_and_the_rest_is_as_undistu
     assert "waiting" not in states
 
 
+@pytest.mark.slow
 def test_resuming_nsga2_after_an_interruption_gives_what_an_undisturbed_search_gives(
     tmp_path: Path, tiny: SearchSpace
 ) -> None:

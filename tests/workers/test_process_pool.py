@@ -168,6 +168,7 @@ def test_a_training_that_kills_every_worker_is_given_up(
     assert sorted(record.reason or "" for record in finished) == ["", "", "", "", "", "worker_died"]
 
 
+@pytest.mark.slow
 def test_workers_that_die_one_after_the_other_end_the_search_with_a_line(tmp_path: Path, tiny: SearchSpace) -> None:
     with pytest.raises(NasError, match=r"the first 3 trainings all failed as worker_died \(3 workers died over it"):
         nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=deadly, workers=2)

@@ -93,6 +93,7 @@ def test_what_is_there_is_not_trained_again_and_more_seeds_add_what_is_missing(
     assert more.study.records()[: len(before)] == before
 
 
+@pytest.mark.slow
 def test_longer_trainings_are_another_confirmation_and_the_longest_counts(tmp_path: Path, tiny: SearchSpace) -> None:
     study = nas.search(tiny, "digits", trials=2, name="s", runs=tmp_path, device="cpu")
     confirm(study, top=1, seeds=1, device="cpu")
@@ -199,6 +200,7 @@ def test_json_has_the_confirmations(
         assert {"seeds", "accuracies", "mean", "std", "probability", "on_front", "optimism", "test"} == set(row)
 
 
+@pytest.mark.slow
 def test_new_members_of_the_front_are_said_to_be_unconfirmed(
     tmp_path: Path, tiny: SearchSpace, nas_command: Callable[..., Ran]
 ) -> None:

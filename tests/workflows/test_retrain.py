@@ -83,6 +83,7 @@ def test_what_was_trained_is_exported_by_the_file_or_the_study(
     assert f"seed {found.members[0].best.seed}: 2 epochs" in card
 
 
+@pytest.mark.slow
 def test_curves_are_logged(file: Path, tmp_path: Path, nas_command: Callable[..., Ran]) -> None:
     for logger, written in (("csv", "metrics.csv"), ("tensorboard", "events.out.*"), ("none", None)):
         runs = tmp_path / logger

@@ -55,6 +55,7 @@ def test_the_whole_table_is_the_whole_hypervolume(table: Table) -> None:
     assert 0 < table.hypervolume([None, best])[-1] < 1
 
 
+@pytest.mark.slow
 def test_a_replay_trains_to_the_end_and_counts_what_it_spent(table: Table) -> None:
     replayed = replay(table, sampler="random", fidelities=1, trials=table.space.valid + 5, seed=3)
     assert len(replayed.records) == table.space.valid
@@ -79,6 +80,7 @@ def test_a_replay_with_lengths_promotes(table: Table, sampler: str) -> None:
     assert 60 <= replayed.epochs[-1] < 63
 
 
+@pytest.mark.slow
 def test_a_space_with_lengths_is_trained_to_its_last_architecture(tiny: SearchSpace, tmp_path: Path) -> None:
     stages = (replace(tiny.stages[0], mid=(8, 16), groups=(1, 3)), replace(tiny.stages[1], mid=(8, 16), out=(16,)))
     space = tiny.with_changes(stages=stages, recipe=nas.Recipe(epochs=3))
