@@ -203,7 +203,7 @@ def _images_per_second(setting: Setting) -> Iterator[tuple[str, list[float], str
             bare_loop(architecture, data, recipe)
 
     sides: dict[str, Callable[[], object]] = {
-        "`nas.training.train.train`": lambda: train(architecture, data, recipe),
+        "`nas.training.train`": lambda: train(architecture, data, recipe),
         "a bare loop over the same tensors": bare,
         "the script's Lightning and DataLoader": lambda: by_hand.train(architecture, loaders, recipe, seed=0),
     }

@@ -75,6 +75,6 @@ def _pair(
         with threads_for(architecture, recipe):
             assert by_hand(architecture, data, recipe) == curve or data.device.type == "cuda"
         theirs.append((time.perf_counter() - start) / recipe.epochs)
-    yield f"{name}: `nas.training.train.train`", ours, "s"
+    yield f"{name}: `nas.training.train`", ours, "s"
     yield f"{name}: by hand", theirs, "s"
     yield f"{name}: ratio", [a / b for a, b in zip(ours, theirs, strict=True)], ""
