@@ -26,10 +26,10 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     data = on_device(load_data("digits", space.input), space.recipe)
     points = list(space.points())
     chosen = np.random.default_rng(0).choice(len(points), ARCHITECTURES, replace=False)
-    anew, restarted, other = list[float](), list[float](), list[float]()
+    from_scratch, continued, other = list[float](), list[float](), list[float]()
     for index in chosen:
         architecture = space.architecture(points[index])
-        anew.append(train(architecture, data, space.recipe, seed=0).accuracy)
+        from_scratch.append(train(architecture, data, space.recipe, seed=0).accuracy)
         other.append(train(architecture, data, space.recipe, seed=1).accuracy)
         short = train(architecture, data, replace(space.recipe, epochs=SHORT), seed=0)
 
@@ -42,9 +42,9 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
 
         with patch("nas.training.module.build_network", begun):
             rest = train(architecture, data, replace(space.recipe, epochs=full - SHORT), seed=2)
-        restarted.append(rest.accuracy)
-    yield f"from scratch, {full} epochs", [100 * value for value in anew], "%"
-    yield f"{SHORT} epochs, then {full - SHORT} more", [100 * value for value in restarted], "%"
-    yield "from scratch: Kendall's τ with another seed", [float(kendalltau(anew, other)[0])], ""
-    yield "continued: Kendall's τ with another seed", [float(kendalltau(restarted, other)[0])], ""
-    yield "continued less from scratch", [100 * (a - b) for a, b in zip(restarted, anew, strict=True)], "points"
+        continued.append(rest.accuracy)
+    yield f"from scratch, {full} epochs", [100 * value for value in from_scratch], "%"
+    yield f"{SHORT} epochs, then {full - SHORT} more", [100 * value for value in continued], "%"
+    yield "from scratch: Kendall's τ with another seed", [float(kendalltau(from_scratch, other)[0])], ""
+    yield "continued: Kendall's τ with another seed", [float(kendalltau(continued, other)[0])], ""
+    yield "continued less from scratch", [100 * (a - b) for a, b in zip(continued, from_scratch, strict=True)], "points"
