@@ -12,7 +12,7 @@ from nas.analysis.figures.costs import cost_figure
 from nas.analysis.figures.curves import confusion_figure
 from nas.errors import NasError
 from nas.study.artifacts import load_confusion
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 MOST_ROWS = 12
 
@@ -63,7 +63,7 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
         st.code(text, language="yaml")
     columns = st.columns(2)
     columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
-    if columns[1].button("Export with weights", disabled=record.state != COMPLETE, width="stretch"):
+    if columns[1].button("Export with weights", disabled=record.state != TrialState.COMPLETE, width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("export")
 
@@ -81,7 +81,7 @@ def _find_twin(seen: live.Snapshot, trial: int) -> TrialRecord | None:
     dense = (
         other
         for other in seen.records
-        if other.state == record.state == COMPLETE
+        if other.state == record.state == TrialState.COMPLETE
         and other.trial != record.trial
         and all(stage.groups == 1 for stage in other.architecture.stages)
         and all(change.split(":")[0].endswith("groups") for change in difference(record, other))

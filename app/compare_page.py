@@ -10,7 +10,7 @@ import streamlit as st
 
 from nas.analysis.comparison import comparison_rows, difference, verdict
 from nas.analysis.figures.costs import ratio_figure
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 
 def show(seen: live.Snapshot) -> None:
@@ -21,7 +21,9 @@ def show(seen: live.Snapshot) -> None:
     selection.show_in("compared", compared)
     st.multiselect(
         "Trials",
-        panel.offered(seen, compared, only=lambda record: record.state == COMPLETE or record.trial in compared),
+        panel.offered(
+            seen, compared, only=lambda record: record.state == TrialState.COMPLETE or record.trial in compared
+        ),
         key="compared",
         format_func=lambda number: panel.label(seen, number),
         max_selections=selection.MOST_COMPARED,

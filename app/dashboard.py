@@ -19,6 +19,7 @@ import streamlit as st
 import trials_page
 
 from nas.errors import NasError
+from nas.study.records import SearchStatus
 from nas.units import amount_text, duration_text
 
 PAGES = {
@@ -110,11 +111,11 @@ def standing(seen: live.Snapshot) -> list[str]:
         return []
     if not seen.live:
         ended = {
-            "complete": "complete",
-            "timeout": "ended: its time was up",
-            "exhausted": "ended: the space holds no more",
-            "settled": "ended: its front hardly grew any more",
-            "running": "ended without a message, perhaps killed",
+            SearchStatus.COMPLETE: "complete",
+            SearchStatus.TIMEOUT: "ended: its time was up",
+            SearchStatus.EXHAUSTED: "ended: the space holds no more",
+            SearchStatus.SETTLED: "ended: its front hardly grew any more",
+            SearchStatus.RUNNING: "ended without a message, perhaps killed",
         }
         return [
             f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."

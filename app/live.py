@@ -23,7 +23,7 @@ from nas.analysis.convergence import seconds_left
 from nas.analysis.cost_metrics import CostMetric, cost_metrics_of
 from nas.errors import NasError
 from nas.study.catalog import JOURNAL_FILE, list_studies
-from nas.study.records import RUNNING, SearchState, TrialRecord, front_of, trainings_spent
+from nas.study.records import SearchState, TrialRecord, TrialState, front_of, trainings_spent
 from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -129,7 +129,7 @@ class Snapshot:
     @cached_property
     def running(self) -> list[TrialRecord]:
         """The running trials."""
-        return [record for record in self.records if record.state == RUNNING]
+        return [record for record in self.records if record.state == TrialState.RUNNING]
 
     def find(self, trial: int | None) -> TrialRecord | None:
         """Returns the trial with a number, or None if there is none."""
@@ -220,7 +220,7 @@ def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
         if seen is None:
             known = names(place)
             return (asked or next(iter(known), None)) in known and bool(snapshot(asked or known[0], place))
-        state = seen.study.search_state()
+        state = seen.study.attributes.search
         return _version(seen.study) != seen.version or state is None or not state.live
     except NasError:
         return seen is not None
@@ -233,7 +233,7 @@ def _read(name: str, place: Place) -> Snapshot:
     unchanged = last and version == last.seen.version and last.seen.live == last.live and last.seen.made.kept
     if last and unchanged and now - last.read < SECONDS_BETWEEN_LOOKS:
         return last.seen
-    seen = Snapshot(study, study.records(), study.search_state(), version, place)
+    seen = Snapshot(study, study.records(), study.attributes.search, version, place)
     if last and unchanged and seen == last.seen and study.storage is None:
         seen = last.seen  # unchanged, so its shared results are still valid
     else:

@@ -14,7 +14,7 @@ import live
 import streamlit as st
 
 from nas.analysis.figures.curves import curves_figure
-from nas.study.records import COMPLETE, FAILED
+from nas.study.records import TrialState
 
 
 def calm(title: str, text: str, *, command: str | None = None) -> None:
@@ -64,9 +64,9 @@ def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None
 def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
     """Returns whether the study has no complete trial yet; if so, shows that and the study's status."""
     records = seen.records
-    if any(record.state == COMPLETE for record in records):
+    if any(record.state == TrialState.COMPLETE for record in records):
         return False
-    failed = [record for record in records if record.state == FAILED and record.finished]
+    failed = [record for record in records if record.state == TrialState.FAILED and record.finished]
     resume = f"nas search --study {shlex.quote(seen.study.name)}"
     if seen.running:
         first = seen.running[0]

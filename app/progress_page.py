@@ -11,9 +11,8 @@ import streamlit as st
 
 from nas.analysis.convergence import History, history
 from nas.analysis.figures.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
-from nas.strategy.latency_objective import load_latency_model
 from nas.study.config import BY_FLOPS, BY_LATENCY
-from nas.study.records import FAILED
+from nas.study.records import TrialState
 from nas.units import amount_text, duration_text
 
 HYPERVOLUME = (
@@ -59,7 +58,7 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _past(seen: live.Snapshot) -> History:
-    model = load_latency_model(seen.study)
+    model = seen.study.attributes.latency_model
     return history(seen.records, seen.study.config.space, bounds=model.bounds if model else None)
 
 
@@ -126,7 +125,7 @@ def _workers(seen: live.Snapshot) -> None:
 
 
 def _failures(seen: live.Snapshot) -> None:
-    failed = [record for record in seen.records if record.state == FAILED and record.finished]
+    failed = [record for record in seen.records if record.state == TrialState.FAILED and record.finished]
     if failed:
         st.markdown("**Failures**")
         st.text(", ".join(f"{count} × {reason}" for reason, count in Counter(r.reason for r in failed).items()))

@@ -22,7 +22,7 @@ from nas import Architecture, Study
 from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.plan import FRONT
-from nas.study.records import COMPLETE, Outcome
+from nas.study.records import Outcome, TrialState
 from nas.study.storage.trials import distributions
 
 SIZES, MORE, WORKERS = (100, 1_000, 10_000), 100, 2
@@ -50,7 +50,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
                     stopping="none",
                     workers=WORKERS,
                 )
-                new = [record for record in study.records()[size:] if record.state == COMPLETE]
+                new = [record for record in study.records()[size:] if record.state == TrialState.COMPLETE]
                 between = [record.measures[BETWEEN] for record in new if BETWEEN in record.measures]
             yield f"from trial to trial, after {size:,}, {sampler}", between, "ms"
 

@@ -26,7 +26,8 @@ from benchmarks.bookkeeping import SPACE, fill
 from benchmarks.browser import dashboard
 from nas import Study
 from nas.strategy.samplers import ValidSampler
-from nas.study.records import Outcome
+from nas.study.records import Outcome, SearchState, SearchStatus
+from nas.system.processes import this_worker
 
 SESSIONS, TRIALS, ROUNDS, REPEATS = 20, 10_000, 10, 3
 STUDY = "b"
@@ -196,7 +197,7 @@ def growing(runs: Path, *, every: float = 1.0) -> Iterator[None]:
     process.start()
     study = Study.open(STUDY, runs)
     try:
-        while (state := study.search_state()) is None or not state.live:
+        while (state := study.attributes.search) is None or not state.live:
             time.sleep(0.05)
         yield
     finally:
@@ -207,7 +208,7 @@ def growing(runs: Path, *, every: float = 1.0) -> Iterator[None]:
 def grow(runs: Path, every: float) -> None:
     """Adds trials that train nothing, until its process is ended."""
     study = Study.open(STUDY, runs)
-    study.set_search_state(10 * TRIALS, "running")
+    study.attributes.search = SearchState(10 * TRIALS, SearchStatus.RUNNING, this_worker())
     for number in range(10 * TRIALS):
         trial, _ = study.ask(ValidSampler(("random", os.getpid() + number), SPACE, {}))
         study.report(trial, (0.5,) * 5)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import nas
 from benchmarks.bookkeeping import SPACE, nothing
 from nas.study.plan import FRONT
-from nas.study.records import COMPLETE
+from nas.study.records import TrialState
 from tests.postgresql import binaries, server
 
 WORKERS = (1, 2, 4, 8, 16, 32)
@@ -45,7 +45,7 @@ def rate(url: str | None, sampler: str, trials: int, workers: int) -> float:
             workers=workers,
             storage=url,
         )
-        records = [record for record in study.records() if record.state == COMPLETE]
+        records = [record for record in study.records() if record.state == TrialState.COMPLETE]
     there = {record.worker for record in records}
     begun = max(min(r.started or 0.0 for r in records if r.worker == worker) for worker in there)
     after = [record for record in records if (record.started or 0.0) >= begun]

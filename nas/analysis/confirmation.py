@@ -12,14 +12,13 @@ from nas.architectures.architecture import Architecture
 from nas.study import pareto
 from nas.study.catalog import list_repetitions
 from nas.study.creation import IncompleteStudy
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.storage.backend import QUEUED
 from nas.study.storage.optuna_private import storage_of
 from nas.study.study import Study
 from nas.units import percent_text
 
 __all__ = [
-    "TESTED",
     "Confirmation",
     "ConfirmationReport",
     "Spread",
@@ -30,7 +29,6 @@ __all__ = [
     "repetitions_of",
 ]
 
-TESTED = "tested"
 """Attribute of a study of repetitions that stores test accuracy by trial."""
 
 
@@ -166,7 +164,7 @@ class ConfirmationReport:
 
 def holds_repetitions(study: Study) -> bool:
     """Returns whether a study holds trainings of fixed architectures on several seeds, rather than a search."""
-    return (study.attribute("plan") or {}).get("sampler") == QUEUED
+    return (plan := study.attributes.plan) is not None and plan.sampler == QUEUED
 
 
 def repetitions_of(study: Study) -> dict[int, str]:
@@ -184,8 +182,7 @@ def confirmed(study: Study) -> ConfirmationReport | None:
     for repetitions in _repetitions(study):
         records = repetitions.records()
         searched = [] if repetitions is study else study.records()
-        tested = {int(trial): value for trial, value in (repetitions.attribute(TESTED) or {}).items()}
-        if members := confirmations(searched, records, tested):
+        if members := confirmations(searched, records, repetitions.attributes.tested):
             return ConfirmationReport(repetitions, tuple(members), study.config.space.recipe.epochs)
     return None
 
@@ -224,9 +221,9 @@ def confirmations(
     """
     trainings: dict[str, list[TrialRecord]] = {}
     for record in sorted(repeated, key=lambda record: record.seed or 0):
-        if record.state == COMPLETE:
+        if record.state == TrialState.COMPLETE:
             trainings.setdefault(record.architecture.key, []).append(record)
-    found = {record.architecture.key: record for record in reversed(searched) if record.state == COMPLETE}
+    found = {record.architecture.key: record for record in reversed(searched) if record.state == TrialState.COMPLETE}
     shown = {key: found.get(key, _best(group)) for key, group in trainings.items()}
     groups = sorted(trainings.values(), key=lambda group: _by_expense(shown[group[0].architecture.key]))
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.spaces.search_space import SearchSpace
 from nas.study.pareto import hypervolume_history
-from nas.study.records import COMPLETE, SearchState, TrialRecord
+from nas.study.records import SearchState, TrialRecord, TrialState
 
 __all__ = [
     "BANDS",
@@ -75,7 +75,7 @@ def history(
     chance = 1 / space.classes
     least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
-        [(record.accuracy or 0.0) if record.state == COMPLETE else chance for record in ended],
+        [(record.accuracy or 0.0) if record.state == TrialState.COMPLETE else chance for record in ended],
         [most if record.objective_cost is None else record.objective_cost for record in ended],
         chance=chance,
         least_flops=least,
@@ -135,7 +135,7 @@ def extrapolate(
         None where nothing can be said: too few complete trials, or an error that is no smaller than the growth.
     """
     past = history(records, space, bounds=bounds)
-    complete = sum(record.state == COMPLETE for record in past.records)
+    complete = sum(record.state == TrialState.COMPLETE for record in past.records)
     if complete < LEAST_TRIALS or past.seconds[-1] <= 0:
         return None
     spent = past.seconds[-1]
@@ -163,7 +163,9 @@ class Band(NamedTuple):
 
 def bands(past: History) -> list[Band]:
     """Returns four ranges of FLOPs, equally wide on a log axis, over the complete trials; empty ranges are left out."""
-    complete = [(index, record) for index, record in enumerate(past.records, start=1) if record.state == COMPLETE]
+    complete = [
+        (index, record) for index, record in enumerate(past.records, start=1) if record.state == TrialState.COMPLETE
+    ]
     if not complete:
         return []
     flops = [record.flops for _, record in complete]

@@ -8,7 +8,7 @@ import numpy as np
 from nas.analysis.cost_metrics import FLOPS, CostMetric, default_cost_metric
 from nas.analysis.selection import references
 from nas.analysis.significance import least_significant_difference, wilson_interval
-from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, STOPPED, TrialRecord, front_of, knee_of
+from nas.study.records import TrialRecord, TrialState, front_of, knee_of
 
 __all__ = ["CELLS", "DRAWN_WHOLE", "FrontNumbers", "front_numbers", "lowest_accuracy", "thinned"]
 
@@ -58,13 +58,18 @@ def front_numbers(
     others = [
         record
         for record in records
-        if record.state == COMPLETE and record.trial not in on_front and axis.value(record) is not None
+        if record.state == TrialState.COMPLETE and record.trial not in on_front and axis.value(record) is not None
     ]
     below = np.searchsorted(costs, np.array([axis.value(record) for record in others], dtype=float), side="right") - 1
     for record, place in zip(others, below.tolist(), strict=True):
         (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
     band = list(zip(costs.tolist(), floors, strict=True)) if images else []
-    states: dict[str, list[TrialRecord]] = {SHORT: [], STOPPED: [], FAILED: [], RUNNING: []}
+    states: dict[str, list[TrialRecord]] = {
+        TrialState.SHORT: [],
+        TrialState.STOPPED: [],
+        TrialState.FAILED: [],
+        TrialState.RUNNING: [],
+    }
     for record in records:
         if record.state in states and axis.value(record) is not None:
             states[record.state].append(record)
@@ -73,10 +78,10 @@ def front_numbers(
         knee_of(front, by=axis.value),
         near,
         beaten,
-        states[SHORT],
-        states[STOPPED],
-        [record for record in states[FAILED] if record.finished],
-        states[RUNNING],
+        states[TrialState.SHORT],
+        states[TrialState.STOPPED],
+        [record for record in states[TrialState.FAILED] if record.finished],
+        states[TrialState.RUNNING],
         {name: record for name, record in references(records).items() if axis.value(record) is not None},
         [wilson_interval(record.accuracy or 0.0, images) for record in front] if images else [],
         band,
@@ -113,7 +118,9 @@ def _floor(accuracy: float, images: int | None) -> float:
 
 def lowest_accuracy(records: Sequence[TrialRecord]) -> float:
     """Returns a height a little below all accuracies."""
-    accuracies = [record.accuracy for record in records if record.accuracy is not None and record.state != SHORT]
+    accuracies = [
+        record.accuracy for record in records if record.accuracy is not None and record.state != TrialState.SHORT
+    ]
     if not accuracies:
         return 0.0
     return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas.analysis.figures.style import COLOURS
 from nas.spaces.search_space import SearchSpace
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 __all__ = [
     "ENOUGH",
@@ -76,7 +76,7 @@ class Effect(NamedTuple):
 
 def sample_of(records: Sequence[TrialRecord], space: SearchSpace) -> Sample:
     """Returns the complete trials of a study as columns, in the order of `records`."""
-    complete = [record for record in records if record.state == COMPLETE]
+    complete = [record for record in records if record.state == TrialState.COMPLETE]
     points = [space.point(record.architecture) for record in complete]
     accuracy = np.array([record.accuracy for record in complete], dtype=float)
     log_flops = np.log([record.flops for record in complete]) if complete else np.zeros(0)

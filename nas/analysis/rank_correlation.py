@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nas.study.records import COMPLETE, SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 __all__ = ["MISLEADING", "Proxy", "proxies"]
 
@@ -40,10 +40,10 @@ def proxies(records: Sequence[TrialRecord]) -> list[Proxy]:
     """
     from scipy.stats import kendalltau
 
-    full = {record.architecture.key: record.accuracy for record in records if record.state == COMPLETE}
+    full = {record.architecture.key: record.accuracy for record in records if record.state == TrialState.COMPLETE}
     found = []
-    for length in sorted({record.length or 0 for record in records if record.state == SHORT}):
-        short = {r.architecture.key: r.accuracy for r in records if r.state == SHORT and r.length == length}
+    for length in sorted({record.length or 0 for record in records if record.state == TrialState.SHORT}):
+        short = {r.architecture.key: r.accuracy for r in records if r.state == TrialState.SHORT and r.length == length}
         both = [key for key in short if key in full]
         tau = float(kendalltau([short[key] for key in both], [full[key] for key in both])[0]) if len(both) > 2 else None
         found.append(Proxy(length, len(short), len(both), None if tau is None or math.isnan(tau) else tau))

@@ -11,7 +11,7 @@ from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
 from nas.analysis.significance import least_significant_difference
 from nas.errors import InvalidValue, NasError, StudyError
-from nas.study.records import COMPLETE, TrialRecord, front_of, knee_of
+from nas.study.records import TrialRecord, TrialState, front_of, knee_of
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.units import parse_count, percent_text
@@ -107,7 +107,7 @@ def pick(
         min_accuracy: In [0, 1]; if given, takes the trial of the lowest cost that reaches it.
         at_knee: Takes the trial beyond which more cost buys little, if the front within the limits has a knee.
     """
-    complete = [record for record in records if record.state == COMPLETE and axis.value(record) is not None]
+    complete = [record for record in records if record.state == TrialState.COMPLETE and axis.value(record) is not None]
     least = min_accuracy or 0.0
     within = [r for r in complete if all(limit.kept_by(r) for limit in limits) and (r.accuracy or 0.0) >= least]
     front = front_of(within, by=axis.value)
@@ -145,7 +145,7 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
             found["min_accuracy"] = (1 - (record.accuracy or 0.0)) / max(1 - min_accuracy, 1e-9)
         return found
 
-    complete = [record for record in records if record.state == COMPLETE]
+    complete = [record for record in records if record.state == TrialState.COMPLETE]
     if not complete:
         raise StudyError("the study has no complete trial yet")
     nearest = min(complete, key=lambda record: (max(excesses(record).values()), -(record.accuracy or 0.0)))
@@ -173,7 +173,7 @@ def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     shapes: dict[str, list[TrialRecord]] = {"ResNet-like": [], "ResNeXt-like": []}
     for record in records:
         stages = record.architecture.stages
-        if record.state != COMPLETE or len({stage.groups for stage in stages}) > 1:
+        if record.state != TrialState.COMPLETE or len({stage.groups for stage in stages}) > 1:
             continue
         if stages[0].groups == 1:
             shapes["ResNet-like"].append(record)
@@ -322,7 +322,7 @@ def choose_from(
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:
     """Returns the complete trials, measuring missing latencies of one image for at most the 100 most accurate."""
-    complete = [record for record in records if record.state == COMPLETE]
+    complete = [record for record in records if record.state == TrialState.COMPLETE]
     missing = sorted(
         (record for record in complete if LATENCY.value(record) is None), key=lambda record: -(record.accuracy or 0.0)
     )[:MOST_MEASURED]

@@ -16,16 +16,16 @@ from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
-from nas.study.records import FAILED, SHORT, TrialRecord, trainings_spent
+from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, percent_text
 
 __all__ = ["LiveView", "PlainView"]
 
 ENDINGS = {
-    "timeout": "The time is up.",
-    "exhausted": "Every architecture of the space within its budgets has been trained.",
-    "settled": "The hypervolume has hardly grown for as long as the patience allows.",
+    SearchStatus.TIMEOUT: "The time is up.",
+    SearchStatus.EXHAUSTED: "Every architecture of the space within its budgets has been trained.",
+    SearchStatus.SETTLED: "The hypervolume has hardly grown for as long as the patience allows.",
 }
 
 
@@ -63,7 +63,7 @@ class _Progress:
         self.running.pop(record.trial, None)
         self.last_end = time.monotonic()
 
-    def search_ended(self, reason: str) -> None:
+    def search_ended(self, reason: SearchStatus) -> None:
         """Does nothing; the views override it."""
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class PlainView(_Progress):
         parts = [
             f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
-            *([f"after {record.length} epochs"] if record.state == SHORT else []),
+            *([f"after {record.length} epochs"] if record.state == TrialState.SHORT else []),
             *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
             f"{count_text(record.flops)} FLOPs",
             record.name,
@@ -130,7 +130,7 @@ class PlainView(_Progress):
         ]
         self._say("  ".join(parts))
 
-    def search_ended(self, reason: str) -> None:
+    def search_ended(self, reason: SearchStatus) -> None:
         """Prints why the search ended, unless it is complete."""
         if reason in ENDINGS:
             self._say(ENDINGS[reason])
@@ -147,7 +147,7 @@ class LiveView(_Progress):
         self._console = console
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
-    def search_ended(self, reason: str) -> None:
+    def search_ended(self, reason: SearchStatus) -> None:
         """Prints why the search ended, unless it is complete."""
         if reason in ENDINGS:
             self._console.print(ENDINGS[reason])
@@ -170,7 +170,7 @@ class LiveView(_Progress):
             Text(f"{duration_text(time.monotonic() - self.started)} so far"),
             Text(f"about {duration_text(left)} left" if left is not None else ""),
         )
-        failed = sum(record.finished and record.state == FAILED for record in self.records.values())
+        failed = sum(record.finished and record.state == TrialState.FAILED for record in self.records.values())
         shown = list(self.running.values())[: max(1, self._console.height // 4)]
         hidden = len(self.running) - len(shown)
         rows = max(3, self._console.height - 12 - max(1, len(shown)) - (hidden > 0))

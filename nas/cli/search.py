@@ -143,10 +143,10 @@ def doctor(space: str, seconds: float, as_json: bool) -> None:
 def _finish(console: "Console", study: "Study") -> None:
     """Prints the front and the next commands to run, or raises an error if no trial was completed."""
     from nas.cli.tables import show_front, show_summary
-    from nas.study.records import FAILED
+    from nas.study.records import TrialState
 
     records = study.records()
-    failed = [record for record in records if record.state == FAILED and record.finished]
+    failed = [record for record in records if record.state == TrialState.FAILED and record.finished]
     if not study.front():
         if not failed:
             raise NasError("no trial was completed in the time that was given")

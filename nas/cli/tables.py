@@ -18,8 +18,7 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.spaces.preflight import Estimate, Preflight
 from nas.spaces.search_space import SearchSpace
-from nas.strategy.latency_objective import load_latency_model
-from nas.study.records import COMPLETE, SHORT, STOPPED, TrialRecord, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
 
@@ -113,7 +112,7 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
     table.add_column("state")
     for record in records:
         state = "front" if record.trial in on_front else record.state
-        if record.state == SHORT:
+        if record.state == TrialState.SHORT:
             state = f"short: {record.length} epochs"
         table.add_row(
             str(record.trial),
@@ -163,8 +162,8 @@ def show_front(console: Console, study: Study) -> None:
         *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
     ]
     console.print(" ".join(notes), style="dim")
-    model = load_latency_model(study)
-    if device := model.device if model else study.attribute("latency_device"):
+    model = study.attributes.latency_model
+    if device := model.device if model else study.attributes.latency_device:
         console.print(f"Latency is that of one image on {device}.", style="dim")
     images = study.config.validation_images
     if images and numbers.front:
@@ -176,13 +175,13 @@ def show_summary(console: Console, study: Study) -> None:
     """Prints a summary of a search: trainings by kind, replaced proposals, and the expected gain from searching on."""
     records, full = study.records(), study.config.space.recipe.epochs
     finished = [record for record in records if record.finished]
-    short = [record for record in finished if record.state == SHORT]
-    if short or any(record.state == STOPPED for record in finished):
+    short = [record for record in finished if record.state == TrialState.SHORT]
+    if short or any(record.state == TrialState.STOPPED for record in finished):
         lengths = " and ".join(str(length) for length in sorted({record.length or 0 for record in short}))
         kinds = [
-            f"{sum(record.state == COMPLETE for record in finished)} full",
+            f"{sum(record.state == TrialState.COMPLETE for record in finished)} full",
             *([f"{len(short)} short ({lengths} of {full} epochs)"] if short else []),
-            *([f"{stopped} stopped" for stopped in [sum(r.state == STOPPED for r in finished)] if stopped]),
+            *([f"{stopped} stopped" for stopped in [sum(r.state == TrialState.STOPPED for r in finished)] if stopped]),
         ]
         worth = amount_text(trainings_spent(finished, full))
         console.print(f"{len(finished)} trainings, the epochs of {worth} full ones: {', '.join(kinds)}.", style="dim")
@@ -192,7 +191,7 @@ def show_summary(console: Console, study: Study) -> None:
     if avoided:
         counted = ", ".join(f"{count} {name}" for name, count in avoided.items())
         console.print(f"Proposals that were replaced before training: {counted}.", style="dim")
-    model = load_latency_model(study)
+    model = study.attributes.latency_model
     if model is not None and model.error is not None:
         disturbed = "; other programs may have disturbed the measurements" if model.error > DISTURBED else ""
         console.print(

@@ -7,7 +7,7 @@ from nas.analysis.confirmation import confirmed
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
 from nas.study.config import StudyConfig
-from nas.study.records import COMPLETE
+from nas.study.records import TrialState
 from nas.study.study import Study
 
 __all__ = ["TrainedNetwork", "trained_weights"]
@@ -43,7 +43,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         StudyError: there is no such trial.
     """
     record = study.record(trial)
-    if record.state != COMPLETE:
+    if record.state != TrialState.COMPLETE:
         why = f" ({record.reason})" if record.reason else ""
         raise ExportError(f"trial {trial} is {record.state}{why}; only complete trials have weights")
     assert record.accuracy is not None  # a complete trial has one

@@ -18,7 +18,7 @@ from nas.system.hardware import device_of, in_words
 if TYPE_CHECKING:
     from nas.architectures.latency import Latency
 
-__all__ = ["SAMPLE", "fit_latency_model", "latency_on", "load_latency_model", "measure_front", "sampled"]
+__all__ = ["SAMPLE", "fit_latency_model", "latency_on", "measure_front", "sampled"]
 
 SAMPLE = 40
 """Number of architectures of a space measured to fit the model, from the fewest FLOPs to the most."""
@@ -51,20 +51,14 @@ def measure_front(study: Study, *, device: str) -> None:
 
     Earlier ones from another device are discarded and measured again: only latencies of one device can be compared.
     """
-    if study.attribute("latency_device") != (here := in_words(device_of(device))):
-        study.set_attribute("latencies", {})
-        study.set_attribute("latency_device", here)
+    if study.attributes.latency_device != (here := in_words(device_of(device))):
+        study.attributes.latencies = {}
+        study.attributes.latency_device = here
     measure = latency_on(device)
     for member in study.front():
         if LATENCY_KEY not in member.measures:
-            known = study.attribute("latencies") or {}
-            study.set_attribute("latencies", {**known, str(member.trial): measure(member.architecture)})
-
-
-def load_latency_model(study: Study) -> LatencyModel | None:
-    """Returns the latency model that guides the study's search; None if accuracy is traded off against FLOPs."""
-    written = study.attribute("latency_model")
-    return LatencyModel.from_dict(written) if written else None
+            latency = measure(member.architecture)
+            study.attributes.latencies = {**study.attributes.latencies, member.trial: latency}
 
 
 def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
@@ -74,7 +68,7 @@ def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
         StudyError: The study's latencies were measured on another device and cannot be compared with those of this one.
     """
     here = in_words(device_of(device))
-    if (known := load_latency_model(study)) is not None:
+    if (known := study.attributes.latency_model) is not None:
         if known.device != here:
             raise StudyError(
                 f"study '{study.name}': its latencies are those of {known.device}, and device={device!r} is {here}; "
@@ -84,7 +78,7 @@ def fit_latency_model(study: Study, *, device: str) -> LatencyModel:
     sample = sampled(study.config.space, seed=study.config.seed)
     measure = latency_on(device)
     model = fit(sample, [measure(architecture) for architecture in sample], device=here)
-    study.set_attribute("latency_model", model.to_dict())
+    study.attributes.latency_model = model
     return model
 
 

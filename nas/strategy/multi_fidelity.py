@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.errors import InvalidValue
 from nas.study import pareto
-from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.validation import integer
 
 __all__ = ["front_ranks", "promotion", "schedule_lengths", "strength", "usual_fidelities"]
@@ -110,11 +110,18 @@ def promotion(
         return None
     begun: dict[str, int] = {}
     for record in records:
-        if record.state in (SHORT, COMPLETE, RUNNING, FAILED) and record.finished | (record.state == RUNNING):
+        if record.state in (
+            TrialState.SHORT,
+            TrialState.COMPLETE,
+            TrialState.RUNNING,
+            TrialState.FAILED,
+        ) and record.finished | (record.state == TrialState.RUNNING):
             key = record.architecture.key
             begun[key] = max(begun.get(key, 0), record.length or lengths[-1])
     for length, longer in reversed(list(itertools.pairwise(lengths))):
-        here = [r for r in records if r.state == SHORT and r.length == length and r.objective_cost is not None]
+        here = [
+            r for r in records if r.state == TrialState.SHORT and r.length == length and r.objective_cost is not None
+        ]
         if not here:
             continue
         ranks = front_ranks(np.array([r.objective_cost for r in here], float), [r.accuracy or 0.0 for r in here])

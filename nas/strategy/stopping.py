@@ -13,7 +13,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.strategy.multi_fidelity import strength
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
-from nas.study.records import COMPLETE, TrialRecord, trainings_spent
+from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 
 __all__ = ["StopRule", "stop_reason"]
 
@@ -55,7 +55,7 @@ class StopRule:
             return None
         if 2 * epoch >= length and max(curve) <= self.chance + min(self.ABOVE_CHANCE, self._doubt(self.chance)):
             return "at_chance"
-        whole = [other for other in ended if other.state == COMPLETE]
+        whole = [other for other in ended if other.state == TrialState.COMPLETE]
         cheaper = [other.accuracy or 0.0 for other in whole if other.costs_at_most(record)]
         curves = [other.curve for other in whole if len(other.curve) == length]
         if length < self.epochs or not cheaper or len(curves) < self.LEAST_CURVES:
@@ -77,8 +77,8 @@ def stop_reason(
     plan: SearchPlan,
     deadline: float,
     bounds: tuple[float, float] | None = None,
-) -> str | None:
-    """Returns why no further training is to be started: `complete`, `timeout` or `settled`; None if the search goes on.
+) -> SearchStatus | None:
+    """Returns why no further training is to be started (complete, timeout or settled); None if the search goes on.
 
     Args:
         records: Trials of the study.
@@ -88,9 +88,9 @@ def stop_reason(
         bounds: Lowest and highest cost for the hypervolume, as in `history`.
     """
     if trainings_spent(records, space.recipe.epochs) >= plan.trials:
-        return "complete"
+        return SearchStatus.COMPLETE
     if time.time() >= deadline:
-        return "timeout"
+        return SearchStatus.TIMEOUT
     if plan.patience is not None and has_converged(records, space, plan.patience, bounds=bounds):
-        return "settled"
+        return SearchStatus.SETTLED
     return None

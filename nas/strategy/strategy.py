@@ -12,7 +12,7 @@ from nas.strategy.samplers import Queued, ValidSampler, front_sampler
 from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
 from nas.study.plan import FRONT, PastTraining, SearchPlan
-from nas.study.records import COMPLETE, RUNNING, SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 
@@ -73,7 +73,7 @@ class Strategy:
 
 def _begun(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Returns the finished and running trials; interrupted ones are trained again before anything new is proposed."""
-    return [record for record in records if record.finished or record.state == RUNNING]
+    return [record for record in records if record.finished or record.state == TrialState.RUNNING]
 
 
 def seen_of(study: Study) -> list[PastTraining]:
@@ -82,5 +82,5 @@ def seen_of(study: Study) -> list[PastTraining]:
     return [
         PastTraining(space.point(record.architecture), record.length, record.accuracy)
         for record in study.records()
-        if record.state in (COMPLETE, SHORT) and record.accuracy is not None
+        if record.state in (TrialState.COMPLETE, TrialState.SHORT) and record.accuracy is not None
     ]

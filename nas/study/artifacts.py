@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import StudyError
-from nas.study.plan import SearchPlan
-from nas.study.records import COMPLETE, FAILED, RUNNING, WAITING, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.system.files import write_whole
 
@@ -46,7 +45,7 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
     """
     with suppress(OSError):
         study.checkpoint_file(record).unlink(missing_ok=True)
-        if keep == KEEP_FRONT and record.state == COMPLETE:
+        if keep == KEEP_FRONT and record.state == TrialState.COMPLETE:
             _drop_beaten(study)
 
 
@@ -55,7 +54,11 @@ def _drop_beaten(study: Study) -> None:
 
     The rest are the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
-    complete = [record for record in study.records() if record.state == COMPLETE and record.objective_cost is not None]
+    complete = [
+        record
+        for record in study.records()
+        if record.state == TrialState.COMPLETE and record.objective_cost is not None
+    ]
     there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in complete])
     for record, point in zip(complete, points, strict=True):
@@ -66,8 +69,8 @@ def _drop_beaten(study: Study) -> None:
 
 def kept_by(study: Study | None) -> str:
     """Returns the `keep` of a study's last search, else `KEEP_FRONT`; a plan older than the option means `KEEP_ALL`."""
-    plan = study.attribute("plan") if study else None
-    return KEEP_FRONT if plan is None else SearchPlan.from_dict(plan).keep
+    plan = study.attributes.plan if study else None
+    return plan.keep if plan else KEEP_FRONT
 
 
 def remove_stale_files(study: Study) -> None:
@@ -79,10 +82,12 @@ def remove_stale_files(study: Study) -> None:
     artifacts = study.weights_file(0).parent
     there = set(artifacts.iterdir())
     records = study.records()
-    wanted = {study.checkpoint_file(record) for record in records if record.state in (RUNNING, WAITING)}
+    wanted = {
+        study.checkpoint_file(record) for record in records if record.state in (TrialState.RUNNING, TrialState.WAITING)
+    }
     left = {file for file in there if file.name.startswith("checkpoint-")} - wanted
     for record in records:
-        if record.state == FAILED:
+        if record.state == TrialState.FAILED:
             left |= {study.weights_file(record.trial), study.confusion_file(record.trial)} & there
     long_gone = [
         *artifacts.glob("*.partial"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -14,26 +15,22 @@ from nas.study.config import BY_FLOPS
 from nas.system.processes import is_alive
 
 __all__ = [
-    "COMPLETE",
-    "FAILED",
     "INTERRUPTED",
     "LATENCY_KEY",
     "RESERVED_NAMES",
-    "RUNNING",
-    "SHORT",
-    "STOPPED",
-    "WAITING",
     "Outcome",
     "SearchState",
+    "SearchStatus",
     "TrialRecord",
+    "TrialState",
     "front_of",
     "knee_of",
     "trainings_spent",
     "with_latencies",
 ]
 
-COMPLETE, SHORT, FAILED, STOPPED, RUNNING, WAITING = "complete", "short", "failed", "stopped", "running", "waiting"
 INTERRUPTED = "interrupted"
+"""Reason of a trial whose worker ended before its training did; the architecture is trained again."""
 LATENCY_KEY = "latency (ms)"
 """Key of the latency for one image in `measures`."""
 RESERVED_NAMES = frozenset(
@@ -57,6 +54,32 @@ RESERVED_NAMES = frozenset(
 """Names of the fields that every trial has; not available for additional measures."""
 
 
+class TrialState(StrEnum):
+    """State of a trial: a `short` one completed a shorter schedule, a `stopped` one was stopped early as hopeless."""
+
+    COMPLETE = "complete"
+    SHORT = "short"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    WAITING = "waiting"
+
+
+class SearchStatus(StrEnum):
+    """Status of a search: running, or why it ended."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    """Its budget is spent."""
+    TIMEOUT = "timeout"
+    """Its time is up."""
+    EXHAUSTED = "exhausted"
+    """Every architecture of the space within its limits has been trained."""
+    SETTLED = "settled"
+    """The hypervolume has hardly grown for as long as `patience` allows."""
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Result of a training: an accuracy in [0, 1], or None and a `reason`, a short code.
@@ -78,27 +101,26 @@ class Outcome:
 class SearchState(NamedTuple):
     """Status of the last search on a study: its trial target, its state and its process (`worker`).
 
-    `state` is running, complete, timeout, exhausted, settled or interrupted; `before` is the number of trials that had
-    finished when it began.
+    `before` is the number of trials that had finished when it began.
     """
 
     trials: int
-    state: str
+    state: SearchStatus
     worker: str
     before: int = 0
 
     @property
     def live(self) -> bool:
         """Whether the search is running, as far as this machine can determine; a killed one still has state running."""
-        return self.state == RUNNING and is_alive(self.worker) is not False
+        return self.state == SearchStatus.RUNNING and is_alive(self.worker) is not False
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial, that is one training. `state` is complete, short, failed, stopped, running or waiting.
+    """One trial, that is one training.
 
     `accuracy` is the validation accuracy, in [0, 1]; `curve` has it after each epoch. `length` is the schedule's epochs
-    (None: the recipe's). A short trial completed a shorter schedule; its accuracy is not comparable with that of a
+    (None: the recipe's). The accuracy of a short trial is not comparable with that of a
     complete trial. A failed or stopped trial has a `reason`; an interrupted one is trained again as another trial.
     `started` and `ended` are Unix timestamps in seconds; `worker` names the process that trains it (`worker_named`);
     `measures` is as in `Outcome`. `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`,
@@ -108,7 +130,7 @@ class TrialRecord:
     """
 
     trial: int
-    state: str
+    state: TrialState
     architecture: Architecture
     accuracy: float | None = None
     seconds: float | None = None
@@ -160,7 +182,10 @@ class TrialRecord:
     @property
     def finished(self) -> bool:
         """Whether the trial counts towards the study's total: it ended in any way but an interruption."""
-        return self.state in (COMPLETE, SHORT, STOPPED, FAILED) and self.reason != INTERRUPTED
+        return (
+            self.state in (TrialState.COMPLETE, TrialState.SHORT, TrialState.STOPPED, TrialState.FAILED)
+            and self.reason != INTERRUPTED
+        )
 
     def epochs_spent(self, full: int) -> int:
         """Returns the epochs that the trial costs the budget; `full` is the length of a full training.
@@ -170,7 +195,7 @@ class TrialRecord:
         """
         if not self.finished:
             return 0
-        return max(1, len(self.curve)) if self.state == STOPPED else self.length or full
+        return max(1, len(self.curve)) if self.state == TrialState.STOPPED else self.length or full
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the form that `--json` prints."""
@@ -196,7 +221,7 @@ class TrialRecord:
 
     @classmethod
     def from_attributes(
-        cls, trial: int, state: str, architecture: Architecture, accuracy: float | None, attrs: Mapping[str, Any]
+        cls, trial: int, state: TrialState, architecture: Architecture, accuracy: float | None, attrs: Mapping[str, Any]
     ) -> "TrialRecord":
         """Builds a record from the attributes that `Study` stored, once validated (`nas.study.storage.schema`).
 
@@ -234,20 +259,20 @@ def front_of(
 
     The cost is the study's (`objective_cost`) unless `by` gives another; trials without one are left out.
     """
-    complete = [record for record in records if record.state == COMPLETE and by(record) is not None]
+    complete = [record for record in records if record.state == TrialState.COMPLETE and by(record) is not None]
     indices = pareto.front(
         [record.accuracy or 0.0 for record in complete], np.array([by(record) for record in complete], dtype=float)
     )
     return [complete[index] for index in indices]
 
 
-def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[str, float] | None) -> list[TrialRecord]:
+def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[int, float]) -> list[TrialRecord]:
     """Returns the records with the latencies (ms, by trial number) that were measured after the trials ended."""
     if not latencies:
         return list(records)
     return [
-        replace(record, measures={**record.measures, LATENCY_KEY: latencies[str(record.trial)]})
-        if str(record.trial) in latencies
+        replace(record, measures={**record.measures, LATENCY_KEY: latencies[record.trial]})
+        if record.trial in latencies
         else record
         for record in records
     ]

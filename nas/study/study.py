@@ -16,23 +16,23 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
+from optuna.trial import TrialState as OptunaState
 
 from nas.errors import StudyError
+from nas.study.attributes import StudyAttributes
 from nas.study.catalog import JOURNAL_FILE, is_study, study_name
 from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
-from nas.study.records import FAILED, INTERRUPTED, RUNNING, Outcome, SearchState, TrialRecord, front_of, with_latencies
+from nas.study.records import INTERRUPTED, Outcome, SearchStatus, TrialRecord, TrialState, front_of, with_latencies
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.study.storage.locks import ask_lock, search_lock
 from nas.study.storage.optuna_private import storage_of
 from nas.study.storage.recovery import UNSEEN, end, queue_again, requeue_stale, running, worker_of
-from nas.study.storage.schema import checked_study
 from nas.study.storage.trials import distributions, record_of
 from nas.system.processes import is_alive, this_worker
 
@@ -46,7 +46,8 @@ class Study:
         self.folder, self.name = folder, folder.name
         self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
-        self._attendance = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
+        self.attributes = StudyAttributes(optuna_study, self.name)
+        self._registry = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
         self._read: tuple[int, int] | None = None  # the journal's inode and size at the last call of version()
         self._ended: dict[int, TrialRecord] = {}  # cache: a trial that has ended no longer changes
         with storage_errors(self.name):
@@ -93,15 +94,17 @@ class Study:
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
             found = (record for trial in trials if (record := self._record(trial)) is not None)
-            records = with_latencies(found, self.attribute("latencies"))
-            workers = {record.worker for record in records if record.state == RUNNING}
+            records = with_latencies(found, self.attributes.latencies)
+            workers = {record.worker for record in records if record.state == TrialState.RUNNING}
             if not workers:
                 return records
-            gone, search = self._attendance.gone(workers), self.search_state()
+            gone, search = self._registry.gone(workers), self.attributes.search
         if search is not None and not search.live:
             gone |= {None, this_worker()}
         return [
-            replace(r, state=FAILED, reason=INTERRUPTED) if r.state == RUNNING and r.worker in gone else r
+            replace(r, state=TrialState.FAILED, reason=INTERRUPTED)
+            if r.state == TrialState.RUNNING and r.worker in gone
+            else r
             for r in records
         ]
 
@@ -116,7 +119,7 @@ class Study:
                 replaced = self.optuna_study.user_attrs.get("id") != self._id
             if replaced:
                 raise StudyError(f"study '{self.name}': was replaced; open it again")
-            state, measured = self.search_state(), len(self.attribute("latencies") or ())
+            state, measured = self.attributes.search, len(self.attributes.latencies)
             return tuple(record for record in self.records() if not record.ended), len(self._ended), state, measured
         try:
             status = self._journal.stat()
@@ -126,34 +129,6 @@ class Study:
             raise StudyError(f"study '{self.name}': was replaced; open it again")
         self._read = (status.st_ino, status.st_size)
         return status.st_ino, status.st_size, status.st_mtime_ns
-
-    def search_state(self) -> SearchState | None:
-        """Returns the status of the last search; None before the first one."""
-        return SearchState(**written) if (written := self.attribute("search")) else None
-
-    def set_search_state(self, trials: int, state: str, *, before: int = 0) -> None:
-        """Stores the search's status and trial target, with this process as worker; `before`: see `SearchState`."""
-        self.set_attribute("search", SearchState(trials, state, this_worker(), before)._asdict())
-
-    def plan(self) -> dict[str, Any]:
-        """Returns the settings of the last search: a `nas.study.plan.SearchPlan` as plain values.
-
-        Raises:
-            StudyError: no search has been started on the study.
-        """
-        if (written := self.attribute("plan")) is None:
-            raise StudyError(f"study '{self.name}': no search was begun on it; nas search begins one")
-        return dict(written)
-
-    def attribute(self, name: str) -> Any:
-        """Returns a study attribute that `set_attribute` stored, validated; None if it was never stored."""
-        with storage_errors(self.name):
-            return checked_study(name, self.optuna_study.user_attrs.get(name))
-
-    def set_attribute(self, name: str, value: Any) -> None:
-        """Stores a plain value with the study: `search`, `plan`, `tested`, `latencies`, `latency_model` and so on."""
-        with storage_errors(self.name):
-            self.optuna_study.set_user_attr(name, value)
 
     def record(self, trial: int) -> TrialRecord:
         """Returns the record of one trial.
@@ -225,7 +200,7 @@ class Study:
 
         A trial that others have already ended, because they took this worker for dead, is left unchanged.
         """
-        if (record := self._record_at(trial.number)).state != RUNNING:
+        if (record := self._record_at(trial.number)).state != TrialState.RUNNING:
             return record
         whole = record.length in (None, self.config.space.recipe.epochs)
         attrs = {
@@ -244,9 +219,9 @@ class Study:
             if outcome.reason == INTERRUPTED:
                 queue_again(self.optuna_study, self.optuna_study.get_trials(deepcopy=False)[trial.number])
             if outcome.accuracy is None and not outcome.stopped:
-                self.optuna_study.tell(trial, state=TrialState.FAIL)
+                self.optuna_study.tell(trial, state=OptunaState.FAIL)
             elif outcome.accuracy is None or not whole:
-                self.optuna_study.tell(trial, state=TrialState.PRUNED)
+                self.optuna_study.tell(trial, state=OptunaState.PRUNED)
             else:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
         return self._record_at(trial.number)
@@ -264,8 +239,8 @@ class Study:
         with storage_errors(self.name):
             if not (left := running(self.optuna_study)):
                 return
-            gone = self._attendance.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
-            search = self.search_state()
+            gone = self._registry.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
+            search = self.attributes.search
             for trial in left:
                 if (worker := worker_of(trial)) in gone:
                     by_itself = search is not None and search.live and worker not in {None, *ended}
@@ -286,7 +261,7 @@ class Study:
 
     def heartbeat(self) -> Heartbeat:
         """Returns a context manager that announces this worker as alive to other machines."""
-        return Heartbeat(self._attendance.beat, self._attendance.leave)
+        return Heartbeat(self._registry.beat, self._registry.leave)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -304,13 +279,13 @@ class Study:
         Raises:
             StudyError: another search is running, as far as can be determined.
         """
-        state = self.search_state()
-        if state is None or state.state != RUNNING or state.worker == this_worker():
+        state = self.attributes.search
+        if state is None or state.state != SearchStatus.RUNNING or state.worker == this_worker():
             return
         if self.storage is None and is_alive(state.worker) is not None:
             return  # on this machine: the folder's lock covers it
         with storage_errors(self.name):
-            if self._attendance.gone([state.worker]):
+            if self._registry.gone([state.worker]):
                 return
         where = f" --storage {self.storage}" if self.storage else ""
         raise StudyError(

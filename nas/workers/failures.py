@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Sequence
 
 from nas.errors import DeviceLost, StudyError, TrainingFailed
-from nas.study.records import FAILED, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.system.memory import is_out_of_memory
 
 __all__ = ["ALIKE_AT_FIRST", "failure", "raise_if_device_lost", "raise_if_failing"]
@@ -66,7 +66,7 @@ def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int)
     first = ended[before : before + ALIKE_AT_FIRST]
     if len(first) < ALIKE_AT_FIRST:
         return False
-    if len({_kind(record) for record in first}) > 1 or first[0].state != FAILED:
+    if len({_kind(record) for record in first}) > 1 or first[0].state != TrialState.FAILED:
         return True
     raise StudyError(
         f"study '{study}': the first {len(first)} trainings all failed as {first[0].reason} ({_last_line(first[0])}); "

@@ -7,7 +7,7 @@ from typing import Any
 from nas.errors import StudyError
 from nas.study.config import BY_LATENCY
 from nas.study.images import images_of
-from nas.study.plan import SearchPlan
+from nas.study.records import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.training.default_objective import our_training
@@ -29,7 +29,7 @@ def join(
     share: float = 1.0,
     deadline: float = math.inf,
     listener: Listener | None = None,
-) -> str:
+) -> SearchStatus:
     """Trains trials of a study alongside its other workers until the search's budget is spent.
 
     Args:
@@ -51,7 +51,9 @@ def join(
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
     study = Study.open(name, runs, storage=storage)
-    plan, config = SearchPlan.from_dict(study.plan()), study.config
+    config = study.config
+    if (plan := study.attributes.plan) is None:
+        raise StudyError(f"study '{name}': no search was begun on it; nas search begins one")
     if config.objective == BY_LATENCY:
         raise StudyError(
             f"study '{name}': it weighs accuracy against latency, which is measured on an idle device, one network at "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nas.errors import MissingExtra
-from nas.study.records import TrialRecord
+from nas.study.records import SearchStatus, TrialRecord
 from nas.study.study import Study
 from nas.validation import one_of
 
@@ -32,7 +32,7 @@ class Listener(Protocol):
     def trial_ended(self, record: TrialRecord) -> None:
         """Called when a running trial has ended and its outcome is recorded."""
 
-    def search_ended(self, reason: str) -> None:
+    def search_ended(self, reason: SearchStatus) -> None:
         """Called once: `complete`, `timeout`, `settled` (out of patience) or `exhausted` (no architecture is left)."""
 
 
@@ -84,7 +84,7 @@ class _Logs:
         if logger := self._loggers.pop(record.trial, None):
             logger.finalize("success")
 
-    def search_ended(self, reason: str) -> None:
+    def search_ended(self, reason: SearchStatus) -> None:
         self._listener.search_ended(reason)
 
     def close(self) -> None:

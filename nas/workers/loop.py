@@ -8,13 +8,13 @@ from typing import NamedTuple
 from optuna.trial import Trial
 
 from nas.errors import InvalidValue
-from nas.strategy.latency_objective import latency_on, load_latency_model
+from nas.strategy.latency_objective import latency_on
 from nas.strategy.samplers import SpaceExhausted
 from nas.strategy.stopping import stop_reason
 from nas.strategy.strategy import Strategy
 from nas.study.config import BY_LATENCY
 from nas.study.plan import SearchPlan
-from nas.study.records import RUNNING, TrialRecord, trainings_spent
+from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 from nas.system.hardware import AUTO
@@ -38,7 +38,7 @@ def run(
     deadline: float = math.inf,
     device: str = AUTO,
     listener: Listener | None = None,
-) -> str:
+) -> SearchStatus:
     """Trains trials of a study, as one of any number of workers, until the plan's budget is spent.
 
     Args:
@@ -50,18 +50,18 @@ def run(
         listener: notified of this worker's progress.
 
     Returns:
-        Why the worker ended: `complete`, `timeout`, `settled` (`patience` ran out) or `exhausted`.
+        Why the worker ended: complete, timeout, settled or exhausted.
 
     Raises:
         StudyError: the storage is unusable, or the search's first trainings all failed in the same way.
         DeviceLost: a failed training left the GPU unusable in this process.
     """
-    model = load_latency_model(study)
+    model = study.attributes.latency_model
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     runner = TrialRunner(study, evaluate, plan, strategy.stop, clock, listener)
     bounds = model.bounds if model else None
-    before, well_begun = state.before if (state := study.search_state()) else 0, False
+    before, well_begun = state.before if (state := study.attributes.search) else 0, False
     if listener:
         listener.search_started(study, plan.trials)
     with not_growing() as give_memory_back:
@@ -89,13 +89,13 @@ class _Step(NamedTuple):
     """A worker's next step: train `trial`, end for the reason `ended`, or, with neither, wait for other workers."""
 
     trial: tuple[Trial, TrialRecord] | None = None
-    ended: str | None = None
+    ended: SearchStatus | None = None
 
 
 def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> _Step:
     """Asks for a trial; waits if running trials may use up the budget; `exhausted` if all architectures are trained."""
     plan, full = strategy.plan, study.config.space.recipe.epochs
-    running = [record for record in records if record.state == RUNNING]
+    running = [record for record in records if record.state == TrialState.RUNNING]
     in_hand = sum(record.length or full for record in running) / full
     if running and trainings_spent(records, full) + in_hand >= plan.trials:
         return _Step()
@@ -113,4 +113,4 @@ def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord])
         raise InvalidValue(
             f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture was found that keeps both"
         )
-    return _Step(ended="exhausted")
+    return _Step(ended=SearchStatus.EXHAUSTED)

@@ -16,6 +16,7 @@ from typing import Any
 from nas.data.cache import open_shared
 from nas.data.images import ImageData
 from nas.errors import DeviceLost, InvalidValue, NasError
+from nas.study.records import SearchStatus
 from nas.system.hardware import AUTO, visible_gpus
 from nas.system.logs import show_log
 from nas.system.processes import METHOD, end_with_parent, exit_text, worker_named
@@ -121,7 +122,7 @@ class _Process:
         return WorkerExit(died=exit_text(self.process.exitcode))
 
 
-def work(task: Task, images: ImageData | None = None) -> str:
+def work(task: Task, images: ImageData | None = None) -> SearchStatus:
     """Runs one worker in the current process, local or remote, and returns why it ended."""
     import torch
     from threadpoolctl import threadpool_limits

@@ -12,6 +12,7 @@ from nas.data.images import ImageData
 from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.study.plan import SearchPlan
+from nas.study.records import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
 from nas.system.processes import prepare
@@ -118,7 +119,7 @@ class ScalingConfig:
         storage: str | None = None,
         deadline: float = math.inf,
         listener: Listener | None = None,
-    ) -> Callable[[Study], str]:
+    ) -> Callable[[Study], SearchStatus]:
         """Prepares the workers of a search, and returns the function that runs it.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from nas.errors import StudyError
 from nas.strategy.stopping import stop_reason
 from nas.study.plan import SearchPlan
-from nas.study.records import RUNNING, TrialRecord
+from nas.study.records import SearchStatus, TrialRecord, TrialState
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.logs import logger
@@ -30,7 +30,7 @@ class Overdue:
     def among(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Returns the running trials that have exceeded the limit."""
         now = time.monotonic()
-        running = [record for record in records if record.state == RUNNING]
+        running = [record for record in records if record.state == TrialState.RUNNING]
         self._seen = {record.trial: self._seen.get(record.trial, now) for record in running}
         return [record for record in running if now - self._seen[record.trial] > self.seconds]
 
@@ -52,8 +52,8 @@ class Watcher:
         for record in self._study.records():
             before = self._known.get(record.trial)
             self._known[record.trial] = record
-            if before is None or before.state not in (record.state, RUNNING):
-                if record.state == RUNNING or record.ended is not None:
+            if before is None or before.state not in (record.state, TrialState.RUNNING):
+                if record.state == TrialState.RUNNING or record.ended is not None:
                     self._listener.trial_started(record)
             elif before == record:
                 continue
@@ -61,7 +61,7 @@ class Watcher:
 
     def _tell_of(self, record: TrialRecord, before: TrialRecord | None) -> None:
         assert self._listener is not None
-        if record.state == RUNNING:
+        if record.state == TrialState.RUNNING:
             if len(record.curve) > (len(before.curve) if before else 0):
                 self._listener.epoch_ended(record.trial, record.curve)
         elif record.ended is not None and (before is None or before.ended is None):
@@ -71,7 +71,7 @@ class Watcher:
 class WorkerExit(NamedTuple):
     """How a worker ended: normally for a `reason`, on a user `error`, or it `died` of the given cause."""
 
-    reason: str | None = None
+    reason: SearchStatus | None = None
     error: str | None = None
     died: str | None = None
 
@@ -114,7 +114,7 @@ def supervise(
     workers: int,
     deadline: float,
     listener: Listener | None,
-) -> str:
+) -> SearchStatus:
     """Runs a search's workers, replaces those that die, and notifies the listener of all workers' trials.
 
     A training that exceeds the plan's `trial_timeout` is recorded as failed, and its hanging worker is replaced.
@@ -170,10 +170,10 @@ class _Supervision(Generic[Handle]):
         self._watcher, self._handles = watcher, handles
         self._overdue = Overdue(plan.trial_timeout) if plan.trial_timeout is not None else None
         self._ended_here: set[str] = set()
-        self._reasons: list[str] = []
+        self._reasons: list[SearchStatus] = []
         self._deaths = self._finished_before = 0
 
-    def run(self) -> str:
+    def run(self) -> SearchStatus:
         """Until all workers have ended; with no workers here, until the search has."""
         while self._handles or (not self._workers and not self._reasons):
             self._pool.wait(list(self._handles.values()), SECONDS_BETWEEN_LOOKS)
@@ -187,7 +187,7 @@ class _Supervision(Generic[Handle]):
                     del self._handles[slot]
                     self._worker_ended(slot, handle, end)
         self._watcher.look()
-        return next((reason for reason in self._reasons if reason != "complete"), "complete")
+        return next((reason for reason in self._reasons if reason != SearchStatus.COMPLETE), SearchStatus.COMPLETE)
 
     def _worker_ended(self, slot: int, handle: Handle, end: WorkerExit) -> None:
         if end.error:
@@ -241,8 +241,8 @@ def _end_hanging(study: Study, overdue: Overdue, members: Sequence[WorkerHandle]
     return ended
 
 
-def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> str | None:
+def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> SearchStatus | None:
     records = study.records()
-    if any(record.state == RUNNING for record in records):
+    if any(record.state == TrialState.RUNNING for record in records):
         return None
     return stop_reason(records, study.config.space, plan=plan, deadline=deadline)

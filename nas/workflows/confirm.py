@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Unpack
 
-from nas.analysis.confirmation import TESTED, ConfirmationReport, confirmed, repetitions_of
+from nas.analysis.confirmation import ConfirmationReport, confirmed, repetitions_of
 from nas.analysis.significance import contenders
 from nas.data.images import ImageData
 from nas.errors import DataError, StudyError
@@ -143,4 +143,4 @@ def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -
     for training in missing:
         weights = load_weights(study.weights_file(training.trial))
         tested[training.trial] = evaluate(training.architecture, weights, data, recipe=recipe)
-    study.set_attribute(TESTED, {str(trial): accuracy for trial, accuracy in tested.items()})
+    study.attributes.tested = tested

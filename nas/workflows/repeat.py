@@ -9,7 +9,7 @@ from nas.errors import InvalidValue
 from nas.spaces.search_space import Params, SearchSpace
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
-from nas.study.records import COMPLETE, RUNNING, WAITING
+from nas.study.records import TrialState
 from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
 from nas.study.study import Study
 from nas.system.processes import this_worker
@@ -71,7 +71,11 @@ def repeat(
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
         records = study.records()
-        there = [record for record in records if record.state in (COMPLETE, WAITING, RUNNING)]
+        there = [
+            record
+            for record in records
+            if record.state in (TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING)
+        ]
         known = {(record.architecture.key, record.seed) for record in there}
         missing = [
             {**point, SEED: seed}
@@ -79,7 +83,7 @@ def repeat(
             for point in points
             if (space.architecture(point).key, seed) not in known
         ]
-        left = len(missing) + sum(record.state != COMPLETE for record in there)
+        left = len(missing) + sum(record.state != TrialState.COMPLETE for record in there)
         if left:
             finished = sum(record.finished for record in records)
             plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")

@@ -23,7 +23,7 @@ from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import described
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
-from nas.study.records import INTERRUPTED, RUNNING
+from nas.study.records import SearchState, SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
@@ -171,7 +171,7 @@ def search(
     return study
 
 
-def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> None:
+def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchStatus]) -> None:
     """Runs a search on a locked study, storing its plan for all workers and its status before and after.
 
     Args:
@@ -186,16 +186,16 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], str]) -> 
         with study.ask_lock():
             study.refuse_second_search()
             before = sum(record.finished for record in study.records())
-            study.set_attribute("plan", plan.to_dict())
-            study.set_search_state(plan.trials, RUNNING, before=before)
+            study.attributes.plan = plan
+            study.attributes.search = SearchState(plan.trials, SearchStatus.RUNNING, this_worker(), before)
         remove_stale_files(study)
         try:
             ended = work(study)
         except BaseException:
             with suppress(StudyError):  # a broken storage may be why it ended
-                study.set_search_state(plan.trials, INTERRUPTED, before=before)
+                study.attributes.search = SearchState(plan.trials, SearchStatus.INTERRUPTED, this_worker(), before)
             raise
-        study.set_search_state(plan.trials, ended, before=before)
+        study.attributes.search = SearchState(plan.trials, ended, this_worker(), before)
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
@@ -235,7 +235,7 @@ def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: fl
     return sole_worker(workers, ray)
 
 
-def _then_measured(study: Study, *, work: Callable[[Study], str], device: str) -> str:
+def _then_measured(study: Study, *, work: Callable[[Study], SearchStatus], device: str) -> SearchStatus:
     """Runs the workers, then measures the front's latencies on the idle device as part of the search."""
     ended = work(study)
     measure_front(study, device=device)

@@ -28,7 +28,7 @@ from nas.strategy.multi_fidelity import schedule_lengths
 from nas.study.config import StudyConfig
 from nas.study.pareto import hypervolume_history
 from nas.study.plan import PastTraining, SearchPlan
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.workers.loop import run
 
@@ -191,7 +191,7 @@ def replay(
     return Replay(
         np.cumsum([record.epochs_spent(full) for record in records]).tolist(),
         np.cumsum([record.seconds or 0.0 for record in records]).tolist(),
-        table.hypervolume([r.architecture if r.state == COMPLETE else None for r in records]).tolist(),
+        table.hypervolume([r.architecture if r.state == TrialState.COMPLETE else None for r in records]).tolist(),
         proposing,
         records,
     )

@@ -5,7 +5,7 @@ import pytest
 
 from nas import SearchSpace, TrialRecord
 from nas.analysis.convergence import extrapolate, has_converged, history
-from nas.study.records import SHORT, STOPPED
+from nas.study.records import TrialState
 from tests.analysis.test_selection import trial
 
 EPOCHS = 2  # of the tiny space's recipe
@@ -21,8 +21,8 @@ def trials(space: SearchSpace, accuracies: list[float], seconds: float = 10.0) -
 
 def test_short_trainings_are_spent_for_but_raise_nothing(tiny: SearchSpace) -> None:
     [first, second, third] = trials(tiny, [0.5, 0.9, 0.9])
-    short = replace(second, state=SHORT, length=1)
-    stopped = replace(third, state=STOPPED, accuracy=None, reason="at_chance", curve=(0.1,))
+    short = replace(second, state=TrialState.SHORT, length=1)
+    stopped = replace(third, state=TrialState.STOPPED, accuracy=None, reason="at_chance", curve=(0.1,))
     past = history([first, short, stopped], tiny)
     assert past.epochs == [2, 3, 4]
     assert len(set(past.hypervolume)) == 1

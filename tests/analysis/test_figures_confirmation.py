@@ -5,20 +5,20 @@ from nas.analysis.confirmation import Confirmation, confirmations
 from nas.analysis.cost_metrics import FLOPS, cost_metrics_of
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 
 @pytest.fixture
 def searched(tiny: SearchSpace) -> list[TrialRecord]:
     cheap, dear = list(map(tiny.architecture, tiny.points()))[0:20:19]
-    return [TrialRecord(4, COMPLETE, cheap, 0.9), TrialRecord(7, COMPLETE, dear, 0.95)]
+    return [TrialRecord(4, TrialState.COMPLETE, cheap, 0.9), TrialRecord(7, TrialState.COMPLETE, dear, 0.95)]
 
 
 @pytest.fixture
 def members(searched: list[TrialRecord]) -> list[Confirmation]:
     seeds = [(0, 0.88, 1), (0, 0.86, 2), (1, 0.85, 1), (1, 0.86, 2)]
     repeated = [
-        TrialRecord(n, COMPLETE, searched[at].architecture, value, seed=seed)
+        TrialRecord(n, TrialState.COMPLETE, searched[at].architecture, value, seed=seed)
         for n, (at, value, seed) in enumerate(seeds)
     ]
     return confirmations(searched, repeated, {})

@@ -11,7 +11,7 @@ from nas.analysis.figures.curves import confusion_figure, curves_figure
 from nas.analysis.figures.front import front_figure
 from nas.analysis.front import front_numbers, thinned
 from nas.analysis.significance import least_significant_difference, wilson_interval
-from nas.study.records import FAILED, RUNNING, STOPPED, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from tests.analysis.test_selection import trial
 from tests.helpers import formula
 
@@ -73,12 +73,12 @@ def test_trials_without_an_accuracy_are_told_apart_below_all_others(tiny: Search
     complete = [trial(tiny, 0, 0.5, stage1_groups=4), trial(tiny, 1, 0.7)]
     records = [
         *complete,
-        replace(trial(tiny, 2, None), state=FAILED, reason="out_of_memory"),
-        replace(trial(tiny, 3, None), state=STOPPED, curve=(0.2, 0.55)),
-        replace(trial(tiny, 4, None), state=RUNNING, curve=(0.6,)),
-        replace(trial(tiny, 5, None), state=RUNNING),
-        replace(trial(tiny, 7, None), state=RUNNING, curve=(0.1,)),
-        replace(trial(tiny, 6, None), state=FAILED, reason="interrupted"),
+        replace(trial(tiny, 2, None), state=TrialState.FAILED, reason="out_of_memory"),
+        replace(trial(tiny, 3, None), state=TrialState.STOPPED, curve=(0.2, 0.55)),
+        replace(trial(tiny, 4, None), state=TrialState.RUNNING, curve=(0.6,)),
+        replace(trial(tiny, 5, None), state=TrialState.RUNNING),
+        replace(trial(tiny, 7, None), state=TrialState.RUNNING, curve=(0.1,)),
+        replace(trial(tiny, 6, None), state=TrialState.FAILED, reason="interrupted"),
     ]
     traces = {trace.name: trace for trace in front_figure(records).data}
     assert list(traces["failed"].customdata) == [2]
@@ -100,7 +100,7 @@ def test_of_many_trials_on_one_spot_the_first_is_drawn(tiny: SearchSpace) -> Non
     rng = np.random.default_rng(0)
     architectures = [tiny.architecture(tiny.sample(rng)) for _ in range(40)]
     many = [
-        TrialRecord(number, "complete", architectures[number % 40], float(rng.integers(500)) / 500)
+        TrialRecord(number, TrialState.COMPLETE, architectures[number % 40], float(rng.integers(500)) / 500)
         for number in range(20_000)
     ]
     assert thinned(many[:1000]) == many[:1000]
@@ -141,7 +141,7 @@ def test_the_confusion_figure_shows_shares_and_escapes_names() -> None:
 def test_short_trainings_wait_in_the_legend_and_squeeze_nothing(tiny: SearchSpace) -> None:
     whole = trial(tiny, 0, 0.9, stage1_groups=4)
     failed = trial(tiny, 2, None, stage1_depth=2)
-    short = replace(trial(tiny, 1, 0.3, stage1_groups=2), state="short", length=3)
+    short = replace(trial(tiny, 1, 0.3, stage1_groups=2), state=TrialState.SHORT, length=3)
     traces = {trace.name: trace for trace in front_figure([whole, short, failed]).data}
     assert traces["short training"].visible == "legendonly"
     assert "after 3 epochs" in traces["short training"].text[0]

@@ -6,7 +6,7 @@ import pytest
 from nas import SearchSpace
 from nas.analysis.convergence import bands, history, seconds_left
 from nas.analysis.figures.progress import bands_figure, hypervolume_figure, seconds_figure
-from nas.study.records import RUNNING, SearchState, TrialRecord
+from nas.study.records import SearchState, SearchStatus, TrialRecord, TrialState
 from nas.system.processes import this_worker
 from tests.analysis.test_selection import trial
 
@@ -37,7 +37,7 @@ def test_history_goes_in_the_order_trials_ended(records: list[TrialRecord], tiny
 
 def test_the_hypervolume_s_box_is_the_space_s(tiny: SearchSpace) -> None:
     least = min((tiny.architecture(point) for point in tiny.points()), key=lambda a: trial_flops(tiny, a))
-    perfect = TrialRecord(0, "complete", least, 1.0, 1.0, ended=1.0)
+    perfect = TrialRecord(0, TrialState.COMPLETE, least, 1.0, 1.0, ended=1.0)
     assert history([perfect], tiny).hypervolume == pytest.approx([1.0])
 
 
@@ -57,17 +57,13 @@ def test_bands_part_the_range_of_flops_and_keep_the_best_so_far(records: list[Tr
 
 
 def test_time_left_is_the_median_trial_times_what_is_missing(records: list[TrialRecord]) -> None:
-    state = SearchState(10, RUNNING, this_worker())
+    state = SearchState(10, SearchStatus.RUNNING, this_worker())
     assert seconds_left(records, state, 2) == 6 * 2.0
-    two = [replace(records[0], trial=n, state=RUNNING, accuracy=None, worker=f"w{n}") for n in (8, 9)]
+    two = [replace(records[0], trial=n, state=TrialState.RUNNING, accuracy=None, worker=f"w{n}") for n in (8, 9)]
     assert seconds_left([*records, *two], state, 2) == 6 * 2.0 / 2
-    assert seconds_left(records, replace_state(state, "complete"), 2) is None
+    assert seconds_left(records, state._replace(state=SearchStatus.COMPLETE), 2) is None
     assert seconds_left([], state, 2) is None
     assert seconds_left(records, None, 2) is None
-
-
-def replace_state(state: SearchState, word: str) -> SearchState:
-    return state._replace(state=word)
 
 
 @pytest.mark.parametrize("against", ["epochs", "seconds", "trials"])

@@ -4,7 +4,7 @@ import pytest
 from nas import SearchSpace, cost
 from nas.analysis import importance
 from nas.analysis.figures import importance as figures
-from nas.study.records import COMPLETE, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 
 @pytest.fixture
@@ -16,7 +16,9 @@ def sample(tiny: SearchSpace) -> importance.Sample:
         architecture = tiny.architecture(tiny.sample(rng))
         x = np.log(cost(architecture).flops) - 10
         bonus = 0.02 if architecture.stages[0].groups == 4 else 0.0
-        records.append(TrialRecord(number, COMPLETE, architecture, float(0.5 + 0.15 * x - 0.01 * x**3 + bonus)))
+        records.append(
+            TrialRecord(number, TrialState.COMPLETE, architecture, float(0.5 + 0.15 * x - 0.01 * x**3 + bonus))
+        )
     return importance.sample_of(records, tiny)
 
 
@@ -87,7 +89,7 @@ def test_figures_show_the_numbers(sample: importance.Sample, tiny: SearchSpace) 
 
 def test_where_all_are_alike_nothing_explains_anything(tiny: SearchSpace) -> None:
     rng = np.random.default_rng(0)
-    records = [TrialRecord(n, COMPLETE, tiny.architecture(tiny.sample(rng)), 0.5) for n in range(45)]
+    records = [TrialRecord(n, TrialState.COMPLETE, tiny.architecture(tiny.sample(rng)), 0.5) for n in range(45)]
     sample = importance.sample_of(records, tiny)
     assert not sample.at_equal_flops.any()
     for equal_flops in (True, False):
@@ -97,7 +99,7 @@ def test_where_all_are_alike_nothing_explains_anything(tiny: SearchSpace) -> Non
 def test_few_trials_are_no_trouble(tiny: SearchSpace) -> None:
     architecture = tiny.architecture(next(tiny.points()))
     for count in (1, 2, 3):
-        few = importance.sample_of([TrialRecord(n, COMPLETE, architecture, 0.5) for n in range(count)], tiny)
+        few = importance.sample_of([TrialRecord(n, TrialState.COMPLETE, architecture, 0.5) for n in range(count)], tiny)
         assert all(item.share == 0 for item in importance.importances(few, equal_flops=True))
         figures.parallel_figure(few)
         figures.effects_figure(few, "groups")

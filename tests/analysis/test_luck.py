@@ -3,7 +3,7 @@ import pytest
 
 from nas import SearchSpace
 from nas.analysis.significance import contenders, front_probability
-from nas.study.records import COMPLETE, SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 
 
 def test_without_errors_a_network_is_on_the_front_or_it_is_not() -> None:
@@ -38,8 +38,16 @@ def test_the_order_does_not_matter_and_the_same_gives_the_same() -> None:
 @pytest.fixture
 def records(tiny: SearchSpace) -> list[TrialRecord]:
     """Ever more FLOPs: on the front, beaten by a hair, beaten by far, on the front, short."""
-    points = sorted(map(tiny.architecture, tiny.points()), key=lambda each: TrialRecord(0, COMPLETE, each).flops)
-    scores = [(0.80, COMPLETE), (0.795, COMPLETE), (0.5, COMPLETE), (0.9, COMPLETE), (0.99, SHORT)]
+    points = sorted(
+        map(tiny.architecture, tiny.points()), key=lambda each: TrialRecord(0, TrialState.COMPLETE, each).flops
+    )
+    scores = [
+        (0.80, TrialState.COMPLETE),
+        (0.795, TrialState.COMPLETE),
+        (0.5, TrialState.COMPLETE),
+        (0.9, TrialState.COMPLETE),
+        (0.99, TrialState.SHORT),
+    ]
     return [
         TrialRecord(number, state, points[20 * number], accuracy) for number, (accuracy, state) in enumerate(scores)
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from nas import SearchSpace, TrialRecord
 from nas.analysis.rank_correlation import Proxy, proxies
-from nas.study.records import SHORT
+from nas.study.records import TrialState
 from tests.analysis.test_selection import trial
 
 
@@ -15,7 +15,7 @@ def records(space: SearchSpace, accuracies: list[float], *, length: int) -> list
     both = []
     for number, (accuracy, (depth, mid, groups)) in enumerate(zip(accuracies, grid, strict=False)):
         record = trial(space, number, 0.5 + number / 100, stage1_depth=depth, stage1_mid=mid, stage1_groups=groups)
-        both += [record, replace(record, trial=100 + number, state=SHORT, length=length, accuracy=accuracy)]
+        both += [record, replace(record, trial=100 + number, state=TrialState.SHORT, length=length, accuracy=accuracy)]
     return both
 
 
@@ -25,7 +25,7 @@ def test_tau_is_that_of_the_promotions(tiny: SearchSpace) -> None:
     assert crossed.tau == pytest.approx(2 / 3)  # one of six pairs is the wrong way round
     assert proxies(records(tiny, [0.1, 0.2], length=3)) == [Proxy(3, 2, 2, None)]
     assert proxies(records(tiny, [0.2, 0.2, 0.2], length=3))[0].tau is None
-    assert proxies([record for record in records(tiny, [0.1, 0.2], length=3) if record.state != SHORT]) == []
+    assert proxies([record for record in records(tiny, [0.1, 0.2], length=3) if record.state != TrialState.SHORT]) == []
 
 
 def test_a_length_that_ranks_the_wrong_way_misleads_once_there_are_pairs_enough(tiny: SearchSpace) -> None:

@@ -6,14 +6,16 @@ import pytest
 from nas import NasError, SearchSpace
 from nas.analysis.cost_metrics import FLOPS, PARAMS, cost_metrics_of, round_steps
 from nas.analysis.selection import Limit, nearest_miss, pick, references
-from nas.study.records import COMPLETE, FAILED, TrialRecord, front_of, knee_of
+from nas.study.records import TrialRecord, TrialState, front_of, knee_of
 
 
 def trial(space: SearchSpace, number: int, accuracy: float | None, **params: int) -> TrialRecord:
     point = {name: values[0] for name, values in space.parameters.items()} | {
         name.replace("_", "."): value for name, value in params.items()
     }
-    return TrialRecord(number, COMPLETE if accuracy is not None else FAILED, space.architecture(point), accuracy)
+    return TrialRecord(
+        number, TrialState.COMPLETE if accuracy is not None else TrialState.FAILED, space.architecture(point), accuracy
+    )
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ import pytest
 import nas
 from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace
+from nas.study.records import SearchState, SearchStatus
+from nas.system.processes import this_worker
 from tests.helpers import formula
 
 if TYPE_CHECKING:
@@ -215,7 +217,9 @@ def test_a_finished_study_is_left_in_peace_and_a_quiet_one_does_not_flicker(
     page.wait_for_timeout(6000)
     assert len(sent) == before
 
-    study.set_search_state(9, "running")  # by this process, which lives: there may be news
+    study.attributes.search = SearchState(
+        9, SearchStatus.RUNNING, this_worker()
+    )  # by this process, which lives: there may be news
     page.reload()
     page.get_by_text("searching").wait_for()
     page.wait_for_timeout(3000)
@@ -238,7 +242,9 @@ def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
     tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
 ) -> None:
     study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
-    study.set_search_state(9, "running")  # as this very process is: the page goes on to look
+    study.attributes.search = SearchState(
+        9, SearchStatus.RUNNING, this_worker()
+    )  # as this very process is: the page goes on to look
     page.goto(serve(tmp_path))
     wait_for(lambda: page.evaluate(DRAWN) == 5)
     journal = study.folder / "journal.log"

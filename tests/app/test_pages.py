@@ -22,6 +22,7 @@ from nas.architectures.cost import cost
 from nas.strategy.samplers import ValidSampler
 from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
+from nas.study.records import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from tests.helpers import Ran, formula
@@ -66,7 +67,7 @@ def running(tmp_path: Path, tiny: SearchSpace) -> Study:
     """Three trials are complete, one failed, and this process trains a fourth."""
     study = nas.search(tiny, trials=3, runs=tmp_path, name="running", evaluate=formula)
     nas.search(tiny, trials=4, runs=tmp_path, name="running", evaluate=lambda *_: 5.0)
-    study.set_search_state(9, "running")
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
     trial, _ = study.ask(ValidSampler(("random", 7), tiny, {}))
     study.report(trial, [0.25])
     return study
@@ -174,7 +175,7 @@ def test_a_study_without_a_trial_and_one_in_its_first(
 ) -> None:
     study = Study.create("s", tmp_path, StudyConfig(tiny, {"source": "evaluate"}, 0))
     open_page(page)
-    study.set_search_state(9, "running")
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
     study.ask(ValidSampler(("random", 7), tiny, {}))
     app = open_page(page)
     if page in ("front", "compare", "insights", "export"):
@@ -287,7 +288,7 @@ def test_a_measure_is_an_axis_whatever_its_values(open_page: Open, tmp_path: Pat
 
 def test_a_latency_that_only_the_front_has_is_an_axis(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
     study = nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula)
-    study.set_attribute("latencies", {str(study.front()[-1].trial): 2.5})
+    study.attributes.latencies = {study.front()[-1].trial: 2.5}
     app = open_page(axis="latency (ms)", budget="3")
     assert app.selectbox[0].value == "latency (ms)"
     assert "at 2.5 ms for one image" in said(app)

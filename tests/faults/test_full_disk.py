@@ -16,7 +16,7 @@ from nas.data.cache import save_shared
 from nas.data.loading import DIGITS, load_data
 from nas.errors import NasError
 from nas.study.catalog import list_studies
-from nas.study.records import RUNNING, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.system.files import publish, write_whole
 from tests.helpers import Ran, write_photos
@@ -108,7 +108,7 @@ def check_whole(runs: Path, before: list[TrialRecord], *, trials: int) -> None:
     records = Study.open("s", runs).records()
     assert [record for record in records if record.finished][: len(before)] == before
     assert sum(record.finished for record in records) == trials
-    assert RUNNING not in {record.state for record in records}
+    assert TrialState.RUNNING not in {record.state for record in records}
     assert not list((runs / "s").rglob("*.partial"))
 
 
@@ -328,7 +328,7 @@ def test_what_reads_needs_no_folder_that_can_be_written(read_only: Path, nas_com
     study = Study.open("s", read_only)
     assert len(study.records()) == 2
     study.version()
-    study.search_state()
+    _ = study.attributes.search
 
 
 def test_what_writes_says_that_it_cannot(

@@ -34,9 +34,7 @@ from nas.cli.tables import show_front, show_proxies, show_summary, show_trial, t
 from nas.data.images import ImageData
 from nas.exporters.bundle import write_bundle
 from nas.exporters.trained_network import trained_weights
-from nas.strategy.latency_objective import load_latency_model
 from nas.study.artifacts import load_confusion
-from nas.study.plan import SearchPlan
 from nas.training.checkpoint import Checkpoint
 from nas.training.train import evaluate, on_device, train
 from tests.faults.hostile import PLAIN, listing, mutated, refused, thorough
@@ -67,7 +65,7 @@ def read_everything(name: str, runs: Path, *, storage: str | None = None) -> Non
     study = Study.open(name, runs, storage=storage)
     records = study.records()
     study.version()
-    study.search_state()
+    _ = study.attributes.search
     screen = Console(file=io.StringIO(), width=120)
     screen.print(trials_table(records))
     for record in records:
@@ -78,8 +76,8 @@ def read_everything(name: str, runs: Path, *, storage: str | None = None) -> Non
     csv_text(trial_rows(records, study.config.space))
     json.dumps([record.to_dict() for record in records], allow_nan=False)
     json.dumps(front_rows(study, confirmed(study)), allow_nan=False)
-    load_latency_model(study)
-    SearchPlan.from_dict(study.plan())
+    _ = study.attributes.latency_model
+    assert study.attributes.plan
     written = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b" not in written
     assert "\u202e" not in written

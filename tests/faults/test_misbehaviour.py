@@ -116,7 +116,7 @@ def test_three_alike_at_first_end_the_search_with_that_reason(
     assert len(str(refusal.value).splitlines()) == 1
     study = nas.Study.open("s", tmp_path)
     assert len(study.records()) == 3
-    state = study.search_state()
+    state = study.attributes.search
     assert state is not None
     assert state.state == "interrupted"
     # Once it is mended the same command goes on; what failed before is no reason to end again.

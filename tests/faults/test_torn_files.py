@@ -32,7 +32,7 @@ from nas.study.artifacts import load_confusion, save_confusion
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
 from nas.study.creation import IncompleteStudy
-from nas.study.records import RUNNING, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.training.checkpoint import Checkpoint, Progress
 from tests.helpers import TINY, Ran, formula, write_photos
@@ -134,7 +134,7 @@ def check_going_on(whole: Whole, runs: Path, cut: int, tiny: SearchSpace, *, tai
     records = study.records()
     assert records[:ended] == whole.records[:ended]
     assert sum(record.finished for record in records) == TRIALS
-    assert RUNNING not in {record.state for record in records}
+    assert TrialState.RUNNING not in {record.state for record in records}
     assert journal.read_bytes().startswith(whole.journal[:kept])
     aside = journal.with_name("journal.log.dropped")
     assert (aside.read_bytes() if aside.exists() else b"") == (dropped + b"\n" if dropped else b"").replace(
@@ -200,7 +200,7 @@ def test_a_journal_that_is_damaged_at_random_is_read_or_refused_in_one_line(
         try:
             study = Study.open("s", torn.parent)
             study.records()
-            study.search_state()
+            _ = study.attributes.search
         except NasError as error:
             assert "\n" not in str(error)
             refused += 1

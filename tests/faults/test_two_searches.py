@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
-from nas.study.records import SearchState
+from nas.study.records import SearchState, SearchStatus
 from nas.system.processes import METHOD
 from tests.faults.killing import check_whole, forked, kill, until
 from tests.helpers import formula
@@ -91,7 +91,7 @@ def test_a_search_on_another_machine_is_respected_while_it_is_heard_of(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula)
-    study.set_attribute("search", SearchState(9, "running", "elsewhere:7@1")._asdict())
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, "elsewhere:7@1")
     (study.folder / "workers").mkdir(exist_ok=True)
     (study.folder / "workers" / "worker-elsewhere-7@1").touch()
     with pytest.raises(NasError, match="another search is running on it, by elsewhere:7;"):

@@ -20,11 +20,11 @@ from nas.analysis.significance import contenders
 from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
 from nas.errors import InvalidValue, StudyError
-from nas.strategy.latency_objective import SAMPLE, latency_on, load_latency_model, measure_front, sampled
+from nas.strategy.latency_objective import SAMPLE, latency_on, measure_front, sampled
 from nas.strategy.multi_fidelity import promotion
 from nas.strategy.stopping import StopRule
 from nas.study.config import StudyConfig
-from nas.study.records import LATENCY_KEY, TrialRecord, front_of
+from nas.study.records import LATENCY_KEY, TrialRecord, TrialState, front_of
 from nas.workers.join import join
 from tests.helpers import Ran, formula
 
@@ -95,7 +95,7 @@ def test_the_device_s_own_latencies_do_as_well(tmp_path: Path, tiny: SearchSpace
     finally:
         torch.set_num_threads(threads)
     assert all((found.objective_cost or 0) > 0 for found in study.records())
-    model = load_latency_model(study)
+    model = study.attributes.latency_model
     assert model is not None
     assert model.device == "CPU, 1 thread"
     assert 0 < model.least < model.most
@@ -104,11 +104,11 @@ def test_the_device_s_own_latencies_do_as_well(tmp_path: Path, tiny: SearchSpace
 def test_a_resumed_search_has_the_same_model_and_measures_no_sample(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture]
 ) -> None:
-    model = load_latency_model(searched(tmp_path, tiny, trials=3))
+    model = searched(tmp_path, tiny, trials=3).attributes.latency_model
     assert len(measured) == SAMPLE + 3
     study = nas.search(trials=5, name="s", runs=tmp_path, evaluate=formula, device="cpu")  # the study's own objective
     assert len(measured) == SAMPLE + 5
-    assert load_latency_model(study) == model
+    assert study.attributes.latency_model == model
     whole = searched(tmp_path, tiny, trials=5, name="whole")
     assert [found.architecture for found in whole.records()] == [found.architecture for found in study.records()]
 
@@ -199,7 +199,7 @@ def test_all_that_compares_costs_compares_latencies(tiny: SearchSpace) -> None:
     assert default_cost_metric([few]) is cost_metrics_of([few])[LATENCY_KEY] is LATENCY
     assert default_cost_metric([replace(few, objective="flops")]) is default_cost_metric([]) is FLOPS
     assert contenders([few, many], 10_000) == [many]
-    short = [replace(each, state="short", length=1) for each in (few, many)]
+    short = [replace(each, state=TrialState.SHORT, length=1) for each in (few, many)]
     assert promotion(short, (1, 3), 3) == (short[1], 3)
     unknown = record(5, tiny, 0.99, None)
     assert front_of([few, many, unknown]) == [many]
@@ -239,7 +239,7 @@ def test_the_hypervolume_lies_within_bounds_that_were_fixed_beforehand(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture]
 ) -> None:
     study = searched(tmp_path, tiny, trials=8)
-    model = load_latency_model(study)
+    model = study.attributes.latency_model
     assert model is not None
     past = history(study.records(), tiny, bounds=model.bounds).hypervolume
     assert 0 < past[0] <= past[-1] < 1
@@ -287,7 +287,7 @@ def test_on_another_device_the_front_is_measured_anew(
     monkeypatch.setattr("nas.strategy.latency_objective.in_words", lambda _: "another one")
     measure_front(study, device="cpu")
     assert measured == members * 2
-    assert study.attribute("latency_device") == "another one"
+    assert study.attributes.latency_device == "another one"
 
 
 def test_what_was_measured_before_an_interruption_is_kept(
@@ -327,7 +327,7 @@ def test_a_database_s_version_tells_of_latencies(tmp_path: Path, tiny: SearchSpa
     storage = f"sqlite:///{tmp_path / 'studies.db'}"
     study = nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula, storage=storage)
     version = study.version()
-    study.set_attribute("latencies", {"0": 2.5})
+    study.attributes.latencies = {0: 2.5}
     assert study.version() != version
     assert study.record(0).measures == {LATENCY_KEY: 2.5}
 
@@ -375,7 +375,7 @@ def test_the_terminal_shows_latencies_that_were_measured_afterwards(
 ) -> None:
     study = nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=formula)
     assert "latency" not in nas_command("front", "--runs", tmp_path).out
-    study.set_attribute("latencies", {str(study.front()[0].trial): 2.125})
+    study.attributes.latencies = {study.front()[0].trial: 2.125}
     shown = nas_command("front", "--runs", tmp_path).out
     assert "latency (ms)" in shown
     assert "2.12" in shown

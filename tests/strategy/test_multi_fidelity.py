@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nas import NasError, SearchSpace, TrialRecord
 from nas.strategy.multi_fidelity import front_ranks, promotion, schedule_lengths, usual_fidelities
 from nas.strategy.stopping import StopRule
-from nas.study.records import COMPLETE, FAILED, RUNNING, SHORT
+from nas.study.records import TrialState
 from tests.analysis.test_selection import trial
 
 POINTS = st.lists(st.tuples(st.integers(1, 8), st.integers(0, 8)), min_size=1, max_size=14)
@@ -86,7 +86,7 @@ LENGTHS = (1, 3, 9)
 
 
 def short(space: SearchSpace, number: int, accuracy: float, *, length: int = 1, **params: int) -> TrialRecord:
-    return replace(trial(space, number, accuracy, **params), state=SHORT, length=length)
+    return replace(trial(space, number, accuracy, **params), state=TrialState.SHORT, length=length)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_best_third_of_a_rung_goes_on_one_after_the_other(rung: list[TrialRe
         record, length = due
         assert length == 3
         gone.append(record.trial)
-        records.append(replace(record, trial=100 + len(gone), state=RUNNING, length=length, accuracy=None))
+        records.append(replace(record, trial=100 + len(gone), state=TrialState.RUNNING, length=length, accuracy=None))
     best = front_ranks([r.flops for r in rung], [r.accuracy or 0 for r in rung]).argsort()[:2]
     assert sorted(gone) == sorted(rung[at].trial for at in best)
 
@@ -113,7 +113,7 @@ def test_the_best_third_of_a_rung_goes_on_one_after_the_other(rung: list[TrialRe
 def test_two_workers_that_report_at_once_promote_two_architectures(rung: list[TrialRecord]) -> None:
     first = promotion(rung, LENGTHS, 3)
     assert first is not None
-    begun = replace(first[0], trial=50, state=RUNNING, length=first[1], accuracy=None)
+    begun = replace(first[0], trial=50, state=TrialState.RUNNING, length=first[1], accuracy=None)
     second = promotion([*rung, begun], LENGTHS, 3)
     assert second is not None
     assert second[0].architecture != first[0].architecture
@@ -122,7 +122,7 @@ def test_two_workers_that_report_at_once_promote_two_architectures(rung: list[Tr
 def test_what_failed_or_ended_at_the_next_length_is_not_promoted_again(rung: list[TrialRecord]) -> None:
     due = promotion(rung, LENGTHS, 3)
     assert due is not None
-    for state, accuracy in ((FAILED, None), (SHORT, 0.6)):
+    for state, accuracy in ((TrialState.FAILED, None), (TrialState.SHORT, 0.6)):
         ended = replace(due[0], trial=50, state=state, length=3, accuracy=accuracy)
         again = promotion([*rung, ended], LENGTHS, 3)
         assert again is None or again[0].architecture != due[0].architecture or again[1] == 9
@@ -133,7 +133,7 @@ def test_longer_rungs_are_served_first_and_a_lone_one_goes_on(tiny: SearchSpace,
     due = promotion([*rung, middle], LENGTHS, 3)
     assert due == (middle, 9)
     assert promotion([], LENGTHS, 3) is None
-    assert promotion([replace(middle, state=COMPLETE, length=9)], LENGTHS, 3) is None
+    assert promotion([replace(middle, state=TrialState.COMPLETE, length=9)], LENGTHS, 3) is None
 
 
 def rule() -> StopRule:
@@ -151,7 +151,7 @@ def curves(space: SearchSpace, count: int = 12, *, final: float = 0.9) -> list[T
 
 
 def test_a_training_at_chance_is_stopped_when_half_of_it_is_over(tiny: SearchSpace) -> None:
-    running = replace(trial(tiny, 5, None), state=RUNNING)
+    running = replace(trial(tiny, 5, None), state=TrialState.RUNNING)
     assert rule().reason(running, [0.1] * 4, []) is None
     assert rule().reason(running, [0.1] * 5, []) == "at_chance"
     assert rule().reason(running, [0.1, 0.1, 0.2, 0.1, 0.1], []) is None
@@ -162,13 +162,13 @@ def test_a_training_at_chance_is_stopped_when_half_of_it_is_over(tiny: SearchSpa
 
 def test_a_training_out_of_the_front_s_reach_is_stopped(tiny: SearchSpace) -> None:
     ended = curves(tiny)
-    running = replace(trial(tiny, 50, None, stage1_depth=2), state=RUNNING)
+    running = replace(trial(tiny, 50, None, stage1_depth=2), state=TrialState.RUNNING)
     hopeless, open_ended = [0.2, 0.3, 0.4, 0.45, 0.5, 0.5], [0.2, 0.4, 0.6, 0.7, 0.75, 0.76]
     assert rule().reason(running, hopeless, ended) == "out_of_reach"
     assert rule().reason(running, open_ended, ended) is None
     assert rule().reason(running, hopeless, ended[:9]) is None  # too few to know how curves spread
     assert rule().reason(replace(running, length=9), hopeless, ended) is None  # short ones are told by the model
-    cheaper = replace(trial(tiny, 51, None, stage1_groups=4), state=RUNNING)
+    cheaper = replace(trial(tiny, 51, None, stage1_groups=4), state=TrialState.RUNNING)
     dear = [replace(r, architecture=running.architecture) for r in ended]
     assert rule().reason(cheaper, hopeless, dear) is None  # nothing as cheap is any better
     assert rule().reason(running, [*hopeless, 0.5, 0.5, 0.5, 0.5], ended) is None  # it is over anyway

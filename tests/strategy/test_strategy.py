@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, Recipe, SearchSpace
-from nas.study.records import COMPLETE, SHORT, STOPPED
+from nas.study.records import TrialState
 from tests.helpers import Ran, formula
 
 Report = Callable[[int, float], None]
@@ -39,7 +39,9 @@ def test_short_trainings_come_first_and_only_full_ones_stand_on_the_front(
     study = nas.search(nine, trials=12, runs=tmp_path, name="s", evaluate=timed, sampler=sampler)
     records = study.records()
     assert {record.length for record in records} <= {1, 3, 9}
-    assert [record.state for record in records] == [SHORT if record.length != 9 else COMPLETE for record in records]
+    assert [record.state for record in records] == [
+        TrialState.SHORT if record.length != 9 else TrialState.COMPLETE for record in records
+    ]
     assert all(record.accuracy is not None and len(record.curve) == record.length for record in records)
     assert study.front()
     assert {record.length for record in study.front()} == {9}
@@ -74,11 +76,11 @@ def test_an_interrupted_search_with_lengths_goes_on_as_if_undisturbed(
 
 def test_real_short_trainings_are_annealed_to_their_end_and_keep_no_weights(tmp_path: Path, nine: SearchSpace) -> None:
     study = nas.search(nine, "digits", trials=3, runs=tmp_path, name="s", device="cpu", max_images=400)
-    short = [record for record in study.records() if record.state == SHORT]
+    short = [record for record in study.records() if record.state == TrialState.SHORT]
     assert short
     assert not any(study.weights_file(record.trial).exists() for record in short)
     assert all(len(record.curve) == record.length for record in short)
-    [longer, *_] = [record for record in study.records() if record.state == COMPLETE]
+    [longer, *_] = [record for record in study.records() if record.state == TrialState.COMPLETE]
     assert study.weights_file(longer.trial).exists()
     data = nas.load_data("digits", nine.input, max_images=400)
     from nas.training.train import on_device, train
@@ -102,8 +104,8 @@ def test_a_search_may_change_its_lengths_when_it_goes_on(tmp_path: Path, nine: S
 def test_full_trainings_alone_may_follow_short_ones(tmp_path: Path, nine: SearchSpace) -> None:
     nas.search(nine, trials=3, runs=tmp_path, name="s", evaluate=timed, fidelities=3)
     study = nas.search(nine, trials=60, runs=tmp_path, name="s", evaluate=timed, fidelities=1)
-    short = {record.architecture.key for record in study.records() if record.state == SHORT}
-    complete = [record.architecture.key for record in study.records() if record.state == COMPLETE]
+    short = {record.architecture.key for record in study.records() if record.state == TrialState.SHORT}
+    complete = [record.architecture.key for record in study.records() if record.state == TrialState.COMPLETE]
     assert len(set(complete)) == len(complete)
     assert short & set(complete)  # what was only trained short is as open as what was never trained
     assert not any(record.avoided for record in study.records())
@@ -124,16 +126,18 @@ def test_a_training_beyond_hope_is_stopped_and_costs_what_it_trained(tmp_path: P
 
     stopped = nas.search(nine, trials=2, runs=tmp_path, name="s", evaluate=at_chance, fidelities=1)
     records = stopped.records()
-    assert {(record.state, record.reason, len(record.curve)) for record in records} == {(STOPPED, "at_chance", 5)}
+    assert {(record.state, record.reason, len(record.curve)) for record in records} == {
+        (TrialState.STOPPED, "at_chance", 5)
+    }
     assert len(records) == 4  # two trainings' worth of epochs, at five of nine each
     let_be = nas.search(nine, trials=2, runs=tmp_path, name="t", evaluate=at_chance, fidelities=1, stopping="none")
-    assert {record.state for record in let_be.records()} == {COMPLETE}
+    assert {record.state for record in let_be.records()} == {TrialState.COMPLETE}
 
 
 def test_patience_ends_a_search_that_has_settled(tmp_path: Path, tiny: SearchSpace) -> None:
     study = nas.search(tiny, trials=60, runs=tmp_path, name="s", evaluate=lambda *_: 0.5, patience=5)
     assert 6 <= len(study.records()) < 40
-    state = study.search_state()
+    state = study.attributes.search
     assert state is not None
     assert state.state == "settled"
 

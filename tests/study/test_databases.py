@@ -10,7 +10,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
-from nas.study.records import RUNNING
+from nas.study.records import TrialState
 from nas.study.storage.backend import open_storage
 from nas.study.storage.locks import ask_lock
 from tests.helpers import formula
@@ -89,7 +89,7 @@ def test_workers_join_by_the_database_alone_and_one_that_is_killed_leaves_nothin
 
 
 def running(study: Study) -> list[nas.TrialRecord]:
-    return [record for record in study.records() if record.state == RUNNING]
+    return [record for record in study.records() if record.state == TrialState.RUNNING]
 
 
 def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
@@ -100,7 +100,7 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     with monkeypatch.context() as patch:
         patch.setattr("nas.study.study.this_worker", lambda: "elsewhere:1")
         patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "elsewhere:1")
-        study._attendance.beat()
+        study._registry.beat()
         _, asked = study.ask(sampler)
     study.requeue_stale()
     assert [record.worker for record in running(study)] == ["elsewhere:1"]

@@ -1,7 +1,7 @@
 import pytest
 
 from nas.errors import InvalidValue
-from nas.study.records import LATENCY_KEY, SearchState
+from nas.study.records import LATENCY_KEY, SearchState, SearchStatus
 from nas.study.storage.schema import checked_study, checked_trial
 
 
@@ -19,7 +19,7 @@ def test_what_nas_writes_passes() -> None:
         "seed": 0,
     }
     assert checked_trial({**trial, "name": "1-1", "deaths": 1, "started": None}) == {**trial, "curve": (0, 0.5)}
-    state = SearchState(9, "running", "host:12", 4)
+    state = SearchState(9, SearchStatus.RUNNING, "host:12", 4)
     assert checked_study("search", state._asdict()) == state._asdict()
     assert checked_study("search", {"trials": 9, "state": "running", "worker": "host:12"})["before"] == 0
     assert checked_study("latencies", {"12": 0.5}) == {"12": 0.5}

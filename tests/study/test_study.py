@@ -14,7 +14,7 @@ from nas import NasError, SearchSpace, Study, cost
 from nas.strategy.samplers import ValidSampler
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
-from nas.study.records import Outcome, SearchState
+from nas.study.records import Outcome, SearchState, SearchStatus, TrialState
 from nas.system.processes import this_worker
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
@@ -167,7 +167,7 @@ def test_a_torn_last_line_is_dropped_before_anything_is_appended(tmp_path: Path,
             again.requeue_stale(ended=[this_worker()])
             complete(again, 0.6, seed=1)
         states = [record.state for record in Study.open("s", tmp_path).records()]
-        assert states.count("complete") >= 1
+        assert states.count(TrialState.COMPLETE) >= 1
         assert "running" not in states
 
 
@@ -282,12 +282,12 @@ def test_another_process_sees_how_far_a_trial_has_come(tmp_path: Path, config: S
 
 def test_the_search_says_how_it_stands(tmp_path: Path, config: StudyConfig) -> None:
     study = Study.create("s", tmp_path, config)
-    assert study.search_state() is None
-    study.set_search_state(50, "running")
-    state = Study.open("s", tmp_path).search_state()
-    assert state == SearchState(50, "running", this_worker())
+    assert study.attributes.search is None
+    study.attributes.search = SearchState(50, SearchStatus.RUNNING, this_worker())
+    state = Study.open("s", tmp_path).attributes.search
+    assert state == SearchState(50, SearchStatus.RUNNING, this_worker())
     assert state.live
-    assert not state._replace(state="complete").live
+    assert not state._replace(state=SearchStatus.COMPLETE).live
     host = this_worker().rpartition(":")[0]
     assert not state._replace(worker=f"{host}:999999999").live  # killed, and could not say so
 
@@ -304,7 +304,7 @@ def test_the_version_changes_with_whatever_is_written(tmp_path: Path, config: St
     seen.append(watcher.version())
     study.tell(trial, Outcome(0.75, 1.5))
     seen.append(watcher.version())
-    study.set_search_state(9, "complete")
+    study.attributes.search = SearchState(9, SearchStatus.COMPLETE, this_worker())
     seen.append(watcher.version())
     assert len(set(seen)) == len(seen)
 
@@ -337,11 +337,11 @@ def test_a_study_that_was_replaced_in_a_database_is_noticed(tmp_path: Path, conf
 
 def test_a_trial_that_a_killed_search_left_running_counts_as_interrupted(tmp_path: Path, config: StudyConfig) -> None:
     study = Study.create("s", tmp_path, config)
-    study.set_search_state(9, "running")
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
     study.ask(sampler(study))
     assert [record.state for record in study.records()] == ["running"]
     host = this_worker().rpartition(":")[0]
-    study.optuna_study.set_user_attr("search", SearchState(9, "running", f"{host}:999999999")._asdict())
+    study.optuna_study.set_user_attr("search", SearchState(9, SearchStatus.RUNNING, f"{host}:999999999")._asdict())
     [record] = study.records()
     assert (record.state, record.reason, record.finished) == ("failed", "interrupted", False)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from nas import Architecture, Recipe, SearchSpace, build_network
 from nas.data.images import ImageData
 from nas.errors import TrainingFailed
-from nas.study.records import COMPLETE
+from nas.study.records import TrialState
 from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD
 from nas.training.batches import DeviceData
@@ -328,7 +328,7 @@ def test_the_only_training_left_is_shared(network: Any, tmp_path: Path, monkeypa
         study = retrain(network, "digits", name="s", runs=tmp_path, recipe=recipe, seeds=seeds, workers=2)
         return [(record.state, record.seed, len(record.curve)) for record in study.records()]
 
-    assert trained(1) == [(COMPLETE, 1, 2)]
+    assert trained(1) == [(TrialState.COMPLETE, 1, 2)]
     assert shared == [2]
-    assert trained(3) == [(COMPLETE, 1, 2), (COMPLETE, 2, 2), (COMPLETE, 3, 2)]
+    assert trained(3) == [(TrialState.COMPLETE, 1, 2), (TrialState.COMPLETE, 2, 2), (TrialState.COMPLETE, 3, 2)]
     assert shared == [2]  # two were left, and each GPU had one

@@ -6,7 +6,7 @@ import torch
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.errors import DeviceLost, TrainingFailed
-from nas.study.records import FAILED, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.system.memory import is_out_of_memory, may_lack_memory
 from nas.workers.failures import failure, raise_if_device_lost
 
@@ -19,7 +19,7 @@ Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
 
 def failed(reason: str, detail: str) -> TrialRecord:
     architecture = Architecture(Input(1, 8), 10, (StemConv(8),), (Stage(1, 8, 1, 8),))
-    return TrialRecord(3, FAILED, architecture, reason=reason, detail=detail)
+    return TrialRecord(3, TrialState.FAILED, architecture, reason=reason, detail=detail)
 
 
 def detail_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace, Study, TrialRecord
 from nas.spaces.preflight import preflight
-from nas.study.records import SearchState
+from nas.study.records import SearchState, SearchStatus, TrialState
 from nas.system.processes import this_worker
 from tests.helpers import formula
 
@@ -107,7 +107,7 @@ def test_an_interrupted_architecture_is_trained_again_and_the_rest_is_as_undistu
     parts = nas.search(tiny, trials=16, runs=tmp_path, name="parts", evaluate=interrupted)
     assert finished(parts) == finished(whole)
     states = [record.state for record in parts.records()]
-    assert states.count("failed") == 3
+    assert states.count(TrialState.FAILED) == 3
     assert "running" not in states
     assert "waiting" not in states
 
@@ -307,21 +307,23 @@ def test_a_search_records_how_it_stands_while_it_runs_and_after(tmp_path: Path, 
     seen = []
 
     def evaluate(architecture: Architecture, report: Report) -> float:
-        state = Study.open("s", tmp_path).search_state()
+        state = Study.open("s", tmp_path).attributes.search
         assert state is not None
         seen.append((state.trials, state.state, state.live))
         return 0.5
 
     study = nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=evaluate)
     assert seen == [(2, "running", True)] * 2
-    assert study.search_state() == SearchState(2, "complete", this_worker())
+    assert study.attributes.search == SearchState(2, SearchStatus.COMPLETE, this_worker())
 
     def stop(*_: object) -> float:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=stop)
-    assert Study.open("s", tmp_path).search_state() == SearchState(5, "interrupted", this_worker(), before=2)
+    assert Study.open("s", tmp_path).attributes.search == SearchState(
+        5, SearchStatus.INTERRUPTED, this_worker(), before=2
+    )
 
 
 def test_what_one_s_own_training_measures_is_kept(tmp_path: Path, tiny: SearchSpace) -> None:

@@ -15,7 +15,7 @@ import torch
 import nas
 from nas import NasError, SearchSpace
 from nas.analysis.confirmation import ConfirmationReport, Spread, confirmations, confirmed, front_rows
-from nas.study.records import COMPLETE, FAILED, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.workflows.confirm import confirm
 from tests.helpers import TINY, Ran, formula
 
@@ -120,14 +120,14 @@ def test_a_copied_study_takes_its_confirmations_along(
 
 def test_spread_probability_and_optimism(tiny: SearchSpace) -> None:
     cheap, dear = list(map(tiny.architecture, tiny.points()))[0:20:19]
-    searched = [TrialRecord(0, COMPLETE, cheap, 0.9), TrialRecord(1, COMPLETE, dear, 0.95)]
+    searched = [TrialRecord(0, TrialState.COMPLETE, cheap, 0.9), TrialRecord(1, TrialState.COMPLETE, dear, 0.95)]
     repeated = [
-        TrialRecord(number, COMPLETE, architecture, accuracy, seed=seed)
+        TrialRecord(number, TrialState.COMPLETE, architecture, accuracy, seed=seed)
         for number, (architecture, accuracy, seed) in enumerate(
             [(dear, 0.93, 2), (cheap, 0.88, 1), (dear, 0.91, 1), (cheap, 0.86, 2)]
         )
     ]
-    failed = TrialRecord(9, FAILED, cheap, None, seed=3)
+    failed = TrialRecord(9, TrialState.FAILED, cheap, None, seed=3)
     first, second = confirmations(searched, [*repeated, failed], {0: 0.5})
     assert (first.record, first.accuracies) == (searched[0], (0.88, 0.86))
     assert tuple(first.validation) == pytest.approx((0.87, 0.0141421), abs=1e-6)
@@ -238,7 +238,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path: Path, tiny: Sear
             kills += 1
         process.wait()
         records = nas.Study.open("s.confirmed-12", study.folder).records()
-        complete = {(r.trial, r.seed): r.accuracy for r in records if r.state == COMPLETE}
+        complete = {(r.trial, r.seed): r.accuracy for r in records if r.state == TrialState.COMPLETE}
         assert kept.items() <= complete.items()  # what was finished stays as it was
         kept = dict(complete)
     assert kills
@@ -268,9 +268,10 @@ def test_several_workers_confirm(tmp_path: Path, tiny: SearchSpace) -> None:
 def test_a_better_score_is_no_better_network(tiny: SearchSpace) -> None:
     """The front of means is that of the means, whatever the search had said."""
     cheap, dear = list(map(tiny.architecture, tiny.points()))[0:20:19]
-    searched = [TrialRecord(0, COMPLETE, cheap, 0.9), TrialRecord(1, COMPLETE, dear, 0.99)]
+    searched = [TrialRecord(0, TrialState.COMPLETE, cheap, 0.9), TrialRecord(1, TrialState.COMPLETE, dear, 0.99)]
     repeated = [
-        TrialRecord(n, COMPLETE, a, v, seed=s) for n, (a, v, s) in enumerate([(cheap, 0.9, 1), (dear, 0.89, 1)])
+        TrialRecord(n, TrialState.COMPLETE, a, v, seed=s)
+        for n, (a, v, s) in enumerate([(cheap, 0.9, 1), (dear, 0.89, 1)])
     ]
     members = confirmations(searched, repeated, {})
     assert [member.on_front for member in members] == [True, False]

@@ -11,7 +11,7 @@ import pytest
 import nas
 from nas import NasError, Recipe, SearchSpace
 from nas.analysis.confirmation import confirmed
-from nas.study.records import COMPLETE
+from nas.study.records import TrialState
 from nas.workflows.retrain import retrain, retrain_trial
 from tests.helpers import Ran, write_photos
 
@@ -32,7 +32,10 @@ def file(architecture: nas.Architecture, tmp_path: Path) -> Path:
 def test_a_file_s_architecture_becomes_a_study_of_its_trainings(file: Path, tmp_path: Path) -> None:
     study = retrain(file, "digits", runs=tmp_path / "runs", recipe=RECIPE, seeds=2, device="cpu")
     assert study.name == "net"
-    assert [(record.state, record.seed) for record in study.records()] == [(COMPLETE, 1), (COMPLETE, 2)]
+    assert [(record.state, record.seed) for record in study.records()] == [
+        (TrialState.COMPLETE, 1),
+        (TrialState.COMPLETE, 2),
+    ]
     found = confirmed(study)
     assert found is not None
     [member] = found.members

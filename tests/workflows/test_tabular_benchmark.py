@@ -10,7 +10,7 @@ import pytest
 import nas
 from nas import SearchSpace, cost
 from nas.errors import DataError
-from nas.study.records import COMPLETE, SHORT, STOPPED
+from nas.study.records import TrialState
 from nas.workflows.tabular_benchmark import Table, replay
 from tests.helpers import formula
 from tests.test_structure import ROOT
@@ -62,16 +62,20 @@ def test_a_replay_trains_to_the_end_and_counts_what_it_spent(table: Table) -> No
     assert replayed.hypervolume[-1] == pytest.approx(1)
     assert replayed.epochs[-1] == 3 * table.space.valid
     assert replayed.seconds[-1] == pytest.approx(6.0 * table.space.valid)
-    assert {record.state for record in replayed.records} == {COMPLETE}
+    assert {record.state for record in replayed.records} == {TrialState.COMPLETE}
     assert all(record.flops == cost(record.architecture).flops for record in replayed.records)
 
 
 @pytest.mark.parametrize("sampler", ["front", "random", "tpe"])
 def test_a_replay_with_lengths_promotes(table: Table, sampler: str) -> None:
     replayed = replay(table, sampler=sampler, fidelities=2, trials=20, seed=0)
-    assert {record.state for record in replayed.records} <= {COMPLETE, SHORT, STOPPED}
-    short = {record.architecture.key for record in replayed.records if record.state == SHORT}
-    promoted = [record for record in replayed.records if record.state == COMPLETE and record.architecture.key in short]
+    assert {record.state for record in replayed.records} <= {TrialState.COMPLETE, TrialState.SHORT, TrialState.STOPPED}
+    short = {record.architecture.key for record in replayed.records if record.state == TrialState.SHORT}
+    promoted = [
+        record
+        for record in replayed.records
+        if record.state == TrialState.COMPLETE and record.architecture.key in short
+    ]
     assert short
     assert (
         promoted or sampler == "front"
@@ -87,7 +91,7 @@ def test_a_space_with_lengths_is_trained_to_its_last_architecture(tiny: SearchSp
     table = written(space, tmp_path / "small.parquet")
     for sampler in ("front", "random"):
         replayed = replay(table, sampler=sampler, fidelities=2, trials=10_000, seed=0, stopping="none")
-        complete = [record for record in replayed.records if record.state == COMPLETE]
+        complete = [record for record in replayed.records if record.state == TrialState.COMPLETE]
         assert len({record.architecture.key for record in complete}) == len(complete) == table.space.valid
 
 

@@ -21,7 +21,7 @@ from nas.analysis.figures.style import (
     plain,
 )
 from nas.analysis.front import FrontNumbers, front_numbers, lowest_accuracy, thinned
-from nas.study.records import FAILED, RUNNING, SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.units import percent_text
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class _Points:
     def _height(self, record: TrialRecord) -> float:
         if record.accuracy is not None:
             return record.accuracy
-        if record.state == FAILED or not record.curve:
+        if record.state == TrialState.FAILED or not record.curve:
             return self._floor
         return max(record.curve[-1], self._floor)  # a first epoch at chance would squeeze the other points together
 
@@ -162,8 +162,8 @@ def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> No
 
 def _result(record: TrialRecord) -> str:
     if record.accuracy is not None:
-        after = f" after {record.length} epochs" if record.state == SHORT else ""
+        after = f" after {record.length} epochs" if record.state == TrialState.SHORT else ""
         return percent_text(record.accuracy) + after
-    if record.state == RUNNING and record.curve:
+    if record.state == TrialState.RUNNING and record.curve:
         return f"{percent_text(record.curve[-1])} after epoch {len(record.curve)}"
     return record.reason or record.state

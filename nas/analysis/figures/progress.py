@@ -7,7 +7,7 @@ import numpy as np
 from nas.analysis.convergence import History, bands
 from nas.analysis.figures.style import BLUE, COLOURS, GREY, SHARES, new_figure
 from nas.analysis.front import thinned
-from nas.study.records import COMPLETE
+from nas.study.records import TrialState
 from nas.units import count_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def bands_figure(past: History) -> "go.Figure":
 def seconds_figure(past: History) -> "go.Figure":
     """Draws the training time of each complete trial against its FLOPs."""
     figure = new_figure(height=320, name="seconds")
-    timed = thinned([record for record in past.records if record.seconds is not None and record.state == COMPLETE])
+    timed = thinned(
+        [record for record in past.records if record.seconds is not None and record.state == TrialState.COMPLETE]
+    )
     figure.add_scatter(
         name="trials",
         x=[record.flops for record in timed],

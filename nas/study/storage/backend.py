@@ -9,10 +9,10 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 
 from nas.errors import InvalidValue, NasError, StudyError
-from nas.study.records import COMPLETE, FAILED, RUNNING, STOPPED, WAITING
+from nas.study.records import TrialState
 from nas.study.storage.journal import Journal
 
 __all__ = ["LARGEST_SEED", "LENGTH", "NOT_PROPOSED", "QUEUED", "SEED", "open_storage", "storage_errors"]
@@ -28,11 +28,11 @@ QUEUED = "queued"
 LARGEST_SEED = 2**32 - 1
 ATTEMPTS_TO_MAKE, SECONDS_BETWEEN_ATTEMPTS = 10, 0.2
 STATES = {
-    TrialState.COMPLETE: COMPLETE,
-    TrialState.FAIL: FAILED,
-    TrialState.PRUNED: STOPPED,
-    TrialState.RUNNING: RUNNING,
-    TrialState.WAITING: WAITING,
+    OptunaState.COMPLETE: TrialState.COMPLETE,
+    OptunaState.FAIL: TrialState.FAILED,
+    OptunaState.PRUNED: TrialState.STOPPED,
+    OptunaState.RUNNING: TrialState.RUNNING,
+    OptunaState.WAITING: TrialState.WAITING,
 }
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.errors import InvalidValue, visible
-from nas.study.records import LATENCY_KEY
-from nas.validation import integer, mapping, real, shown, text
+from nas.study.records import LATENCY_KEY, SearchStatus
+from nas.validation import integer, mapping, one_of, real, shown, text
 
 __all__ = ["checked_study", "checked_trial"]
 
@@ -113,7 +113,7 @@ def _search(value: object, field: str) -> dict[str, Any]:
     found = mapping(value, field, required=("trials", "state", "worker"), optional=("before",))
     return {
         "trials": _count(found["trials"], f"{field}.trials"),
-        "state": _word(found["state"], f"{field}.state"),
+        "state": SearchStatus(one_of(found["state"], f"{field}.state", [*SearchStatus])),
         "worker": _worker(found["worker"], f"{field}.worker"),
         "before": _count(found.get("before", 0), f"{field}.before"),
     }

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
-from nas.study.records import SHORT, TrialRecord
+from nas.study.records import TrialRecord, TrialState
 from nas.study.storage.backend import LARGEST_SEED, LENGTH, NOT_PROPOSED, SEED, STATES
 from nas.study.storage.recovery import params_of
 from nas.study.storage.schema import checked_trial
@@ -43,8 +44,8 @@ def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
     params = params_of(trial)
     if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
         return None
-    accuracy = trial.values[0] if trial.state == TrialState.COMPLETE else trial.user_attrs.get("accuracy")
-    state = SHORT if trial.state == TrialState.PRUNED and accuracy is not None else STATES[trial.state]
+    accuracy = trial.values[0] if trial.state == OptunaState.COMPLETE else trial.user_attrs.get("accuracy")
+    state = TrialState.SHORT if trial.state == OptunaState.PRUNED and accuracy is not None else STATES[trial.state]
     started, ended = (
         at.timestamp() if at is not None else None for at in (trial.datetime_start, trial.datetime_complete)
     )
