@@ -45,7 +45,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
                     trials=size + MORE,
                     runs=runs,
                     name="b",
-                    evaluate=nothing,  # type: ignore[arg-type]
+                    evaluate=nothing,
                     sampler=sampler,
                     stopping="none",
                     workers=WORKERS,

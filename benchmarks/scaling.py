@@ -38,7 +38,7 @@ def rate(url: str | None, sampler: str, trials: int, workers: int) -> float:
             trials=trials,
             runs=runs,
             name=f"{sampler}-{workers}",
-            evaluate=nothing,  # type: ignore[arg-type]
+            evaluate=nothing,
             sampler=sampler,
             fidelities=1,
             stopping="none",

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nas.architectures.architecture import Architecture
 from nas.data.images import ImageData
@@ -14,13 +13,17 @@ from nas.system.logs import logger
 from nas.system.memory import may_lack_memory, release_memory
 from nas.training.device_lock import exclusive, shared
 from nas.training.distributed import train_together
-from nas.training.objective import Evaluate, Report
+from nas.training.objective import Objective, TrainingContext, TrainingResult
 from nas.training.recipe import Recipe
 
-__all__ = ["alone_if_needed", "as_evaluate", "our_training", "shared_training"]
+__all__ = ["alone_if_needed", "default_objective", "shared_training"]
+
+Result = TypeVar("Result")
 
 
-def our_training(images: ImageData, recipe: Recipe, *, seed: int, device: str = AUTO, share: float = 1.0) -> Evaluate:
+def default_objective(
+    images: ImageData, recipe: Recipe, *, seed: int, device: str = AUTO, share: float = 1.0
+) -> Objective:
     """Returns a search's default objective: training by `recipe` on images that are moved to the device once.
 
     A training that may have run out of device memory is retried with the device to itself, once the other workers have
@@ -28,7 +31,7 @@ def our_training(images: ImageData, recipe: Recipe, *, seed: int, device: str = 
 
     Args:
         images: the data set.
-        recipe: the training recipe; its epochs are the default.
+        recipe: the training recipe; each training sets its own epochs.
         seed: the default training seed.
         device: one of `nas.system.hardware.DEVICES`.
         share: this process's share of a GPU's free memory.
@@ -36,28 +39,30 @@ def our_training(images: ImageData, recipe: Recipe, *, seed: int, device: str = 
     from nas.training.train import on_device, train
 
     data = on_device(images, recipe, device, share=share)
-    return as_evaluate(train, data, recipe, seed=seed, devices=[device_id(data.device)])
+    return _objective(train, data, recipe, seed=seed, devices=[device_id(data.device)])
 
 
-def as_evaluate(train: Callable[..., Any], data: Any, recipe: Recipe, *, seed: int, devices: Sequence[str]) -> Evaluate:
+def _objective(
+    train: Callable[..., TrainingResult], data: Any, recipe: Recipe, *, seed: int, devices: Sequence[str]
+) -> Objective:
     """Wraps a function with the signature of `train` as an objective; `devices` are the IDs of the data's devices."""
 
-    def training(
-        architecture: Architecture,
-        report: Report,
-        *,
-        epochs: int = recipe.epochs,
-        seed: int = seed,
-        checkpoint: Path | None = None,
-    ) -> Any:
-        told = replace(recipe, epochs=epochs)
-        attempt = partial(train, architecture, data, told, seed=seed, report=report, checkpoint=checkpoint)
+    def training(architecture: Architecture, context: TrainingContext) -> TrainingResult:
+        attempt = partial(
+            train,
+            architecture,
+            data,
+            replace(recipe, epochs=context.epochs),
+            seed=context.seed if context.seed is not None else seed,
+            report=context.report,
+            checkpoint=context.checkpoint,
+        )
         return alone_if_needed(attempt, *devices)
 
     return training
 
 
-def alone_if_needed(attempt: Callable[[], Any], *devices: str) -> Any:
+def alone_if_needed(attempt: Callable[[], Result], *devices: str) -> Result:
     """Runs `attempt` on shared devices; if it may have run out of memory, again with exclusive access."""
     try:
         with shared(*devices):
@@ -73,8 +78,8 @@ def alone_if_needed(attempt: Callable[[], Any], *devices: str) -> Any:
         return attempt()
 
 
-def shared_training(images: ImageData, recipe: Recipe, *, processes: int, seed: int, device: str = AUTO) -> Evaluate:
-    """Returns an objective like `our_training`, which trains with up to `processes` processes (`train_together`)."""
+def shared_training(images: ImageData, recipe: Recipe, *, processes: int, seed: int, device: str = AUTO) -> Objective:
+    """Returns an objective like `default_objective` that trains with up to `processes` processes (`train_together`)."""
     train = partial(train_together, processes=processes, device=device)
     used = [gpu.id for gpu in gpus()[:processes]] if device != "cpu" else []
-    return as_evaluate(train, images, recipe, seed=seed, devices=used or ["cpu"])
+    return _objective(train, images, recipe, seed=seed, devices=used or ["cpu"])

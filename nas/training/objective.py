@@ -1,41 +1,125 @@
 """The interface of an objective, which trains an architecture for a trial, and the result of a training."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.architectures.architecture import Architecture
+from nas.errors import TrainingFailed
+from nas.validation import shown
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Evaluate", "Report", "TrainingResult", "accepts"]
+__all__ = [
+    "CustomObjective",
+    "Evaluate",
+    "Objective",
+    "Report",
+    "TrainingContext",
+    "TrainingResult",
+    "accepts",
+    "as_accuracy",
+]
 
 Report = Callable[[int, float], None]
-Evaluate = Callable[..., "float | TrainingResult"]
-"""An objective, (architecture, report) → accuracy in [0, 1]; `report(epoch, accuracy)` may follow each epoch, from 1.
+"""Called after each epoch with its number, from 1, and the validation accuracy in [0, 1]."""
+Evaluate = Callable[..., Any]
+"""A user's training function, (architecture, report) → accuracy in [0, 1]; `report(epoch, accuracy)` is optional.
 
 Optional keywords: `epochs`, the length of the training, which is required to search with several lengths; `seed`, for
 architectures trained on several seeds; `checkpoint`, a file for the state to resume from after an interruption.
+Instead of an accuracy it may return an object with `accuracy` and `measures`, as `TrainingResult` has them.
 """
 
 
-def accepts(evaluate: Evaluate, keyword: str) -> bool:
-    """Returns whether an objective accepts this keyword argument."""
-    parameters = inspect.signature(evaluate).parameters.values()
-    return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a trial hands to its training.
+
+    Attributes:
+        report: to be called after each epoch; raises to stop the training.
+        epochs: length of the training.
+        seed: seed of the training. None: the objective's own.
+        checkpoint: file for the state from which an interrupted training resumes.
+    """
+
+    report: Report
+    epochs: int
+    seed: int | None = None
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of a training: validation accuracies in [0, 1], and float32 weights on the CPU.
+    """The result of a training.
 
-    `confusion` (classes, classes) counts the validation images of class i (row) that are classified as j (column).
+    Attributes:
+        accuracy: validation accuracy in [0, 1].
+        curve: validation accuracy after each epoch.
+        weights: float32 tensors on the CPU; empty: not kept.
+        confusion: (classes, classes) counts of the validation images of class i (row) classified as j (column);
+            empty: not kept.
+        measures: additional measurements, by name with unit.
     """
 
     accuracy: float
-    curve: tuple[float, ...]
-    weights: "dict[str, Tensor]"
-    confusion: NDArray[np.int64]
+    curve: tuple[float, ...] = ()
+    weights: "dict[str, Tensor]" = field(default_factory=dict)
+    confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+Objective = Callable[[Architecture, TrainingContext], TrainingResult]
+"""Trains an architecture for a trial; a failed training raises."""
+
+
+@dataclass(frozen=True)
+class CustomObjective:
+    """A user's training function as an `Objective`: it receives the keywords that it accepts."""
+
+    evaluate: Evaluate
+
+    def __call__(self, architecture: Architecture, context: TrainingContext) -> TrainingResult:
+        """Calls the function.
+
+        Raises:
+            TrainingFailed: what it returned is not an accuracy (`bad_accuracy`).
+        """
+        offered = {"epochs": context.epochs, "seed": context.seed, "checkpoint": context.checkpoint}
+        keywords = {
+            name: value for name, value in offered.items() if value is not None and accepts(self.evaluate, name)
+        }
+        result = self.evaluate(architecture, context.report, **keywords)
+        if isinstance(result, TrainingResult):
+            return replace(result, accuracy=as_accuracy(result.accuracy))
+        return TrainingResult(
+            as_accuracy(getattr(result, "accuracy", result)),
+            measures={str(name): float(value) for name, value in getattr(result, "measures", {}).items()},
+        )
+
+
+def accepts(evaluate: Evaluate, keyword: str) -> bool:
+    """Returns whether a training function accepts this keyword argument."""
+    parameters = inspect.signature(evaluate).parameters.values()
+    return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def as_accuracy(value: Any) -> float:
+    """Returns a returned or reported value as an accuracy in [0, 1].
+
+    Raises:
+        TrainingFailed: it is not one (`bad_accuracy`).
+    """
+    try:
+        accuracy = float(value)
+    except (TypeError, ValueError):
+        raise TrainingFailed("bad_accuracy", f"evaluate returned {shown(value)}, which is not a number") from None
+    if not 0 <= accuracy <= 1:
+        raise TrainingFailed("bad_accuracy", f"evaluate returned {accuracy:g}; an accuracy is between 0 and 1")
+    return accuracy

@@ -10,12 +10,13 @@ from nas.study.images import images_of
 from nas.study.records import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.training.default_objective import our_training
-from nas.training.objective import Evaluate
+from nas.training.default_objective import default_objective
+from nas.training.objective import CustomObjective, Evaluate
 from nas.workers.listeners import Listener
 from nas.workers.loop import run
+from nas.workers.task import Task
 
-__all__ = ["join"]
+__all__ = ["join", "work"]
 
 
 def join(
@@ -50,17 +51,34 @@ def join(
         NasError: the study cannot be opened, or the images here differ from the study's.
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
-    study = Study.open(name, runs, storage=storage)
-    config = study.config
-    if (plan := study.attributes.plan) is None:
-        raise StudyError(f"study '{name}': no search was begun on it; nas search begins one")
+    objective = CustomObjective(evaluate) if evaluate is not None else None
+    task = Task(name, Path(runs), storage, None, objective, deadline, device, share)
+    return work(task, data, listener=listener)
+
+
+def work(task: Task, data: Any = None, *, listener: Listener | None = None) -> SearchStatus:
+    """Runs a worker in this process until the search's budget is spent.
+
+    Args:
+        task: the worker's task.
+        data: the study's images if `task` has none and they have moved: their location, or an `ImageData`.
+        listener: notified of this worker's progress.
+
+    Returns:
+        Why the worker ended, as `nas.workers.loop.run` does.
+    """
+    study = Study.open(task.study, task.runs, storage=task.storage)
+    config, plan, objective = study.config, study.attributes.plan, task.objective
+    if plan is None:
+        raise StudyError(f"study '{study.name}': no search was begun on it; nas search begins one")
     if config.objective == BY_LATENCY:
         raise StudyError(
-            f"study '{name}': it weighs accuracy against latency, which is measured on an idle device, one network at "
-            "a time: its search has one worker, and takes no others"
+            f"study '{study.name}': it weighs accuracy against latency, which is measured on an idle device, one "
+            "network at a time: its search has one worker, and takes no others"
         )
-    if evaluate is None:
-        images = images_of(config, data)
-        evaluate = our_training(images, config.space.recipe, seed=config.seed, device=device, share=share)
+    if objective is None:
+        images = task.images if task.images is not None else images_of(config, data)
+        recipe = config.space.recipe
+        objective = default_objective(images, recipe, seed=config.seed, device=task.device, share=task.share)
     with study.heartbeat():
-        return run(study, evaluate, plan, deadline=deadline, listener=listener)
+        return run(study, objective, plan, deadline=task.deadline, listener=listener)

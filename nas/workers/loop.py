@@ -19,7 +19,7 @@ from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.memory import not_growing
-from nas.training.objective import Evaluate
+from nas.training.objective import Objective
 from nas.workers.failures import raise_if_device_lost, raise_if_failing
 from nas.workers.listeners import Listener
 from nas.workers.trial import TrialRunner
@@ -32,7 +32,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 def run(
     study: Study,
-    evaluate: Evaluate,
+    objective: Objective,
     plan: SearchPlan,
     *,
     deadline: float = math.inf,
@@ -43,7 +43,7 @@ def run(
 
     Args:
         study: an open study.
-        evaluate: the training function.
+        objective: trains an architecture.
         plan: the search's budget and strategy.
         deadline: no training starts after this time, in seconds since 1970.
         device: where latencies are measured, if the study weighs accuracy against latency.
@@ -59,7 +59,7 @@ def run(
     model = study.attributes.latency_model
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
-    runner = TrialRunner(study, evaluate, plan, strategy.stop, clock, listener)
+    runner = TrialRunner(study, objective, plan, strategy.stop, clock, listener)
     bounds = model.bounds if model else None
     before, well_begun = state.before if (state := study.attributes.search) else 0, False
     if listener:

@@ -1,31 +1,30 @@
 """A worker pool of local processes, forked from one that has already imported the heavy dependencies."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from nas.data.cache import open_shared
-from nas.data.images import ImageData
+from nas.data.cache import open_shared, save_shared
 from nas.errors import DeviceLost, InvalidValue, NasError
-from nas.study.records import SearchStatus
-from nas.system.hardware import AUTO, visible_gpus
+from nas.system.hardware import cores, visible_gpus
 from nas.system.logs import show_log
 from nas.system.processes import METHOD, end_with_parent, exit_text, worker_named
 from nas.system.signals import interrupt_on_sigterm
-from nas.training.objective import Evaluate
-from nas.workers.join import join
+from nas.workers.join import work
 from nas.workers.supervisor import WorkerExit
+from nas.workers.task import Task
 
-__all__ = ["ProcessPool", "Task", "work"]
+__all__ = ["ProcessPool", "limited_threads", "refuse_local_functions"]
 
 SECONDS_TO_END = 3.0
 """Grace period for workers to requeue their trials; short enough to exit within five seconds (`nas.system.signals`)."""
@@ -33,49 +32,39 @@ FIRST_TO_GO = "500"
 
 
 @dataclass(frozen=True)
-class Task:
-    """The instructions for each worker: the study, how to train, and on what data and hardware.
+class _Job:
+    """What each process receives: the task, the folder of its images (`save_shared`), and its number of threads."""
 
-    `images` is a folder written by `save_shared` (None: the study's own source). `threads` is the number of threads per
-    worker, `gpus` the number of GPUs that the workers share, `share` the fraction of a GPU's memory for each of them.
-
-    Raises:
-        InvalidValue: the task cannot be pickled, as `evaluate` is not a module-level function.
-    """
-
-    study: str
-    runs: Path
-    storage: str | None
-    deadline: float
-    device: str = AUTO
-    images: Path | None = None
-    evaluate: Evaluate | None = None
-    threads: int = 1
-    gpus: int = 0
-    share: float = 1.0
-
-    def __post_init__(self) -> None:
-        try:
-            pickle.dumps(self)
-        except Exception as error:
-            raise InvalidValue(
-                f"evaluate={self.evaluate!r}: cannot be handed to other processes ({error}); with several workers it "
-                "must be a function at the top of a module"
-            ) from None
+    task: Task
+    images: Path | None
+    threads: int
 
 
 class ProcessPool:
-    """A pool of worker processes on this machine."""
+    """A pool of worker processes on this machine, which share its GPUs and its images in memory.
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    Args:
+        task: the workers' task.
+        workers: how many will run at once.
+        gpus: number of GPUs that they share.
+
+    Raises:
+        InvalidValue: the task's objective cannot be pickled, as it is not a module-level function.
+    """
+
+    def __init__(self, task: Task, *, workers: int, gpus: int = 0) -> None:
+        images = save_shared(task.images) if task.images is not None and task.objective is None else None
+        share = 1 / math.ceil(max(workers, 1) / gpus) if gpus else 1.0
+        threads = max(1, cores() // max(workers, 1))
+        self._job, self._gpus = _Job(replace(task, images=None, share=share), images, threads), gpus
+        refuse_local_functions(task)
         self._context: Any = multiprocessing.get_context(METHOD)
 
     def start(self, number: int) -> "_Process":
         """Starts a worker; with several GPUs, they are assigned round-robin by `number`."""
         receiver, sender = self._context.Pipe(duplex=False)
-        gpu = visible_gpus()[number % self._task.gpus] if self._task.gpus else None
-        process = self._context.Process(target=_live, args=(self._task, gpu, sender), name=f"nas worker {number}")
+        gpu = visible_gpus()[number % self._gpus] if self._gpus else None
+        process = self._context.Process(target=_live, args=(self._job, gpu, sender), name=f"nas worker {number}")
         process.start()
         sender.close()
         return _Process(process, receiver)
@@ -122,26 +111,34 @@ class _Process:
         return WorkerExit(died=exit_text(self.process.exitcode))
 
 
-def work(task: Task, images: ImageData | None = None) -> SearchStatus:
-    """Runs one worker in the current process, local or remote, and returns why it ended."""
+def refuse_local_functions(task: Task) -> None:
+    """Rejects an objective that other processes cannot receive.
+
+    Raises:
+        InvalidValue: it cannot be pickled, as it is not a module-level function.
+    """
+    try:
+        pickle.dumps(task.objective)
+    except Exception as error:
+        given = getattr(task.objective, "evaluate", task.objective)
+        raise InvalidValue(
+            f"evaluate={given!r}: cannot be sent to other processes ({error}); with several workers it must be a "
+            "function at the top of a module"
+        ) from None
+
+
+@contextlib.contextmanager
+def limited_threads(number: int) -> Iterator[None]:
+    """Limits the threads of torch and of numerical libraries in this process."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(task.threads)
-    with threadpool_limits(task.threads):
-        return join(
-            task.study,
-            runs=task.runs,
-            storage=task.storage,
-            data=open_shared(task.images) if task.images else images,
-            evaluate=task.evaluate,
-            device=task.device,
-            share=task.share,
-            deadline=task.deadline,
-        )
+    torch.set_num_threads(number)
+    with threadpool_limits(number):
+        yield
 
 
-def _live(task: Task, gpu: str | None, sender: Connection) -> None:
+def _live(job: _Job, gpu: str | None, sender: Connection) -> None:
     """Entry point of a worker process, which ends when its work is done, on SIGTERM, or with its parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group: the supervisor handles it
     interrupt_on_sigterm()
@@ -152,7 +149,9 @@ def _live(task: Task, gpu: str | None, sender: Connection) -> None:
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is initialized in this process
     try:
-        end = WorkerExit(reason=work(task))
+        with limited_threads(job.threads):
+            images = open_shared(job.images) if job.images else None
+            end = WorkerExit(reason=work(job.task, images))
     except KeyboardInterrupt:
         end = WorkerExit(died="a signal to end")
     except DeviceLost as error:  # a new process can still use the device

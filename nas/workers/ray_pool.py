@@ -12,8 +12,10 @@ from nas.data.images import ImageData, Split
 from nas.errors import DeviceLost, MissingExtra, NasError, StudyError
 from nas.system.logs import show_log
 from nas.system.processes import this_worker
-from nas.workers.process_pool import Task, work
+from nas.workers.join import work
+from nas.workers.process_pool import limited_threads, refuse_local_functions
 from nas.workers.supervisor import WorkerExit
+from nas.workers.task import Task
 
 __all__ = ["RayPool"]
 
@@ -31,17 +33,18 @@ class RayPool:
     The images are put into Ray's object store, so that they are decoded only once and held in memory once per machine.
 
     Args:
-        task: the instructions for each worker.
-        images: the study's images. None: each worker loads the study's own source.
+        task: the workers' task; without images, each worker loads the study's own source.
         address: the cluster's address; `auto` for the one that this machine belongs to.
         cpus: CPUs reserved per worker.
         gpus: GPUs reserved per worker; a fraction lets several workers share one.
 
     Raises:
+        InvalidValue: the task's objective cannot be pickled.
         StudyError: no cluster answers at `address`.
     """
 
-    def __init__(self, task: Task, images: ImageData | None, address: str, *, cpus: float, gpus: float) -> None:
+    def __init__(self, task: Task, address: str, *, cpus: float, gpus: float) -> None:
+        refuse_local_functions(task)
         self._joined = not ray.is_initialized()  # otherwise the caller shuts Ray down
         try:
             _knock(address)
@@ -51,8 +54,8 @@ class RayPool:
                 f"ray={address}: no cluster answers ({error}); `ray start --head` starts one on this machine"
             ) from None
         share = gpus if 0 < gpus < 1 else 1.0
-        self._task = replace(task, share=share, threads=max(1, int(cpus)))
-        self._images = ray.put(_whole(images)) if images is not None and task.evaluate is None else None
+        self._images = ray.put(_whole(task.images)) if task.images is not None and task.objective is None else None
+        self._task, self._threads = replace(task, images=None, share=share), max(1, int(cpus))
         self._cpus, self._gpus = cpus, gpus
         self._actor: Any = ray.remote(max_restarts=0)(_Worker)  # the supervisor replaces it, as it does processes
 
@@ -65,7 +68,7 @@ class RayPool:
     def start(self, number: int) -> "_Actor":
         """Starts a worker wherever the cluster has room for it."""
         actor: Any = self._actor.options(num_cpus=self._cpus, num_gpus=self._gpus).remote()
-        return _Actor(actor, actor.name.remote(), actor.work.remote(self._task, self._images))
+        return _Actor(actor, actor.name.remote(), actor.work.remote(self._task, self._images, self._threads))
 
     def wait(self, handles: Sequence["_Actor"], seconds: float) -> None:
         """Blocks until one of the workers has ended, or for `seconds`."""
@@ -103,11 +106,12 @@ class _Worker:
         """Returns the worker's name as recorded in its trials."""
         return this_worker()
 
-    def work(self, task: Task, images: ImageData | None) -> WorkerExit:
+    def work(self, task: Task, images: ImageData | None, threads: int) -> WorkerExit:
         """Trains trials until the search ends."""
         show_log()
         try:
-            return WorkerExit(reason=work(task, images))
+            with limited_threads(threads):
+                return WorkerExit(reason=work(task, images))
         except DeviceLost as error:  # a new process can still use the device
             return WorkerExit(died=str(error))
         except NasError as error:

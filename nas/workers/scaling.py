@@ -1,28 +1,25 @@
 """How many workers a search has, where they run, and how their work is set up."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypedDict
 
-from nas.data.cache import save_shared
-from nas.data.images import ImageData
 from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
+from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.records import SearchStatus
 from nas.study.study import Study
-from nas.system.hardware import AUTO, DEVICES, cores, gpu_count, usual_workers, workers_asked_for
+from nas.system.hardware import AUTO, DEVICES, gpu_count, usual_workers, workers_asked_for
 from nas.system.processes import prepare
-from nas.training.default_objective import our_training
-from nas.training.objective import Evaluate
+from nas.training.default_objective import default_objective
 from nas.validation import one_of, real
 from nas.workers.listeners import Listener
 from nas.workers.loop import run
-from nas.workers.process_pool import ProcessPool, Task
+from nas.workers.process_pool import ProcessPool
 from nas.workers.supervisor import WorkerPool, supervise
+from nas.workers.task import Task
 
 __all__ = ["ScalingConfig", "ScalingOptions", "sole_worker"]
 
@@ -107,62 +104,41 @@ class ScalingConfig:
         return workers_asked_for(self.workers, "workers")
 
     def work(
-        self,
-        name: str,
-        runs: str | Path,
-        *,
-        space: SearchSpace,
-        plan: SearchPlan,
-        images: ImageData | None,
-        seed: int,
-        evaluate: Evaluate | None = None,
-        storage: str | None = None,
-        deadline: float = math.inf,
-        listener: Listener | None = None,
+        self, config: StudyConfig, plan: SearchPlan, task: Task, *, listener: Listener | None = None
     ) -> Callable[[Study], SearchStatus]:
         """Prepares the workers of a search, and returns the function that runs it.
 
         Args:
-            name: the study's name; the study need not exist yet.
-            runs: the folder of studies.
-            space: the search space, with the recipe.
+            config: the study's configuration; the study need not exist yet.
             plan: the search's budget and strategy.
-            images: the images to train on; may be None if `evaluate` is given.
-            seed: the study's seed.
-            evaluate: a custom training function. None: the default training.
-            storage: the URL of the study's database, if it has one.
-            deadline: no training starts after this time, in seconds since 1970.
+            task: the workers' task; the device is this configuration's.
             listener: notified of the search's progress.
 
         Returns:
             A function that runs the search on the open study and returns why it ended, as `nas.workers.loop.run` does.
         """
-        if self.alone and plan.trial_timeout is None:  # a training that hangs can only be killed from another process
-            if evaluate is None:
-                assert images is not None  # one of the two is given
-                evaluate = our_training(images, space.recipe, seed=seed, device=self.device)
-            return partial(run, evaluate=evaluate, plan=plan, deadline=deadline, device=self.device, listener=listener)
-        task = Task(name, Path(runs).absolute(), storage, deadline, self.device, evaluate=evaluate)
-        pool, number = self.pool(task, space, images, most=plan.trials)
-        return partial(supervise, pool=pool, plan=plan, workers=number, deadline=deadline, listener=listener)
+        task = replace(task, device=self.device)
+        if not self.alone or plan.trial_timeout is not None:  # only a training in another process can be killed
+            pool, number = self._pool(config.space, task, most=plan.trials)
+            return partial(supervise, pool=pool, plan=plan, workers=number, deadline=task.deadline, listener=listener)
+        objective = task.objective
+        if objective is None:
+            assert task.images is not None  # one of the two is given
+            objective = default_objective(task.images, config.space.recipe, seed=config.seed, device=self.device)
+        return partial(
+            run, objective=objective, plan=plan, deadline=task.deadline, device=self.device, listener=listener
+        )
 
-    def pool(
-        self, task: Task, space: SearchSpace, images: ImageData | None, *, most: int
-    ) -> tuple[WorkerPool[Any], int]:
+    def _pool(self, space: SearchSpace, task: Task, *, most: int) -> tuple[WorkerPool[Any], int]:
         """Returns the worker pool for a task, and how many workers to start, at most `most`."""
         if self.ray is not None:
             from nas.workers.ray_pool import RayPool
 
-            actors = RayPool(task, images, self.ray, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)
+            actors = RayPool(task, self.ray, cpus=self.cpus_per_worker, gpus=self.gpus_per_worker)
             return actors, min(most, self._asked if self._asked is not None else actors.room())
-        if images is not None and task.evaluate is None:
-            task = replace(task, images=save_shared(images))
-        gpus = gpu_count() if self.device != "cpu" and task.evaluate is None else 0
-        workers = self._asked if self._asked is not None else self._usual(space, gpus)
-        workers = min(workers, most)
-        if gpus:
-            task = replace(task, gpus=gpus, share=1 / math.ceil(max(workers, 1) / gpus))
-        return ProcessPool(replace(task, threads=max(1, cores() // max(workers, 1)))), workers
+        gpus = gpu_count() if self.device != "cpu" and task.objective is None else 0
+        workers = min(most, self._asked if self._asked is not None else self._usual(space, gpus))
+        return ProcessPool(task, workers=workers, gpus=gpus), workers
 
     def _usual(self, space: SearchSpace, gpus: int) -> int:
         if not gpus:

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
 
 from optuna.trial import Trial
 
@@ -16,13 +15,9 @@ from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_confusion
 from nas.study.plan import SearchPlan
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
-from nas.training.objective import Evaluate, accepts
-from nas.validation import shown
+from nas.training.objective import Objective, TrainingContext, TrainingResult, as_accuracy
 from nas.workers.failures import failure
 from nas.workers.listeners import Listener
-
-if TYPE_CHECKING:
-    from nas.training.objective import TrainingResult
 
 __all__ = ["TrialRunner"]
 
@@ -36,7 +31,7 @@ class TrialRunner:
 
     Args:
         study: where every outcome is recorded.
-        evaluate: the training function.
+        objective: trains an architecture.
         plan: the search's plan; `lengths` are the schedules' epochs, `keep` decides whose weights stay on disk.
         stop: the rule that stops hopeless trainings early. None: no early stopping.
         clock: measures an architecture's latency in milliseconds, before its training, while the device is idle.
@@ -44,7 +39,7 @@ class TrialRunner:
     """
 
     study: Study
-    evaluate: Evaluate
+    objective: Objective
     plan: SearchPlan
     stop: StopRule | None = None
     clock: Callable[[Architecture], float] | None = None
@@ -73,12 +68,17 @@ class TrialRunner:
                 measures = {LATENCY_KEY: self.clock(record.architecture)}
                 record = replace(record, measures=measures)
                 start = time.perf_counter()  # the measurement is not part of the training time
-            result = self.evaluate(record.architecture, progress.report, **self._keywords(record))
-            reached = _checked(getattr(result, "accuracy", result))
+            context = TrainingContext(
+                progress.report,
+                record.length or self.plan.lengths[-1],
+                seed=record.seed,
+                checkpoint=self.study.checkpoint_file(record),
+            )
+            result = self.objective(record.architecture, context)
             measures = {**_measures(result, self.study.config.space), **measures}
             if record.length in (None, self.plan.lengths[-1]):
                 _keep_artifacts(result, self.study, record, weights_too=self.plan.keep != KEEP_NONE)
-            outcome = Outcome(reached, 0.0)
+            outcome = Outcome(result.accuracy, 0.0)
         except _Stopped as why:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
         except StudyError:  # not the trial's fault: the study cannot store the result
@@ -93,15 +93,6 @@ class TrialRunner:
             curve = tuple(progress.curve)
             record = self._record(trial, replace(outcome, seconds=seconds, curve=curve, measures=measures))
         return record
-
-    def _keywords(self, record: TrialRecord) -> dict[str, Any]:
-        """Returns the trial's keyword arguments that `evaluate` accepts."""
-        found: dict[str, Any] = {"checkpoint": self.study.checkpoint_file(record)}
-        if len(self.plan.lengths) > 1:
-            found["epochs"] = record.length or self.plan.lengths[-1]
-        if record.seed is not None:
-            found["seed"] = record.seed
-        return {key: value for key, value in found.items() if accepts(self.evaluate, key)}
 
     def _record(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         record = self.study.tell(trial, outcome)
@@ -125,9 +116,9 @@ class _Progress:
         self._stored = time.monotonic()
 
     def report(self, epoch: int, accuracy: float) -> None:
-        """Records the accuracy after an epoch; `evaluate` calls this with epochs counted from 1."""
+        """Records the accuracy after an epoch; the training calls this with epochs counted from 1."""
         del self.curve[max(epoch - 1, 0) :]  # drops epochs of an attempt that ran out of memory
-        self.curve.append(_checked(accuracy))
+        self.curve.append(as_accuracy(accuracy))
         if time.monotonic() - self._stored >= SECONDS_BETWEEN_REPORTS:
             self._runner.study.report(self._trial, self.curve)
             self._stored = time.monotonic()
@@ -137,39 +128,26 @@ class _Progress:
             raise _Stopped(why)
 
 
-def _checked(value: Any) -> float:
-    """Returns a returned or reported value as an accuracy in [0, 1], or raises `TrainingFailed`."""
-    try:
-        accuracy = float(value)
-    except (TypeError, ValueError):
-        raise TrainingFailed("bad_accuracy", f"evaluate gave {shown(value)}, which is no number") from None
-    if not 0 <= accuracy <= 1:
-        raise TrainingFailed("bad_accuracy", f"evaluate gave {accuracy:g}; an accuracy is between 0 and 1")
-    return accuracy
-
-
-def _measures(result: Any, space: SearchSpace) -> dict[str, float]:
+def _measures(result: TrainingResult, space: SearchSpace) -> dict[str, float]:
     """Returns the additional finite measures of a training result."""
-    measured = {str(name): float(value) for name, value in getattr(result, "measures", {}).items()}
-    taken = next((name for name in measured if name in RESERVED_NAMES or name in space.parameters), None)
+    taken = next((name for name in result.measures if name in RESERVED_NAMES or name in space.parameters), None)
     if taken is not None:
         raise TrainingFailed(
             "bad_measures", f"measures has {taken!r}, which every trial has already; name it otherwise"
         )
-    return {name: value for name, value in measured.items() if math.isfinite(value)}
+    return {name: value for name, value in result.measures.items() if math.isfinite(value)}
 
 
-def _keep_artifacts(result: "float | TrainingResult", study: Study, record: TrialRecord, *, weights_too: bool) -> None:
+def _keep_artifacts(result: TrainingResult, study: Study, record: TrialRecord, *, weights_too: bool) -> None:
     """Saves a trial's weights and confusion matrix, where the training returned them."""
-    weights, confusion = getattr(result, "weights", None), getattr(result, "confusion", None)
     file = study.weights_file(record.trial)
     try:
-        if weights is not None and weights_too:
+        if result.weights and weights_too:
             from nas.architectures.weights import save_weights
 
-            save_weights(file, weights, record.architecture)
-        if confusion is not None:
+            save_weights(file, result.weights, record.architecture)
+        if result.confusion.size:
             file = study.confusion_file(record.trial)
-            save_confusion(file, confusion)
+            save_confusion(file, result.confusion)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None

@@ -13,10 +13,11 @@ from nas.study.images import images_of
 from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.training.objective import Evaluate
+from nas.training.objective import CustomObjective, Evaluate
 from nas.validation import integer
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, ScalingOptions
+from nas.workers.task import Task
 from nas.workflows.repeat import repeat
 
 __all__ = ["confirm", "repeat_trials"]
@@ -114,15 +115,13 @@ def repeat_trials(
     """
     config = study.config
     recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
+    name = repetitions_of(study).get(recipe.epochs, repetitions_name(study.name, recipe.epochs))
+    objective = CustomObjective(evaluate) if evaluate is not None else None
     return repeat(
-        repetitions_of(study).get(recipe.epochs, repetitions_name(study.name, recipe.epochs)),
-        study.folder,
+        Task(name, study.folder, study.storage, images, objective),
         StudyConfig(config.space.with_changes(recipe=recipe), config.data, config.seed),
         points=[config.space.point(record.architecture) for record in chosen],
         seeds=seeds,
-        images=images,
-        evaluate=evaluate,
-        storage=study.storage,
         scaling=scaling,
         listener=listener,
     )

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from nas.data.images import ImageData
 from nas.errors import InvalidValue
-from nas.spaces.search_space import Params, SearchSpace
+from nas.spaces.search_space import Params
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.records import TrialState
@@ -15,10 +13,11 @@ from nas.study.study import Study
 from nas.system.processes import this_worker
 from nas.training.default_objective import shared_training
 from nas.training.distributed import equal_shares
-from nas.training.objective import Evaluate, accepts
+from nas.training.objective import CustomObjective, accepts
 from nas.validation import integer
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig
+from nas.workers.task import Task
 from nas.workflows.search import run_search
 
 __all__ = ["MOST_SEEDS", "repeat"]
@@ -27,16 +26,12 @@ MOST_SEEDS = 1000
 
 
 def repeat(
-    name: str,
-    runs: str | Path,
+    task: Task,
     config: StudyConfig,
     *,
     points: Sequence[Params],
     seeds: int,
     scaling: ScalingConfig,
-    images: ImageData | None = None,
-    evaluate: Evaluate | None = None,
-    storage: str | None = None,
     listener: Listener | None = None,
 ) -> Study:
     """Trains the architecture at each point of the space on each seed, skipping trainings that the study already has.
@@ -45,29 +40,25 @@ def repeat(
     are retried.
 
     Args:
-        name: the name of the study of repetitions, created if needed.
-        runs: the folder of studies.
+        task: the study of repetitions, created if needed, and what to train on.
         config: the study's configuration.
         points: the architectures, as points of the configuration's space.
         seeds: number of trainings per architecture.
         scaling: the workers to train with.
-        images: the images to train on; None with a custom `evaluate`.
-        evaluate: a custom training function that accepts `seed`. None: the default training.
-        storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
         listener: notified of progress.
 
     Returns:
         The study of repetitions.
 
     Raises:
-        NasError: the study has a different configuration, or a custom `evaluate` does not accept `seed`.
+        NasError: the study has a different configuration, or a custom training function does not accept `seed`.
         KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(seeds, "seeds", maximum=MOST_SEEDS)
-    if evaluate is not None and not accepts(evaluate, "seed"):
+    if isinstance(task.objective, CustomObjective) and not accepts(task.objective.evaluate, "seed"):
         raise InvalidValue("evaluate takes no keyword 'seed': without, a repetition would repeat nothing")
     space = config.space
-    study = Study.create(name, runs, config, storage=storage)
+    study = Study.create(task.study, task.runs, config, storage=task.storage)
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
         records = study.records()
@@ -87,30 +78,21 @@ def repeat(
         if left:
             finished = sum(record.finished for record in records)
             plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
-            if left == 1 and evaluate is None and images is not None:
-                scaling, evaluate = _for_one(scaling, space, images, config.seed)
-            work = scaling.work(
-                name,
-                runs,
-                space=space,
-                plan=plan,
-                images=images,
-                seed=config.seed,
-                evaluate=evaluate,
-                storage=storage,
-                listener=listener,
-            )
+            if left == 1:
+                scaling, task = _for_one(scaling, config, task)
+            work = scaling.work(config, plan, task, listener=listener)
             study.queue(missing)
             run_search(study, plan, work)
     return study
 
 
-def _for_one(
-    scaling: ScalingConfig, space: SearchSpace, images: ImageData, seed: int
-) -> tuple[ScalingConfig, Evaluate | None]:
+def _for_one(scaling: ScalingConfig, config: StudyConfig, task: Task) -> tuple[ScalingConfig, Task]:
     """Lets a single remaining training use all GPUs; with more, one GPU per training wastes no time on waiting."""
-    processes = equal_shares(space.recipe, images, scaling.together)
+    recipe, images = config.space.recipe, task.images
+    if task.objective is not None or images is None:
+        return scaling, task
+    processes = equal_shares(recipe, images, scaling.together)
     if processes == 1:
-        return scaling, None
-    training = shared_training(images, space.recipe, processes=processes, seed=seed, device=scaling.device)
-    return replace(scaling, workers=1), training
+        return scaling, task
+    objective = shared_training(images, recipe, processes=processes, seed=config.seed, device=scaling.device)
+    return replace(scaling, workers=1), replace(task, objective=objective)

@@ -15,6 +15,7 @@ from nas.training.recipe import Recipe
 from nas.validation import integer
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, ScalingOptions
+from nas.workers.task import Task
 from nas.workflows.confirm import repeat_trials
 from nas.workflows.repeat import repeat
 
@@ -77,13 +78,10 @@ def retrain(
     whole = {**architecture.to_dict(), "classes": len(images.classes)}
     space = SearchSpace.from_dict({"name": architecture.name, **whole, "recipe": recipe.to_dict()})
     return repeat(
-        name or architecture.key,
-        runs,
+        Task(name or architecture.key, Path(runs), storage, images),
         StudyConfig(space, described(images, data, max_images), seed),
         points=[{}],
         seeds=seeds,
-        images=images,
-        storage=storage,
         scaling=scaling,
         listener=listener,
     )

@@ -27,11 +27,12 @@ from nas.study.records import SearchState, SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
-from nas.training.objective import Evaluate, accepts
+from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
+from nas.workers.task import Task
 
 __all__ = ["STOPPING", "run_search", "search"]
 
@@ -130,14 +131,12 @@ def search(
     longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
     earlier = _existing(study_name(name), runs, storage) if name else None
     known = earlier.config if earlier else None
-    objective = _resolve_objective(objectives, known)
-    if objective == BY_LATENCY:
+    weighed = _resolve_objective(objectives, known)
+    if weighed == BY_LATENCY:
         workers = _worker_that_measures(workers, ray, trial_timeout)
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     space = resolve_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     lengths = _lengths(space, evaluate, fidelities, eta)
-    if evaluate is not None and accepts(evaluate, "epochs") and len(lengths) == 1:
-        evaluate = partial(evaluate, epochs=lengths[0])
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     images: ImageData | None = None
     description: dict[str, Any] = {"source": "evaluate"}
@@ -150,22 +149,13 @@ def search(
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest)
-    work = scaling.work(
-        name,
-        runs,
-        space=space,
-        plan=plan,
-        images=images,
-        seed=seed,
-        evaluate=evaluate,
-        storage=storage,
-        deadline=deadline,
-        listener=listener,
-    )
-    study = Study.create(name, runs, StudyConfig(space, description, seed, objective), storage=storage)
+    config = StudyConfig(space, description, seed, weighed)
+    task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
+    work = scaling.work(config, plan, task, listener=listener)
+    study = Study.create(name, runs, config, storage=storage)
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
-        if objective == BY_LATENCY:
+        if weighed == BY_LATENCY:
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
     return study

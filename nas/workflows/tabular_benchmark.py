@@ -30,6 +30,7 @@ from nas.study.pareto import hypervolume_history
 from nas.study.plan import PastTraining, SearchPlan
 from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
+from nas.training.objective import TrainingContext, TrainingResult
 from nas.workers.loop import run
 
 __all__ = ["Replay", "Table", "Trained", "replay"]
@@ -174,15 +175,15 @@ def replay(
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
     proposing, since = list[float](), time.perf_counter()
 
-    def evaluate(architecture: Architecture, report: Callable[[int, float], None], *, epochs: int = full) -> float:
+    def look_up(architecture: Architecture, context: TrainingContext) -> TrainingResult:
         nonlocal since
         proposing.append(time.perf_counter() - since)
         try:
-            return table.evaluate(architecture, report, epochs=epochs)
+            return TrainingResult(table.evaluate(architecture, context.report, epochs=context.epochs))
         finally:
             since = time.perf_counter()
 
-    run(study, evaluate, plan)
+    run(study, look_up, plan)
     records = []
     for place, record in enumerate(study.records()):  # with the table's times instead of the clock's
         row = table.rows[record.architecture.key, record.length or full, 0]

@@ -279,7 +279,7 @@ def test_a_measure_is_an_axis_whatever_its_values(open_page: Open, tmp_path: Pat
             self.accuracy, self.measures = accuracy, measures
 
     results = iter([Result(0.5, zero=0.0, some=1.0), Result(0.6, zero=-2.0), Result(0.7, zero=0.0, some=float("nan"))])
-    nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=lambda *_: next(results))  # type: ignore[arg-type]
+    nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=lambda *_: next(results))
     for axis in ("zero", "some"):
         assert open_page(axis=axis).selectbox[0].value == axis
     drawn = figures(open_page(axis="zero"))["front"]["layout"]["xaxis"]

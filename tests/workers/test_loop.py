@@ -330,7 +330,7 @@ def test_what_one_s_own_training_measures_is_kept(tmp_path: Path, tiny: SearchSp
     class Result:
         accuracy, measures = 0.5, {"latency (ms)": 3.25}
 
-    [record] = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=lambda *_: Result()).records()  # type: ignore[arg-type]
+    [record] = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=lambda *_: Result()).records()
     assert record.measures == {"latency (ms)": 3.25}
     assert record.to_dict()["measures"] == {"latency (ms)": 3.25}
 
@@ -348,7 +348,7 @@ def test_measures_are_finite_and_have_names_of_their_own(tmp_path: Path, tiny: S
         trials=3,
         runs=tmp_path,
         name="s",
-        evaluate=lambda *_: Result(next(given)),  # type: ignore[arg-type]
+        evaluate=lambda *_: Result(next(given)),
     ).records()
     assert records[0].measures == {"b (ms)": 2.0}
     assert [record.reason for record in records[1:]] == ["bad_measures"] * 2
