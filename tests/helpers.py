@@ -3,13 +3,16 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
+
+if TYPE_CHECKING:
+    import pytest
 
 TINY = {
     "name": "tiny",
@@ -59,3 +62,11 @@ def write_photos(root: Path, *, per_class: int = 8, classes: tuple[str, ...] = (
             pixels[..., index % 3] += 150
             Image.fromarray(pixels).save(root / name / f"{number:02d}.png")
     return root
+
+
+def checkpoint_every_epoch(monkeypatch: "pytest.MonkeyPatch") -> None:
+    """Trainings write a checkpoint after each epoch, however short, instead of for a small share of their time."""
+    from nas.training import checkpoint  # not above: worker processes import this module for `formula`
+
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
+    monkeypatch.setattr(checkpoint, "SECONDS_BEFORE_FIRST", 0.0)

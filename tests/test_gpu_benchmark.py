@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks.gpu import __main__ as gpu_program
+from benchmarks.gpu import kit as kit_module
 from benchmarks.gpu.__main__ import measure, report
 from benchmarks.gpu.kit import Kit, networks, pack
 from benchmarks.gpu.layers import Merged
@@ -41,7 +43,7 @@ def test_a_kit_gives_back_the_images_that_were_packed(tmp_path: Path, monkeypatc
         Image.fromarray(np.full((32, 32, 3), level, dtype=np.uint8)).save(file, "JPEG")
         encoded.append(file.getvalue())
     pack(encoded, list(range(10)) * 3, tmp_path)
-    monkeypatch.setattr("benchmarks.gpu.kit.TRAINING_IMAGES", 20)
+    monkeypatch.setattr(kit_module, "TRAINING_IMAGES", 20)
     kit = Kit(tmp_path)
     images = kit.images(16, train=8, validation=5, test=10)
     assert [len(split.labels) for split in (images.train, images.validation, images.test)] == [8, 5, 10]
@@ -65,7 +67,7 @@ def test_rows_are_kept_at_once_and_only_what_is_missing_is_measured(
             if not done:
                 raise RuntimeError("the first time it fails after a row")
 
-    monkeypatch.setattr("benchmarks.gpu.__main__.part", lambda _: SimpleNamespace(measure=rows))
+    monkeypatch.setattr(gpu_program, "part", lambda _: SimpleNamespace(measure=rows))
     kit: Any = None
     with pytest.raises(RuntimeError, match="the first time"):
         measure("environment", kit, tmp_path, device="cpu", seconds=1)

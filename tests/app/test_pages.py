@@ -19,12 +19,15 @@ from benchmarks.browser import dashboard, free_port, serving
 from benchmarks.crowd import serving_process
 from nas import SearchSpace, Study
 from nas.architectures.cost import cost
+from nas.strategy import latency_objective as latency_objective_module
 from nas.strategy.samplers import ValidSampler
+from nas.study import records as records_module
 from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
 from nas.study.records import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
+from nas.workers import loop as loop_module
 from tests.helpers import Ran, formula
 from tests.strategy.test_strategy import timed
 
@@ -301,9 +304,9 @@ def test_a_study_by_latency_is_shown_by_latency(
     open_page: Open, tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "nas.strategy.latency_objective.latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5
+        latency_objective_module, "latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5
     )
-    monkeypatch.setattr("nas.workers.loop.latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5)
+    monkeypatch.setattr(loop_module, "latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5)
     options = {"objectives": "accuracy,latency", "device": "cpu"}
     nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula, **options)  # type: ignore[arg-type]
     app = open_page()
@@ -431,7 +434,7 @@ def test_what_was_made_of_a_study_is_shared_until_there_is_news(
     seen = live.snapshot("s", place)
     assert (seen.shared(count, 1), seen.shared(count, 2), seen.shared(count, 1)) == (3, 6, 3)
     assert made == [1, 2]
-    monkeypatch.setattr("live.SECONDS_BETWEEN_LOOKS", 0)  # as if it was long ago
+    monkeypatch.setattr(sys.modules["live"], "SECONDS_BETWEEN_LOOKS", 0)  # as if it was long ago
     assert live.snapshot("s", place) is seen
     nas.search(tiny, trials=4, runs=tmp_path, name="s", evaluate=formula)
     assert live.snapshot("s", place).shared(count, 1) == 4
@@ -450,7 +453,7 @@ def test_a_search_that_was_killed_just_now_is_seen_though_nothing_was_written(
     open_page: Open, running: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "training trial 4" in said(open_page())
-    monkeypatch.setattr("nas.study.records.is_alive", lambda _: False)
+    monkeypatch.setattr(records_module, "is_alive", lambda _: False)
     assert "perhaps killed" in said(open_page())
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from nas.architectures import profiler as profiler_module
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
@@ -39,7 +40,7 @@ def _quick() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.architectures.profiler.SECONDS", 0.01)
+        patch.setattr(profiler_module, "SECONDS", 0.01)
         yield
     torch.set_num_threads(threads)
 
@@ -151,9 +152,9 @@ def test_parts_add_up_to_the_whole(small: Profile) -> None:
 
 def test_batches_shrink_to_the_memory_and_never_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = 4 * cost(dense_twin(SMALL)).activations
-    monkeypatch.setattr("nas.architectures.profiler.free_memory", lambda: 4 * 8 * needed)
+    monkeypatch.setattr(profiler_module, "free_memory", lambda: 4 * 8 * needed)
     assert profile(SMALL, sizes=[8], device="cpu").sizes[0].networks[0].many.batch == 8
-    monkeypatch.setattr("nas.architectures.profiler.free_memory", lambda: needed)
+    monkeypatch.setattr(profiler_module, "free_memory", lambda: needed)
     [networks] = [each.networks for each in profile(SMALL, sizes=[8], device="cpu").sizes]
     assert networks[0].many == networks[0].one
 

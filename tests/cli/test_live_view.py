@@ -1,4 +1,5 @@
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("nas.cli.live_view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), width=200)
     view = PlainView(console)
     now[0] = 500.0  # the images were read until now
@@ -93,7 +94,7 @@ def test_before_a_training_has_ended_its_epochs_tell_how_long_is_left(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("nas.cli.live_view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view = PlainView(Console(file=io.StringIO(), width=200))
     left: list[float | None] = []
 

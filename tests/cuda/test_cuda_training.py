@@ -17,10 +17,12 @@ from torch import Tensor
 import nas
 from nas import Architecture, ImageData, Recipe, build_network
 from nas.architectures.architecture import Input, Stage, StemConv
+from nas.training import checkpoint as checkpoint_module
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, train
 from nas.training.trainer import in_half
+from tests.helpers import checkpoint_every_epoch
 
 SEEDS = (0, 1, 2)
 
@@ -159,7 +161,7 @@ def test_a_checkpoint_restores_optimiser_and_random_numbers(
     optimizer: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
+    monkeypatch.setattr(checkpoint_module, "SECONDS_BEFORE_FIRST", 0.0)
     recipe = replace(recipe, optimizer=optimizer)
     data, file = on_device(digits, recipe, "cuda"), tmp_path / "checkpoint"
     rows = torch.arange(64, device=data.device)
@@ -195,8 +197,7 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     graphs: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
-    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e9)
+    checkpoint_every_epoch(monkeypatch)
     data, file = on_device(digits, recipe, "cuda"), tmp_path / "checkpoint"
     undisturbed = train(network, data, recipe, seed=3)
 

@@ -38,7 +38,7 @@ from nas.study.artifacts import load_confusion
 from nas.training.checkpoint import Checkpoint
 from nas.training.train import evaluate, on_device, train
 from tests.faults.hostile import PLAIN, listing, mutated, refused, thorough
-from tests.helpers import TINY, Ran, formula
+from tests.helpers import TINY, Ran, checkpoint_every_epoch, formula
 from tests.test_structure import PACKAGE
 
 SPACE = SearchSpace.from_dict(TINY)
@@ -394,8 +394,7 @@ def test_a_checkpoint_that_lies_counts_for_nothing(
     optimizer: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """The training begins anew, and ends as one that found no file."""
-    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e9)
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
+    checkpoint_every_epoch(monkeypatch)
     recipe = replace(SPACE.recipe, epochs=3, optimizer=optimizer, batch_size=512)
     network = SPACE.architecture(next(SPACE.points()))
     images = load_data("digits", SPACE.input, max_images=120)

@@ -10,6 +10,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.study.records import SearchState, SearchStatus
+from nas.study.storage import heartbeat as heartbeat_module
 from nas.system.processes import METHOD
 from tests.faults.killing import check_whole, forked, kill, until
 from tests.helpers import formula
@@ -96,7 +97,7 @@ def test_a_search_on_another_machine_is_respected_while_it_is_heard_of(
     (study.folder / "workers" / "worker-elsewhere-7@1").touch()
     with pytest.raises(NasError, match="another search is running on it, by elsewhere:7;"):
         nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula)
-    monkeypatch.setattr("nas.study.storage.heartbeat.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr(heartbeat_module, "GRACE_SECONDS", -1.0)
     assert len(nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula).records()) == 2
 
 

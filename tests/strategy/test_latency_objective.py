@@ -17,9 +17,11 @@ from nas.analysis.cost_metrics import FLOPS, LATENCY, cost_metrics_of, default_c
 from nas.analysis.front import front_numbers
 from nas.analysis.selection import Limit, Requirements, choose, pick
 from nas.analysis.significance import contenders
+from nas.architectures import latency as latency_module
 from nas.architectures.cost import cost
 from nas.architectures.latency import Latency
 from nas.errors import InvalidValue, StudyError
+from nas.strategy import latency_objective as latency_objective_module
 from nas.strategy.latency_objective import SAMPLE, latency_on, measure_front, sampled
 from nas.strategy.multi_fidelity import promotion
 from nas.strategy.stopping import StopRule
@@ -46,7 +48,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
         taken = milliseconds(architecture)
         return Latency(1, taken, taken, taken, 10, "a device of its own")
 
-    monkeypatch.setattr("nas.architectures.latency.measure_latency", measure)
+    monkeypatch.setattr(latency_module, "measure_latency", measure)
     return asked
 
 
@@ -117,7 +119,7 @@ def test_another_device_does_not_go_on(
     tmp_path: Path, tiny: SearchSpace, measured: list[Architecture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched(tmp_path, tiny, trials=2)
-    monkeypatch.setattr("nas.strategy.latency_objective.in_words", lambda _: "another one")
+    monkeypatch.setattr(latency_objective_module, "in_words", lambda _: "another one")
     with pytest.raises(StudyError, match=r"its latencies are those of CPU, .* and device='cpu' is another one"):
         searched(tmp_path, tiny, trials=3)
 
@@ -284,7 +286,7 @@ def test_on_another_device_the_front_is_measured_anew(
 ) -> None:
     study = nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=formula, measure_latency=True)
     members = list(measured)
-    monkeypatch.setattr("nas.strategy.latency_objective.in_words", lambda _: "another one")
+    monkeypatch.setattr(latency_objective_module, "in_words", lambda _: "another one")
     measure_front(study, device="cpu")
     assert measured == members * 2
     assert study.attributes.latency_device == "another one"
@@ -310,14 +312,14 @@ def test_what_was_measured_before_an_interruption_is_kept(
         "device": "cpu",
         "measure_latency": True,
     }
-    monkeypatch.setattr("nas.strategy.latency_objective.latency_on", interrupted)
+    monkeypatch.setattr(latency_objective_module, "latency_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         nas.search(tiny, trials=8, **settings)
     study = Study.open("s", tmp_path)
     version = study.version()
     assert [found.architecture for found in study.records() if found.measures] == measured
     monkeypatch.undo()
-    monkeypatch.setattr("nas.strategy.latency_objective.latency_on", lambda _: milliseconds)
+    monkeypatch.setattr(latency_objective_module, "latency_on", lambda _: milliseconds)
     nas.search(tiny, trials=8, **settings)
     assert all(LATENCY_KEY in found.measures for found in study.front())
     assert study.version() != version
@@ -339,7 +341,7 @@ def test_a_disturbed_measurement_is_taken_again(tiny: SearchSpace, monkeypatch: 
         waited = next(waits)
         return Latency(1, 1 + waited, 1, 1, 10, "CPU", waited)
 
-    monkeypatch.setattr("nas.architectures.latency.measure_latency", measure)
+    monkeypatch.setattr(latency_module, "measure_latency", measure)
     assert latency_on("cpu")(tiny.architecture(next(tiny.points()))) == 1.1
     assert next(waits) == 0.0  # the third one was good enough
 

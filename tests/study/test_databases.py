@@ -10,7 +10,9 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
+from nas.study import study as study_module
 from nas.study.records import TrialState
+from nas.study.storage import heartbeat as heartbeat_module
 from nas.study.storage.backend import open_storage
 from nas.study.storage.locks import ask_lock
 from tests.helpers import formula
@@ -98,13 +100,13 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     study = nas.search(tiny, trials=1, runs=tmp_path, name="far", evaluate=formula, storage=postgresql)
     sampler = nas.strategy.samplers.ValidSampler(("random", 7), tiny, {})
     with monkeypatch.context() as patch:
-        patch.setattr("nas.study.study.this_worker", lambda: "elsewhere:1")
-        patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "elsewhere:1")
+        patch.setattr(study_module, "this_worker", lambda: "elsewhere:1")
+        patch.setattr(heartbeat_module, "this_worker", lambda: "elsewhere:1")
         study._registry.beat()
         _, asked = study.ask(sampler)
     study.requeue_stale()
     assert [record.worker for record in running(study)] == ["elsewhere:1"]
-    monkeypatch.setattr("nas.study.storage.heartbeat.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(heartbeat_module, "GRACE_SECONDS", 0.0)
     assert not running(study)  # it would be put back
     study.requeue_stale()
     assert [record.state for record in study.records()][1:] == ["failed", "waiting"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nas.study.storage import heartbeat as heartbeat_module
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.system.processes import is_alive, this_worker, worker_named
 
@@ -50,7 +51,7 @@ def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, mon
     attendance = WorkerRegistry(study, tmp_path / "workers")
     assert attendance.gone(["far:1", this_worker(), None]) == {"far:1"}
     with monkeypatch.context() as patch:
-        patch.setattr("nas.study.storage.heartbeat.this_worker", lambda: "far:1")
+        patch.setattr(heartbeat_module, "this_worker", lambda: "far:1")
         with Heartbeat(attendance.beat, attendance.leave):
             assert attendance.gone(["far:1", this_worker(), "far:2"]) == {"far:2"}
             os.utime(tmp_path / "workers" / "worker-far-1", (0, time.time() - 3600))
@@ -59,7 +60,7 @@ def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, mon
 
 
 def test_a_heart_goes_on_beating_when_a_beat_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.study.storage.heartbeat.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat_module, "BEAT_SECONDS", 0.01)
     beats: list[int] = []
 
     def beat() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nas import NasError, SearchSpace
+from nas.system import gpus as gpus_module
 from nas.system.gpus import Gpu, gpus
 from nas.workers import throughput as throughput_module
 from nas.workers.throughput import CONTEXT_MEMORY, Throughput, best_per_gpu
@@ -15,7 +16,7 @@ CARD = Gpu("H100", 80 * 10**9, 80 * 10**9, True, "cuda-1")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_machine_without_gpus_has_none_and_one_that_does_not_work_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpus() == ()
-    monkeypatch.setattr("nas.system.gpus.gpu_count", lambda: 1)  # as where the driver is there, and broken
+    monkeypatch.setattr(gpus_module, "gpu_count", lambda: 1)  # as where the driver is there, and broken
     with pytest.raises(NasError, match=r"device='cuda': the GPU cannot be used \(.+\); allowed: cpu"):
         gpus()
     assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # looking is left to another process

@@ -6,6 +6,7 @@ import torch
 
 from nas import NasError
 from nas.errors import InvalidValue
+from nas.system import hardware as hardware_module
 from nas.system.hardware import (
     cores,
     device_id,
@@ -25,12 +26,12 @@ def test_what_there_is_is_what_the_system_says() -> None:
 
 
 def test_one_worker_a_core_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.system.hardware.cores", lambda: 8)
-    monkeypatch.setattr("nas.system.hardware.free_memory", lambda: 64 * 10**9)
+    monkeypatch.setattr(hardware_module, "cores", lambda: 8)
+    monkeypatch.setattr(hardware_module, "free_memory", lambda: 64 * 10**9)
     assert usual_workers() == 8
-    monkeypatch.setattr("nas.system.hardware.free_memory", lambda: 3 * 10**9 + 1)
+    monkeypatch.setattr(hardware_module, "free_memory", lambda: 3 * 10**9 + 1)
     assert usual_workers() == 3
-    monkeypatch.setattr("nas.system.hardware.free_memory", lambda: 1)
+    monkeypatch.setattr(hardware_module, "free_memory", lambda: 1)
     assert usual_workers() == 1
 
 
@@ -40,7 +41,7 @@ def test_a_container_s_limit_counts(
 ) -> None:
     limit = tmp_path / "cpu.max"
     limit.write_text(text)
-    monkeypatch.setattr("nas.system.hardware.CPU_LIMIT", limit)
+    monkeypatch.setattr(hardware_module, "CPU_LIMIT", limit)
     monkeypatch.setattr("psutil.cpu_count", lambda logical: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
     assert cores() == (most or 64)

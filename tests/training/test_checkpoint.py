@@ -7,9 +7,11 @@ import torch
 
 from nas import Recipe, SearchSpace
 from nas.data.images import ImageData
+from nas.training import checkpoint as checkpoint_module
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.objective import TrainingResult
 from nas.training.train import on_device, train
+from tests.helpers import checkpoint_every_epoch
 
 EPOCHS = 4
 
@@ -25,8 +27,7 @@ def network(tiny: SearchSpace) -> Any:
 
 @pytest.fixture(autouse=True)
 def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e9)
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
+    checkpoint_every_epoch(monkeypatch)
 
 
 @pytest.mark.parametrize(("optimizer", "killed_in"), [("adamw", 2), ("adamw", EPOCHS), ("sgd", 2)])
@@ -98,7 +99,7 @@ def test_a_damaged_checkpoint_counts_for_nothing(tmp_path: Path, change: Any) ->
 
 
 def test_a_training_of_a_moment_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 3600.0)
+    monkeypatch.setattr(checkpoint_module, "SECONDS_BEFORE_FIRST", 3600.0)
     network = torch.nn.Linear(2, 2)
     kept = Checkpoint(tmp_path / "file", {})
     kept.save(network, torch.optim.SGD(network.parameters()), torch.Generator(), progress=Progress((0.5,), 7))
@@ -106,7 +107,7 @@ def test_a_training_of_a_moment_writes_nothing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e-6)
+    monkeypatch.setattr(checkpoint_module, "SHARE_OF_TIME", 1e-6)
     network = torch.nn.Linear(2, 2)
     optimizer, generator = torch.optim.AdamW(network.parameters(), lr=Recipe().learning_rate), torch.Generator()
     kept = Checkpoint(tmp_path / "file", {})

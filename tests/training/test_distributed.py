@@ -22,14 +22,17 @@ from nas import Architecture, Recipe, SearchSpace, build_network
 from nas.data.images import ImageData
 from nas.errors import TrainingFailed
 from nas.study.records import TrialState
+from nas.system import hardware as hardware_module
 from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD
+from nas.training import default_objective as default_objective_module
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import SECONDS_BEFORE_FIRST
 from nas.training.data_parallel import ProcessGroup
 from nas.training.distributed import _again, equal_shares, train_together
 from nas.training.module import one_cycle
 from nas.training.train import evaluate, on_device, train
+from nas.workers import scaling as scaling_module
 from nas.workers.scaling import ScalingConfig
 from nas.workflows.retrain import retrain
 
@@ -307,7 +310,7 @@ def test_a_team_draws_in_step_what_is_common_and_apart_what_is_not() -> None:
 def test_how_many_share_the_only_training(
     options: dict[str, Any], processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.workers.scaling.gpu_count", lambda: 4)
+    monkeypatch.setattr(scaling_module, "gpu_count", lambda: 4)
     assert ScalingConfig(**options).together == processes
 
 
@@ -319,9 +322,9 @@ def test_the_only_training_left_is_shared(network: Any, tmp_path: Path, monkeypa
         shared.append(options["processes"])
         return train_together(*args, **options)
 
-    monkeypatch.setattr("nas.training.default_objective.train_together", spy)
-    for module in ("nas.workers.scaling", "nas.system.hardware"):
-        monkeypatch.setattr(f"{module}.gpu_count", lambda: 2)
+    monkeypatch.setattr(default_objective_module, "train_together", spy)
+    for module in (scaling_module, hardware_module):
+        monkeypatch.setattr(module, "gpu_count", lambda: 2)
 
     def trained(seeds: int) -> list[tuple[str, int | None, int]]:
         recipe = Recipe(epochs=2, batch_size=64)

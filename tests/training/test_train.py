@@ -17,6 +17,7 @@ from nas.data.images import ImageData
 from nas.errors import TrainingFailed
 from nas.system.hardware import device_of
 from nas.training import train as training_module
+from nas.training import trainer as trainer_module
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, threads_for, train
 from nas.training.trainer import bare_trainer, quiet_lightning
@@ -85,7 +86,7 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
 @pytest.fixture
 def _in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings on the CPU run as on a GPU that computes in bfloat16."""
-    monkeypatch.setattr("nas.training.trainer.in_half", lambda _: True)
+    monkeypatch.setattr(trainer_module, "in_half", lambda _: True)
 
 
 @pytest.mark.usefixtures("_in_bfloat16")
@@ -120,7 +121,7 @@ def test_an_accuracy_of_a_training_in_bfloat16_is_that_of_its_weights_in_float32
     """What an export computes: it is in float32 on whatever machine, and is checked against what was recorded."""
     data, recipe = on_device(digits, tiny.recipe, "cpu"), replace(tiny.recipe, epochs=3)
     in_float32 = train(network, data, recipe)
-    monkeypatch.setattr("nas.training.trainer.in_half", lambda _: True)
+    monkeypatch.setattr(trainer_module, "in_half", lambda _: True)
     result = train(network, data, recipe)
     assert any(not torch.equal(value, in_float32.weights[name]) for name, value in result.weights.items())
 

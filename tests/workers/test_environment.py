@@ -6,6 +6,7 @@ import pytest
 from nas import SearchSpace
 from nas.errors import TrainingFailed
 from nas.system.hardware import cores
+from nas.workers import environment as environment_module
 from nas.workers.environment import examine, measure
 from nas.workers.throughput import throughput
 
@@ -26,8 +27,8 @@ def test_the_machine_is_described_and_measured(tiny: SearchSpace, monkeypatch: p
     assert machine.cores == cores()
     assert machine.versions["torch"]
     assert machine.extras["dashboard"]
-    monkeypatch.setattr("nas.workers.environment.gpu_count", lambda: 0)
-    monkeypatch.setattr("nas.workers.environment.usual_workers", lambda: 2)
+    monkeypatch.setattr(environment_module, "gpu_count", lambda: 0)
+    monkeypatch.setattr(environment_module, "usual_workers", lambda: 2)
     assert [each.workers for each in measure(tiny, seconds=0.8)] == [1, 2]
 
 

@@ -13,7 +13,8 @@ from nas import Architecture, NasError, SearchSpace, Study, TrialRecord
 from nas.spaces.preflight import preflight
 from nas.study.records import SearchState, SearchStatus, TrialState
 from nas.system.processes import this_worker
-from tests.helpers import formula
+from nas.workers import trial as trial_module
+from tests.helpers import checkpoint_every_epoch, formula
 
 Report = Callable[[int, float], None]
 
@@ -358,7 +359,7 @@ def test_measures_are_finite_and_have_names_of_their_own(tmp_path: Path, tiny: S
 def test_a_long_trial_s_curve_is_written_while_it_is_trained(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.workers.trial.SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(trial_module, "SECONDS_BETWEEN_REPORTS", 0.0)
     seen = []
 
     def evaluate(architecture: Architecture, report: Report) -> float:
@@ -377,8 +378,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(
 ) -> None:
     from nas.training.checkpoint import Checkpoint
 
-    monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
-    monkeypatch.setattr("nas.training.checkpoint.SHARE_OF_TIME", 1e9)
+    checkpoint_every_epoch(monkeypatch)
     restored: list[int] = []
     restore = Checkpoint.restore
 

@@ -16,6 +16,7 @@ import nas
 from nas import NasError, SearchSpace
 from nas.analysis.confirmation import ConfirmationReport, Spread, confirmations, confirmed, front_rows
 from nas.study.records import TrialRecord, TrialState
+from nas.training import train as train_module
 from nas.workflows.confirm import confirm
 from tests.helpers import TINY, Ran, formula
 
@@ -65,7 +66,7 @@ def test_test_images_are_read_for_the_winners_and_once(
     assert {member.record.trial for member in found.members if member.on_front} == {
         member.record.trial for member in found.members if member.tested
     }
-    monkeypatch.setattr("nas.training.train.evaluate", lambda *_, **__: pytest.fail("it was read a second time"))
+    monkeypatch.setattr(train_module, "evaluate", lambda *_, **__: pytest.fail("it was read a second time"))
     assert confirm(searched, top=3, seeds=2, test=True, device="cpu").members == found.members
 
 
