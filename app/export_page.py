@@ -28,22 +28,7 @@ def show(seen: live.Snapshot) -> None:
     """Renders the page."""
     if messages.too_early(seen):
         return
-    axis = selection.axis_for(seen.records, seen.axes)
-    choice = seen.shared(panel.picked, axis.key, selection.current().budget)
-    opened = seen.find(selection.current().trial)
-    picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
-    fitting = opened.trial if opened is not None and opened.state == TrialState.COMPLETE else picked
-    selection.show_in("exported", fitting)
-    trial = st.selectbox(
-        "Trial",
-        panel.offered(seen, [fitting], only=lambda record: record.state == TrialState.COMPLETE),
-        key="exported",
-        format_func=lambda number: panel.label(seen, number),
-        on_change=lambda: selection.choose(trial=st.session_state["exported"]),
-    )
-    if choice is not None and trial == picked:
-        for sentence in choice.sentences:
-            st.text(sentence)
+    trial = _chosen_trial(seen)
     record = seen.find(trial)
     assert record is not None  # only existing trials are offered
     panel.facts(seen, record)
@@ -72,21 +57,48 @@ def show(seen: live.Snapshot) -> None:
     if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept or not formats):
         with st.spinner("Writing the files, loading each back in another process and comparing them …"):
             st.session_state["bundle"] = (command, *_export(command, f"{seen.study.name}-trial-{trial}"))
-    done = st.session_state.get("bundle")
-    if done and done[0] == command:
-        _, said, bundle = done
-        if bundle is None:
-            messages.calm("It could not be exported", said)
-        else:
-            st.success("Written, loaded back, compared.", icon=":material/check:")
-            st.text(said)
-            # The label is Markdown, so it must not contain the study's name.
-            name = f"{seen.study.name}-trial-{trial}.zip"
-            st.download_button("Download the files", bundle, name, "application/zip", on_click="ignore")
+    _offer_bundle(seen, command, trial)
     st.markdown("**The same in a terminal**")
     st.code(
         shlex.join(["nas", *command, "--out", f"{seen.study.name}-trial-{trial}"]), language="bash", wrap_lines=True
     )
+
+
+def _chosen_trial(seen: live.Snapshot) -> int:
+    """Shows the selection of a trial: at first the opened one, or the recommended one with the reasons for it."""
+    axis = selection.axis_for(seen.records, seen.axes)
+    choice = seen.shared(panel.picked, axis.key, selection.current().budget)
+    opened = seen.find(selection.current().trial)
+    picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
+    fitting = opened.trial if opened is not None and opened.state == TrialState.COMPLETE else picked
+    selection.show_in("exported", fitting)
+    trial = st.selectbox(
+        "Trial",
+        panel.offered(seen, [fitting], only=lambda record: record.state == TrialState.COMPLETE),
+        key="exported",
+        format_func=lambda number: panel.label(seen, number),
+        on_change=lambda: selection.choose(trial=st.session_state["exported"]),
+    )
+    if choice is not None and trial == picked:
+        for sentence in choice.sentences:
+            st.text(sentence)
+    return trial
+
+
+def _offer_bundle(seen: live.Snapshot, command: list[str], trial: int) -> None:
+    """Shows the result of the last export, if it is the one that `command` asks for."""
+    done = st.session_state.get("bundle")
+    if not done or done[0] != command:
+        return
+    _, text, bundle = done
+    if bundle is None:
+        messages.calm("It could not be exported", text)
+        return
+    st.success("Written, loaded back, compared.", icon=":material/check:")
+    st.text(text)
+    # The label is Markdown, so it must not contain the study's name.
+    name = f"{seen.study.name}-trial-{trial}.zip"
+    st.download_button("Download the files", bundle, name, "application/zip", on_click="ignore")
 
 
 def _moved_images(seen: live.Snapshot) -> str:

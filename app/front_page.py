@@ -42,8 +42,8 @@ def show(seen: live.Snapshot) -> None:
         words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
         chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
         st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
-        if seen.confirmed is not None and (said := seen.confirmed.optimism_text()):
-            st.text(said)
+        if seen.confirmed is not None and (optimism := seen.confirmed.optimism_text()):
+            st.text(optimism)
     with right:
         _beside(seen, picked, open_trial)
 

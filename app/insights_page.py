@@ -30,27 +30,45 @@ def show(seen: live.Snapshot) -> None:
         )
     left, right = st.columns(2, gap="large")
     with left:
-        st.markdown("**Which choice matters**")
-        chart.chart(seen.shared(_importance), "importance", alt="share of variance that each choice explains")
-        st.caption(
-            "How much of the differences in accuracy each choice explains by itself (ω²): orange among all trials, "
-            "where bigger is mostly better; blue among trials of equal FLOPs. Lines: the middle 80 % over random "
-            "halves of the trials."
-        )
+        _importance_section(seen)
     with right:
-        st.markdown("**What it changes at equal FLOPs**")
-        fields = [
-            field for field in ("groups", "mid", "depth", "out") if any(c.endswith(field) for c in sample.choices)
-        ]
-        field = st.segmented_control(
-            "field", fields, default=fields[0], required=True, key="field", label_visibility="collapsed"
-        )
-        figure = seen.shared(_effects, field or fields[0])
-        chart.chart(figure, "effects", alt=f"points of accuracy at equal FLOPs by {field}")
-        st.caption(
-            "By how many points trials with this value are more accurate than trials of their FLOPs usually are, with "
-            "95 % intervals. Where the intervals of two values overlap widely, they cannot be told apart."
-        )
+        _effects_section(seen, sample)
+    _groups_section(seen)
+    st.markdown("**How errors are distributed**")
+    _distribution(seen, sample)
+    st.markdown("**All choices at once**")
+    chart.chart(seen.shared(_parallel), "parallel", alt="each trial as a line through its choices")
+    st.caption(
+        "A line is a trial; the warmer, the more accurate. Drag along an axis to keep only the lines through that part."
+    )
+    st.caption(CAVEAT)
+
+
+def _importance_section(seen: live.Snapshot) -> None:
+    st.markdown("**Which choice matters**")
+    chart.chart(seen.shared(_importance), "importance", alt="share of variance that each choice explains")
+    st.caption(
+        "How much of the differences in accuracy each choice explains by itself (ω²): orange among all trials, "
+        "where bigger is mostly better; blue among trials of equal FLOPs. Lines: the middle 80 % over random "
+        "halves of the trials."
+    )
+
+
+def _effects_section(seen: live.Snapshot, sample: importance.Sample) -> None:
+    st.markdown("**What it changes at equal FLOPs**")
+    fields = [field for field in ("groups", "mid", "depth", "out") if any(c.endswith(field) for c in sample.choices)]
+    field = st.segmented_control(
+        "field", fields, default=fields[0], required=True, key="field", label_visibility="collapsed"
+    )
+    figure = seen.shared(_effects, field or fields[0])
+    chart.chart(figure, "effects", alt=f"points of accuracy at equal FLOPs by {field}")
+    st.caption(
+        "By how many points trials with this value are more accurate than trials of their FLOPs usually are, with "
+        "95 % intervals. Where the intervals of two values overlap widely, they cannot be told apart."
+    )
+
+
+def _groups_section(seen: live.Snapshot) -> None:
     st.markdown("**Groups and width**")
     equal = st.toggle("at equal FLOPs", value=True, key="equal")
     figure = seen.shared(_heat, equal)
@@ -64,14 +82,6 @@ def show(seen: live.Snapshot) -> None:
                 else "Stronger: more accurate."
             )
         )
-    st.markdown("**How errors are distributed**")
-    _distribution(seen, sample)
-    st.markdown("**All choices at once**")
-    chart.chart(seen.shared(_parallel), "parallel", alt="each trial as a line through its choices")
-    st.caption(
-        "A line is a trial; the warmer, the more accurate. Drag along an axis to keep only the lines through that part."
-    )
-    st.caption(CAVEAT)
 
 
 def _sample(seen: live.Snapshot) -> importance.Sample:

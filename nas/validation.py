@@ -83,7 +83,7 @@ def real(value: object, field: str, *, minimum: float, maximum: float) -> float:
     """Returns `value` as a float if it is a number in [minimum, maximum].
 
     Raises:
-        InvalidValue: `value` is no number, NaN or out of range.
+        InvalidValue: `value` is not a number, NaN or out of range.
     """
     if (
         isinstance(value, bool)
@@ -137,7 +137,7 @@ def mapping(
     """Returns `value` if it is a mapping with all `required` keys and no others except the `optional` ones.
 
     Raises:
-        InvalidValue: `value` is no mapping, or has a missing or unknown key.
+        InvalidValue: `value` is not a mapping, or has a missing or unknown key.
     """
     if not isinstance(value, Mapping):
         raise InvalidValue(f"{field}={shown(value)}: must be a mapping with the keys {', '.join(required)}")
@@ -175,7 +175,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.value in seen if isinstance(key_node, yaml.ScalarNode) else False:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key_node.value}' stands twice", problem_mark=key_node.start_mark
+                    problem=f"the key '{key_node.value}' is repeated", problem_mark=key_node.start_mark
                 )
             if isinstance(key_node, yaml.ScalarNode):
                 seen.add(key_node.value)
@@ -190,7 +190,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         if path.exists() and not path.is_file():  # opening a pipe would block
-            raise InvalidValue(f"{path}: is no file")
+            raise InvalidValue(f"{path}: is not a file")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:

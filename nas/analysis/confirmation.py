@@ -133,10 +133,10 @@ class ConfirmationReport:
         spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
         points = f"{100 * abs(optimism.mean):.1f}{spread} points"
         which = "the confirmed architectures" if len(self.members) > 1 else "the confirmed architecture"
-        said = f"The search scored {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
+        text = f"The search scored {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
         if self.epochs != self.searched:
-            return f"{said}; but they were confirmed with {self.epochs} epochs, and searched with {self.searched}."
-        return f"{said}: what is picked for its score is picked for its luck." if optimism.mean > 0 else f"{said}."
+            return f"{text}; but they were confirmed with {self.epochs} epochs, and searched with {self.searched}."
+        return f"{text}: the best scores owe part of their rank to chance." if optimism.mean > 0 else f"{text}."
 
     def as_records(self) -> list[TrialRecord]:
         """Returns the trials with their confirmed means as accuracies."""

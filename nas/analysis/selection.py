@@ -310,14 +310,14 @@ def choose_from(
         means = [replace(each, measures=measures.get(each.trial, {})) for each in found.as_records()]
         picked = pick(means, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
         if picked is not None:
-            said = picked.reasons(axis, limits, found.least_difference(), kind="confirmed")
-            return Recommendation(picked, [*said, "Accuracies are means over several seeds."])
+            reasons = picked.reasons(axis, limits, found.least_difference(), kind="confirmed")
+            return Recommendation(picked, [*reasons, "Accuracies are means over several seeds."])
     picked = pick(records, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
     if picked is None:
         return None
-    said = picked.reasons(axis, limits, partial(least_significant_difference, images=images) if images else None)
-    unconfirmed = ["No confirmed trial qualifies. This one is not confirmed, and its score may be luck."]
-    return Recommendation(picked, said + (unconfirmed if found is not None else []))
+    reasons = picked.reasons(axis, limits, partial(least_significant_difference, images=images) if images else None)
+    unconfirmed = ["No confirmed trial qualifies. This one is not confirmed, and its score may be due to chance."]
+    return Recommendation(picked, reasons + (unconfirmed if found is not None else []))
 
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:

@@ -93,7 +93,7 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
     known = [record for record in records if record.state == TrialState.COMPLETE and record.objective_cost is not None]
     near = [record for record in known if _is_near(record, front, images)]
     scores = np.array([record.accuracy or 0.0 for record in near])
-    share = (scores * images + 1) / (images + 2)  # so that a perfect score is no certainty
+    share = (scores * images + 1) / (images + 2)  # so that a perfect score is not a certainty
     costs = np.array([record.objective_cost for record in near], dtype=float)
     probability = front_probability(scores, costs, np.sqrt(share * (1 - share) / images))
     members = {member.trial for member in front}

@@ -3,7 +3,7 @@
 A network is measured as deployed: in eval mode, each BatchNorm folded into its convolution, channels last, float32
 (which torch convolves as TF32 on a GPU by default), with torch's number of threads. Its weights are untrained, as time
 and memory do not depend on training. On a GPU a pass is the replay of a CUDA graph, timed by GPU events: the time that
-Python takes to launch hundreds of kernels is no property of the network.
+Python takes to launch hundreds of kernels is not a property of the network.
 """
 
 import gc
@@ -64,7 +64,7 @@ def measure_latency(architecture: Architecture, *, device: str = AUTO, batch: in
     """Measures a forward pass of `batch` images, warmed up and then repeated for about `seconds`, at least 10 times.
 
     Raises:
-        InvalidValue: the device is not available, or `batch` is no positive whole number.
+        InvalidValue: the device is not available, or `batch` is not a positive whole number.
     """
     return measure_together([architecture], device=device, batch=batch, seconds=seconds)[0]
 

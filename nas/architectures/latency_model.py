@@ -76,12 +76,12 @@ def fit(architectures: Sequence[Architecture], milliseconds: Sequence[float], *,
     names = list(dict.fromkeys(name for each in amounts for name in each))
     table = np.array([[each.get(name, 0.0) for name in names] for each in amounts])
     terms = _terms(table, taken)
-    foretold = table @ terms
+    predicted = table @ terms
     return LatencyModel(
         dict(zip(names, terms.tolist(), strict=True)),
         _held_out_error(table, taken),
-        float(foretold.min()),
-        float(foretold.max()),
+        float(predicted.min()),
+        float(predicted.max()),
         device,
     )
 

@@ -160,8 +160,8 @@ def disturbance_sentences(waited: float) -> tuple[str, ...]:
     """Returns a warning if threads waited for a core for more than a tenth of the time, else nothing."""
     if waited <= MOST_WAITED:
         return ()
-    said = f"Other programs were in the way: threads waited for a core up to {_percent(waited)} of the time."
-    return (f"{said} Measure again on a quiet machine.",)
+    disturbed = f"Other programs were in the way: threads waited for a core up to {_percent(waited)} of the time."
+    return (f"{disturbed} Measure again on a quiet machine.",)
 
 
 def _both_times(mine: Measured, other: Measured) -> str:

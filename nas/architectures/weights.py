@@ -42,7 +42,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.exists() and not path.is_file():  # opening a pipe would block
-            raise WeightsError(f"{path}: the weights cannot be read: is no file")
+            raise WeightsError(f"{path}: the weights cannot be read: it is not a file")
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: the weights cannot be read: {error}") from None

@@ -55,8 +55,8 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
         FLOPS_NOTE,
     ]
     console.print(" ".join(notes), style="dim")
-    if said := found.optimism_text():
-        console.print(said)
+    if optimism := found.optimism_text():
+        console.print(optimism)
     if left := found.missing(study.front()):
         trials = ", ".join(str(record.trial) for record in left)
         console.print(

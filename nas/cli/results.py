@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["confirm", "export", "pick"]
 
 
-def wishes(command: Callable[..., None]) -> Callable[..., None]:
+def requirement_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorates a command with the options for the wanted network, and passes them to it as one `Requirements`."""
 
     @click.option("--max-flops", metavar="N", help="Maximum multiply–adds per image, such as 50M.")
@@ -79,7 +79,7 @@ def confirm(study: "Study", as_json: bool, **options: Any) -> None:
 
 @click.command(short_help="Say which trial to take, and why.")
 @reads_study
-@wishes
+@requirement_options
 @device_option
 @json_option
 def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
 @click.command(short_help="Write a trained network as files that need no nas, verified.")
 @reads_study
 @click.option("--trial", type=int, metavar="N", help="That one; by default what nas pick says.")
-@wishes
+@requirement_options
 @click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
 @click.option("--formats", default=",".join(FORMATS), show_default=True, metavar="F,F,...", help="What to write.")
 @click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")

@@ -161,7 +161,7 @@ def _finish(console: "Console", study: "Study") -> None:
     console.print("\nNext:")
     hints = {
         f"nas show {best.trial} {study.name}{where}": "one trial, stage by stage",
-        f"nas confirm {study.name}{where}": "was it luck? the front on other seeds",
+        f"nas confirm {study.name}{where}": "checks the front on other seeds",
         f"nas export {study.name}{where} --out best": "the most accurate, as files that need no nas",
         f"nas dashboard{where}": "the front in the browser",
     }

@@ -143,7 +143,7 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
         if skipped and not skip_bad_images:
             raise DataError(
                 f"{source}: {len(skipped)} image{'s' * (len(skipped) > 1)} cannot be read: {names_of(skipped)}; "
-                "mend or remove, or pass --skip-bad-images"
+                "repair or remove them, or pass --skip-bad-images"
             )
         (partial / "skipped.json").write_text(json.dumps(skipped))
 

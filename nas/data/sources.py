@@ -229,8 +229,8 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
         label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class"))
         values = {name: list(part[label]) for name, part in parts.items()}
         if strange := [value for column in values.values() for value in column if type(value) not in (int, str)]:
-            said = f"the column '{label}' holds {shown(strange[0])}; a label is a whole number or a text"
-            raise DataError(f"{source}: {said}")
+            problem = f"the column '{label}' holds {shown(strange[0])}; a label is a whole number or a text"
+            raise DataError(f"{source}: {problem}")
         if not isinstance(features[image], datasets.Image | dict):
             raise DataError(f"{source}: the column '{image}' holds {features[image]}; it must hold images")
         names = getattr(features[label], "names", None)
@@ -240,7 +240,7 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
         for name, part in parts.items():
             unknown = next((value for value in values[name] if value not in index), None)
             if unknown is not None:
-                raise DataError(f"{source}: a {name} image has the label {shown(unknown)}, which is no class")
+                raise DataError(f"{source}: a {name} image has the label {shown(unknown)}, which is not a class")
             encoded = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
             rows = _rows(source, name, encoded, image=image, within=map(Path, fetched) if from_hub else ())
             splits[name] = Encoded(np.array([index[value] for value in values[name]], dtype=np.int64), rows)

@@ -142,5 +142,5 @@ def _choices(value: object, name: str) -> tuple[int, ...]:
         raise InvalidValue(f"{name}: has {len(choices)} choices; at most {MOST_CHOICES} are allowed (a larger step?)")
     repeated = next((a for a, b in itertools.pairwise(choices) if a == b), None)
     if repeated is not None:
-        raise InvalidValue(f"{name}: {repeated} stands twice")
+        raise InvalidValue(f"{name}: {repeated} is repeated")
     return tuple(choices)

@@ -297,7 +297,7 @@ class _Model:
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
-            moved = np.minimum(known.told[rung], np.sqrt(known.variance))
+            moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
             rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])
             better = (open_rungs <= rung) & (rate > best)

@@ -49,15 +49,15 @@ class Observations(NamedTuple):
 class Posterior(NamedTuple):
     """Posterior of candidates (m,) at full length: mean and noise-free variance of the value, and the noise variance.
 
-    `told` has, for each rung asked about, the standard deviation by which a training there would move the mean:
+    `shifts` has, for each rung asked about, the standard deviation by which a training there would move the mean:
     |covariance| over the standard deviation of its outcome. An outcome z standard deviations from its mean moves the
-    mean by z · told; the variance falls by told² in any case.
+    mean by z · shifts; the variance falls by told² in any case.
     """
 
     mean: Floats
     variance: Floats
     noise: float
-    told: list[Floats]
+    shifts: list[Floats]
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ class Surrogate:
         """Returns the posterior at full length, and how much trainings at the rungs `informed_by` would inform it."""
         full, scale = len(self.offsets) - 1, self.scales[-1]
         mean, variance, at_full = self._known(features, full)
-        told = []
+        shifts = []
         for rung in informed_by:
             _, there, at_rung = (mean, variance, at_full) if rung == full else self._known(features, rung)
             same_place = np.zeros((2, features.shape[1] + 1))
             same_place[:, -1] = full, rung
             covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", at_full, at_rung)
-            told.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(rung)))
-        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), told)
+            shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(rung)))
+        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), shifts)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at a rung (Rasmussen and Williams, 2.25)."""

@@ -15,7 +15,7 @@ INTERRUPTED_CODE = 130
 """Exit code of a program interrupted by Ctrl-C."""
 SECONDS_TO_END = 4.5
 SHOW_CURSOR = b"\x1b[?25h"
-LAST_WORDS = b"\nnas: ended at once; what was being trained is trained again when the same command goes on\n"
+EXIT_MESSAGE = b"\nnas: ended at once; what was being trained is trained again when the same command goes on\n"
 
 
 def interrupt_on_sigterm() -> None:
@@ -91,5 +91,7 @@ def _end_now() -> None:
             with suppress(psutil.Error):
                 child.kill()
     with suppress(OSError):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, (SHOW_CURSOR if os.isatty(2) else b"") + LAST_WORDS)
+        os.write(
+            sys.__stderr__.fileno() if sys.__stderr__ else 2, (SHOW_CURSOR if os.isatty(2) else b"") + EXIT_MESSAGE
+        )
     os._exit(INTERRUPTED_CODE)

@@ -48,7 +48,7 @@ class Checkpoint:
         """Writes the state after an epoch atomically, if a checkpoint is due.
 
         Raises:
-            StudyError: the file cannot be written, which is no fault of the training.
+            StudyError: the file cannot be written, which is not the training's fault.
         """
         began = time.monotonic()
         if began < self._not_before:

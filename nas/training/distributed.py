@@ -150,17 +150,17 @@ def _attend(members: Sequence[_Member], report: Report | None) -> "TrainingResul
         ready = wait([*sentinels, *(member.pipe for member in members)])
         for pipe in [member.pipe for member in members if member.pipe in ready]:
             try:
-                said: Any = pickle.loads(pipe.recv_bytes())
+                message: Any = pickle.loads(pipe.recv_bytes())
             except (EOFError, OSError):  # the process has ended
                 raise _death(members) from None
-            if isinstance(said, _Failure):
-                failure = said.make()
+            if isinstance(message, _Failure):
+                failure = message.make()
                 # If one process was killed, the others fail because of it, and may report first.
                 raise failure if type(failure) is not RuntimeError else _death(members, failure) from None
-            if isinstance(said, TrainingResult):
-                return said
+            if isinstance(message, TrainingResult):
+                return message
             if report:
-                report(said.number, said.accuracy)
+                report(message.number, message.accuracy)
             with contextlib.suppress(OSError):  # the next wait() detects it
                 pipe.send_bytes(b"go on")
         if set(sentinels) & set(ready):
@@ -185,13 +185,13 @@ def _live(task: _Task, rank: int, gpu: str | None, pipe: Connection) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used here
-    said: Any
+    message: Any
     try:
-        said = _learn(task, rank, pipe)
+        message = _learn(task, rank, pipe)
     except BaseException as error:
-        said = _Failure(_again(error))
-    if rank == 0 or isinstance(said, _Failure):
-        pipe.send_bytes(pickle.dumps(said))
+        message = _Failure(_again(error))
+    if rank == 0 or isinstance(message, _Failure):
+        pipe.send_bytes(pickle.dumps(message))
     threading.Event().wait()  # exiting would make the others fail
 
 

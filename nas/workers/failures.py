@@ -70,7 +70,7 @@ def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int)
         return True
     raise StudyError(
         f"study '{study}': the first {len(first)} trainings all failed as {first[0].reason} ({_last_line(first[0])}); "
-        "the search was ended, as the others would fail too. Once that is mended, the same command goes on"
+        "the search was ended, as the others would fail too. Once that is fixed, the same command resumes it"
     )
 
 

@@ -77,8 +77,8 @@ def run(
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
             trial, record = step.trial
-            told = runner.run(trial, record, [other for other in records if other.finished])
-            raise_if_device_lost(study.name, told)
+            record = runner.run(trial, record, [other for other in records if other.finished])
+            raise_if_device_lost(study.name, record)
             give_memory_back()
     if listener:
         listener.search_ended(step.ended)

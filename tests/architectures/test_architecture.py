@@ -101,7 +101,7 @@ def test_a_missing_key_is_named() -> None:
     ("text", "message"),
     [
         ("a: [1", "line 1"),
-        ("input: {channels: 3, size: 8}\ninput: {channels: 1, size: 8}", "stands twice"),
+        ("input: {channels: 3, size: 8}\ninput: {channels: 1, size: 8}", "is repeated"),
         ("a: &x [1]\nb: *x", "aliases are not allowed"),
         ("- 1", "must be a mapping"),
         ("", "must be a mapping"),

@@ -228,7 +228,7 @@ def test_a_file_that_is_none_or_too_long_is_not_read(tmp_path: Path) -> None:
     for name in ("pipe.yaml", "zero.yaml", "folder.yaml"):
         line = refused(Architecture.from_yaml, tmp_path / name)
         assert line is not None
-        assert "is no file" in line
+        assert "is not a file" in line
     long = tmp_path / "long.yaml"
     long.write_bytes(b"#" * (LARGEST_FILE + 1))
     assert "is longer than" in (refused(read_yaml, long) or "")

@@ -379,7 +379,7 @@ def test_weights_that_lie_are_refused_in_a_line(
     assert refused(write_bundle, weights, out, images=digits, command="") is not None
     file.unlink()
     os.mkfifo(file)
-    assert "is no file" in (refused(load_weights, file) or "")
+    assert "is not a file" in (refused(load_weights, file) or "")
     assert refused(write_bundle, weights, out, images=digits, command="") is not None
     assert not out.exists()
 

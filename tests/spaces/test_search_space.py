@@ -139,7 +139,7 @@ def test_the_published_networks_are_in_the_spaces_around_them() -> None:
         ("stages.0.groups", [], ["stage1.groups", "at least one"]),
         ("stages.0.groups", "4", ["stage1.groups='4'", "whole number"]),
         ("stages.1.depth", 0, ["stage2.depth=0", "nearest valid: 1"]),
-        ("stages.1.depth", [1, 1], ["stage2.depth", "stands twice"]),
+        ("stages.1.depth", [1, 1], ["stage2.depth", "is repeated"]),
         ("stages.1.depth", None, ["stage2.depth=None", "whole number"]),
         ("stages.0.mid", {"low": 8, "high": 4}, ["stage1.mid.high=4", "nearest valid: 8"]),
         ("stages.0.mid", {"low": 8, "hihg": 4}, ["stage1.mid", "did you mean 'high'"]),

@@ -48,7 +48,7 @@ def test_what_a_training_would_tell_is_what_the_variance_falls_by(rung: int) -> 
     candidate = np.random.default_rng(3).random((1, 3))
     after = model.believing(candidate, np.array([rung]))
     fallen = model.posterior(candidate).variance - after.posterior(candidate).variance
-    assert model.posterior(candidate, informed_by=[rung]).told[0] ** 2 == pytest.approx(fallen, rel=1e-3)
+    assert model.posterior(candidate, informed_by=[rung]).shifts[0] ** 2 == pytest.approx(fallen, rel=1e-3)
 
 
 def test_believing_changes_no_mean() -> None:

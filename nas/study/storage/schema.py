@@ -103,7 +103,7 @@ def _by_trial(check: Callable[[object, str], float]) -> Callable[[object, str], 
     def checked(value: object, field: str) -> dict[str, float]:
         found = _named(value, field)
         if strange := [trial for trial in found if not re.fullmatch("[0-9]{1,9}", trial)]:
-            raise InvalidValue(f"{field}: {shown(strange[0])} is no number of a trial")
+            raise InvalidValue(f"{field}: {shown(strange[0])} is not the number of a trial")
         return {trial: check(number, field) for trial, number in found.items()}
 
     return checked
