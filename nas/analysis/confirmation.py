@@ -29,8 +29,6 @@ __all__ = [
     "repetitions_of",
 ]
 
-"""Attribute of a study of repetitions that stores test accuracy by trial."""
-
 
 class Spread(NamedTuple):
     """Mean and standard deviation of accuracies; the latter is None for a single value."""

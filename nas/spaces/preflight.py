@@ -16,7 +16,7 @@ from nas.data.images import ImageData, Split
 from nas.errors import InvalidValue
 from nas.spaces.search_space import Params, SearchSpace
 
-__all__ = ["Estimate", "Preflight", "Spread", "estimate", "noise", "preflight"]
+__all__ = ["CostRange", "Estimate", "Preflight", "estimate", "noise", "preflight"]
 
 COUNTED_EXACTLY = 5_000_000
 SAMPLED = 20_000
@@ -26,7 +26,7 @@ TIMED_STEPS = 3
 Counts = NDArray[np.float64]  # exact for counts up to 9e15, and never wraps around
 
 
-class Spread(NamedTuple):
+class CostRange(NamedTuple):
     """Minimum, median and maximum of a cost."""
 
     smallest: int
@@ -41,8 +41,8 @@ class Preflight:
     space: SearchSpace
     within_budgets: int
     exact: bool
-    flops: Spread
-    params: Spread
+    flops: CostRange
+    params: CostRange
     examples: tuple[Architecture, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def preflight(space: SearchSpace) -> Preflight:
         within = fitting.shape[1] if exact else max(within, SAMPLED)
     if within == 0:
         raise InvalidValue(f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture keeps both")
-    return Preflight(space, within, exact, _spread(fitting[0]), _spread(fitting[1]), _examples(space, rng))
+    return Preflight(space, within, exact, _range(fitting[0]), _range(fitting[1]), _examples(space, rng))
 
 
 def _all_costs(space: SearchSpace) -> Counts:
@@ -136,8 +136,8 @@ def _costs_of(space: SearchSpace, points: Iterable[Params]) -> Counts:
     return np.array([[amounts.flops for amounts in costs], [amounts.params for amounts in costs]], dtype=float)
 
 
-def _spread(values: Counts) -> Spread:
-    return Spread(int(values.min()), int(np.median(values)), int(values.max()))
+def _range(values: Counts) -> CostRange:
+    return CostRange(int(values.min()), int(np.median(values)), int(values.max()))
 
 
 def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architecture, ...]:

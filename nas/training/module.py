@@ -1,7 +1,7 @@
 """Defines `TrainingModule`, one training as a LightningModule: a step is a run of batches."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
@@ -19,17 +19,17 @@ from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.data_parallel import ALONE, ProcessGroup
+from nas.training.objective import Report
 from nas.training.recipe import Recipe
 from nas.training.trainer import Loader, in_float32
 
-__all__ = ["Report", "TrainingModule", "one_cycle"]
+__all__ = ["TrainingModule", "one_cycle"]
 
 BATCHES_PER_STEP = 50
 EVALUATION_BATCH, CUDA_EVALUATION_BATCH = 256, 2048
 CUDA_EVALUATION_ACTIVATIONS = 2**30
 """Limits an evaluation batch by its total activations, 4 GiB as float32, of which few are held at a time."""
 
-Report = Callable[[int, float], None]
 """Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
 
 

@@ -21,8 +21,8 @@ from nas.system.hardware import AUTO, device_of
 from nas.training.batches import DeviceData, DeviceImages
 from nas.training.checkpoint import Checkpoint
 from nas.training.data_parallel import ALONE, ProcessGroup
-from nas.training.module import Report, TrainingModule
-from nas.training.objective import TrainingResult
+from nas.training.module import TrainingModule
+from nas.training.objective import Report, TrainingResult
 from nas.training.recipe import Recipe
 from nas.training.trainer import bare_trainer, in_half, quiet_lightning
 

@@ -33,10 +33,10 @@ from nas.study.study import Study
 from nas.training.objective import TrainingContext, TrainingResult
 from nas.workers.loop import run
 
-__all__ = ["Replay", "Table", "Trained", "replay"]
+__all__ = ["Replay", "Table", "TableRow", "replay"]
 
 
-class Trained(NamedTuple):
+class TableRow(NamedTuple):
     """A table row: final accuracies in [0, 1], validation accuracy after each epoch, and training time in seconds."""
 
     accuracy: float
@@ -55,7 +55,7 @@ class Table:
     name: str
     space: SearchSpace
     lengths: tuple[int, ...]
-    rows: Mapping[tuple[str, int, int], Trained]
+    rows: Mapping[tuple[str, int, int], TableRow]
     about: Mapping[str, Any]
 
     @classmethod
@@ -75,7 +75,7 @@ class Table:
             about = json.loads((content.schema.metadata or {})[b"nas"])
             space = SearchSpace.from_dict(about.pop("space"))
             found = {
-                (space.architecture(row).key, row["epochs"], row["seed"]): Trained(
+                (space.architecture(row).key, row["epochs"], row["seed"]): TableRow(
                     row["accuracy"], tuple(row["curve"]), row["seconds"], row["test_accuracy"]
                 )
                 for row in content.to_pylist()
