@@ -30,8 +30,6 @@ EVALUATION_BATCH, CUDA_EVALUATION_BATCH = 256, 2048
 CUDA_EVALUATION_ACTIVATIONS = 2**30
 """Limits an evaluation batch by its total activations, 4 GiB as float32, of which few are held at a time."""
 
-"""Called after every epoch with the epoch, from 1, and the validation accuracy, in [0, 1]."""
-
 
 class TrainingModule(lightning.LightningModule):
     """Trains with manual optimisation over runs of batches; `curve` has the validation accuracy after every epoch.
