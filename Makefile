@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# At most four: the tests start worker processes of their own, which take memory.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 INSTALLED := $(VENV)/installed
 
 .PHONY: help demo test test-all test-faults check dashboard bench bench-search screenshots clean
@@ -14,10 +16,10 @@ demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two
 	$(BIN)/nas search digits --study demo --trials 24
 
 test: $(INSTALLED)   ## the tests of what a change is likely to break, without the network: minutes
-	$(BIN)/python -m pytest -m "not slow and not long" --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not long" $(PARALLEL)
 
 test-all: $(INSTALLED)   ## the slow ones as well: processes that are killed, a browser, databases, Ray, faults
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" $(PARALLEL)
 
 test-faults: $(INSTALLED)   ## the tests of kills, torn files, full disks and bad input, with the long ones
 	$(BIN)/python -m pytest tests/faults -m "long or not long"

@@ -53,7 +53,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(90_000)
     yield context.new_page()
     context.close()
 
@@ -65,7 +65,7 @@ def serve() -> Iterator[Serve]:
         yield lambda runs, *options: servers.enter_context(dashboard(runs, *options))
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 40) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not come"
@@ -100,7 +100,7 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
 
     search = [sys.executable, "-m", "nas", "search", "digits", "--study", "live", "--runs", str(runs)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    running = subprocess.Popen([*search, "--trials", "9", "--epochs", "3"], env=environment, stdout=subprocess.DEVNULL)
+    running = subprocess.Popen([*search, "--trials", "24", "--epochs", "6"], env=environment, stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: page.evaluate(DRAWN) >= 2)  # nobody reloads the page
         page.locator(".nas-chart").first.hover()
@@ -108,15 +108,15 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
         zoomed, drawn = page.evaluate(RANGE), page.evaluate(DRAWN)
         wait_for(lambda: page.evaluate(DRAWN) > drawn)
         assert page.evaluate(RANGE) == zoomed
-        assert running.wait(timeout=90) == 0
+        assert running.wait(timeout=240) == 0
     finally:
         running.kill()
     study = nas.Study.open("live", runs)
-    wait_for(lambda: page.evaluate(DRAWN) == 9)
+    wait_for(lambda: page.evaluate(DRAWN) == 24)
     page.get_by_text("The search is complete.").wait_for()
 
     page.reload()
-    wait_for(lambda: page.evaluate(DRAWN) == 9)
+    wait_for(lambda: page.evaluate(DRAWN) == 24)
     trial = click_trial(page, "front", 0)
     assert trial == study.front()[0].trial
     page.get_by_role("heading", name=f"Trial {trial}", exact=True).wait_for()
@@ -131,8 +131,8 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
 
     page.locator("[data-testid=stSidebar] a", has_text="Export").click()
     page.get_by_role("button", name="Export", exact=True).click()
-    with page.expect_download(timeout=90_000) as download:
-        page.get_by_role("button", name="Download the files").click(timeout=90_000)
+    with page.expect_download(timeout=180_000) as download:
+        page.get_by_role("button", name="Download the files").click(timeout=180_000)
     bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
     names = {Path(name).name: name for name in bundle.namelist()}
     assert {"model.py", "model.onnx", "model.pt2", "model.safetensors", "MODEL_CARD.md", "verification.json"} <= set(

@@ -46,7 +46,7 @@ def open_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 
     def run(page: str = "front", *, storage: str | None = None, **query: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["dashboard.py", str(tmp_path), *([storage] if storage else [])])
-        app = AppTest.from_file(str(DASHBOARD), default_timeout=60)
+        app = AppTest.from_file(str(DASHBOARD), default_timeout=180)
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
@@ -357,7 +357,7 @@ def _amount(text: str) -> float:
 def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> None:
     app = open_page("export", trial="1")
     assert app.code[0].value.startswith("nas export small --trial 1 --runs ")
-    app.button[0].click().run(timeout=90)
+    app.button[0].click().run(timeout=240)
     assert "loaded back; its logits differ" in said(app)
     shutil.copytree(small.folder, small.folder.with_name("other"))  # the same numbers, but not the same trials
     app.run().sidebar.selectbox[0].select("other").run()
@@ -385,7 +385,7 @@ import sys
 from streamlit.testing.v1 import AppTest
 sys.path.insert(0, {str(DASHBOARD.parent)!r})
 sys.argv = ["dashboard.py", {str(tmp_path)!r}]
-app = AppTest.from_file({str(DASHBOARD)!r}, default_timeout=60).run()
+app = AppTest.from_file({str(DASHBOARD)!r}, default_timeout=180).run()
 for page in {PAGES}:
     app._page_hash = app.session_state["pages"][page]._script_hash
     app.run()

@@ -77,7 +77,7 @@ def nas_process(*args: object, launcher: tuple[str, ...] = (), **environment: ob
     """`nas ARGS` in a process of its own; whatever happens, it ends by itself and shows no traceback."""
     command = [sys.executable, *launcher, "-m", "nas", *map(str, args)]
     env = {**os.environ, **{name: str(value) for name, value in environment.items()}}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=360, check=False, env=env)
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
     return Ran(ended.returncode, ended.stdout, ended.stderr)
 

@@ -82,7 +82,7 @@ def test_workers_join_by_the_database_alone_and_one_that_is_killed_leaves_nothin
     out, err = search.communicate(timeout=120)
     assert search.returncode == 0, out + err
     joined[0].communicate()
-    out, err = joined[1].communicate(timeout=60)
+    out, err = joined[1].communicate(timeout=240)
     assert joined[1].returncode == 0, out + err
     records = study.records()
     assert sum(record.finished for record in records) == 6

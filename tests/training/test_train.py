@@ -288,7 +288,7 @@ try:
 except KeyboardInterrupt:
     print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=360, check=False)
     assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["interrupted", "True"], "")
 
 

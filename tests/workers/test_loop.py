@@ -290,7 +290,7 @@ def test_a_stopped_process_loses_nothing_that_is_finished(tmp_path: Path, how: s
             break
     time.sleep(0.2)
     process.send_signal(how)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     kept = [record for record in nas.Study.open("s", tmp_path).records() if record.finished]
     assert len(kept) >= 2
     if how == signal.SIGINT:

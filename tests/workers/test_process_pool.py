@@ -213,7 +213,7 @@ def test_a_search_that_is_ended_ends_its_workers_and_keeps_what_is_finished(
     assert len(workers) == 2
     process.send_signal(how)
     started = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert time.monotonic() - started < 6
     until = time.monotonic() + 10
     while any(is_alive(worker) for worker in workers):
@@ -241,11 +241,11 @@ def test_a_search_without_workers_waits_for_those_that_join(tmp_path: Path) -> N
     time.sleep(1)
     join = [sys.executable, "-m", "nas", "worker", "s", "--runs", str(tmp_path), "--device", "cpu"]
     joined = [subprocess.Popen(join, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert out.count("\ntrial ") == 3
     for each in joined:
-        each_out, each_err = each.communicate(timeout=30)
+        each_out, each_err = each.communicate(timeout=120)
         assert each.returncode == 0, each_out + each_err
     records = Study.open("s", tmp_path).records()
     assert len({record.architecture.key for record in records}) == 3

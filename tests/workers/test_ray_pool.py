@@ -32,7 +32,7 @@ nas.search("digits", trials=16, epochs=4, runs=sys.argv[1], name="s", ray="local
 
 
 def run(*command: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_two_actors_search_and_the_terminal_shows_it(tmp_path: Path) -> None:
