@@ -118,7 +118,7 @@ def _distribution(seen: live.Snapshot, sample: importance.Sample) -> None:
         required=True,
         key="distribution",
         label_visibility="collapsed",
-        format_func=lambda name: name.replace("stage", "stage ").replace(".", " "),
+        format_func=importance.choice_in_words,
     )
     figure = seen.shared(_errors, choice or choices[-1])
     if figure.empty:

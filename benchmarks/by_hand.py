@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import nas
-from nas import Architecture, ImageData, Recipe, SearchSpace, Stage
+from nas import Architecture, ImageData, Recipe, SearchSpace, Stage, StemConv
 from nas.data.images import Split
 from nas.training.module import one_cycle
 
@@ -159,6 +159,10 @@ def count_flops(architecture: Architecture) -> int:
 
 def suggest(trial: optuna.Trial, space: SearchSpace, classes: int) -> Architecture:
     """One choice from every list of the space; groups that do not divide the width become their common divisor."""
+    stem = [
+        StemConv(trial.suggest_categorical(f"stem{number}.width", conv.width), conv.stride)
+        for number, conv in enumerate(space.stem, start=1)
+    ]
     stages = []
     for number, choices in enumerate(space.stages, start=1):
 
@@ -172,7 +176,7 @@ def suggest(trial: optuna.Trial, space: SearchSpace, classes: int) -> Architectu
         )
         out = mid if choices.out is None else choose("out", choices.out)
         stages.append(Stage(depth, mid, math.gcd(mid, groups), out, choices.stride))
-    return Architecture(space.input, classes, space.stem, tuple(stages))
+    return Architecture(space.input, classes, tuple(stem), tuple(stages))
 
 
 def search(

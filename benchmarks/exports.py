@@ -22,7 +22,8 @@ from nas.architectures.network import CBR, GroupConvNet, build_network
 from nas.data.images import Split
 from nas.exporters.formats import FORMATS, write_formats
 from nas.exporters.verification import ARCHITECTURE_FILE, PREPROCESSING_FILE, TOLERANCE, agreement, allowed, hand_over
-from nas.spaces.search_space import SearchSpace, load_space
+from nas.spaces.built_in import load_space
+from nas.spaces.search_space import SearchSpace
 from nas.system.resources import ready_spaces
 
 ARCHITECTURES, IMAGES = 30, 8

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nas.data.loading import load_data
     from nas.errors import NasError
     from nas.exporters.bundle import export
-    from nas.spaces.search_space import SearchSpace, load_space
+    from nas.spaces.built_in import load_space
+    from nas.spaces.search_space import SearchSpace
     from nas.strategy.front_sampler import FrontSampler
     from nas.study.records import TrialRecord
     from nas.study.study import Study
@@ -46,7 +47,7 @@ _HOMES = {
     "export": "exporters.bundle",
     "join": "workers.join",
     "load_data": "data.loading",
-    "load_space": "spaces.search_space",
+    "load_space": "spaces.built_in",
     "retrain": "workflows.retrain",
     "search": "workflows.search",
 }

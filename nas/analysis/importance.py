@@ -5,6 +5,7 @@ these are hints at what matters, not estimates of cause.
 """
 
 from collections.abc import Sequence
+from string import ascii_lowercase, digits
 from typing import NamedTuple
 
 import numpy as np
@@ -147,8 +148,8 @@ def evenly_spaced(count: int) -> NDArray[np.int64]:
 
 def choice_in_words(choice: str) -> str:
     """Converts `stage1.groups` to `stage 1 groups`."""
-    stage, _, field = choice.partition(".")
-    return f"stage {stage.removeprefix('stage')} {field}"
+    part, _, field = choice.partition(".")
+    return f"{part.rstrip(digits)} {part.lstrip(ascii_lowercase)} {field}"
 
 
 def shades() -> list[str]:

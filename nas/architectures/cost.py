@@ -5,14 +5,14 @@ FLOPs are multiply–adds of convolutions and linear layers, as in the ResNeXt (
 elements of the convolutions and the classifier, as the RegNet paper counts them. Both are for one image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from nas.architectures.architecture import Architecture, Stage
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 
-__all__ = ["Amounts", "Cost", "LayerCost", "cost", "stage_cost"]
+__all__ = ["Amounts", "Cost", "LayerCost", "cost", "stage_cost", "stem_cost"]
 
 
 class Amounts(NamedTuple):
@@ -55,17 +55,25 @@ class Cost:
 
 def cost(architecture: Architecture) -> Cost:
     """Computes the cost of an architecture in tens of microseconds, without building it."""
-    cin, size = architecture.input.channels, architecture.input.size
-    parts = []
+    cin, size = architecture.stem[-1].width, architecture.input.size
     for conv in architecture.stem:
         size = -(-size // conv.stride)
-        parts.append(_conv(cin, conv.width, size, kernel=3))
-        cin = conv.width
+    parts = [stem_cost(architecture.stem, architecture.input)]
     for stage in architecture.stages:
         parts.append(stage_cost(stage, cin, size))
         cin, size = stage.out, -(-size // stage.stride)
     parts.append(_linear(cin, architecture.classes))
     return Cost(architecture, *(sum(column) for column in zip(*parts, strict=True)))
+
+
+def stem_cost(stem: Sequence[StemConv], shape: Input) -> Amounts:
+    """Computes the cost of a stem on images of this shape."""
+    cin, size, parts = shape.channels, shape.size, []
+    for conv in stem:
+        size = -(-size // conv.stride)
+        parts.append(_conv(cin, conv.width, size, kernel=3))
+        cin = conv.width
+    return Amounts(*(sum(column) for column in zip(*parts, strict=True)))
 
 
 def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:

@@ -85,7 +85,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     from nas.analysis.confirmation import confirmed
     from nas.cli.arguments import read_target
     from nas.cli.confirmation_tables import show_trained
-    from nas.spaces.search_space import load_space
+    from nas.spaces.built_in import load_space
     from nas.workers.listeners import logged
     from nas.workflows.retrain import retrain, retrain_trial
 

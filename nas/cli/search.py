@@ -125,7 +125,7 @@ def worker(study: str, timeout: str | None, **options: Any) -> None:
 def doctor(space: str, seconds: float, as_json: bool) -> None:
     """Report what this machine has and what `auto` would choose; measure its training throughput on images of SPACE."""
     from nas.cli.tables import show_machine, show_throughput
-    from nas.spaces.search_space import load_space
+    from nas.spaces.built_in import load_space
     from nas.workers.environment import examine, measure
 
     chosen = load_space(space)
@@ -179,8 +179,8 @@ def _finish(console: "Console", study: "Study") -> None:
 def space(file: str | None, trials: int, images: int | None, device: str, as_json: bool) -> None:
     """Show what SPACE contains and estimate the cost of searching it here; without SPACE, list the ready ones."""
     from nas.data.loading import DIGITS, load_data
+    from nas.spaces.built_in import load_space
     from nas.spaces.preflight import estimate, preflight
-    from nas.spaces.search_space import load_space
     from nas.system.resources import ready_spaces
 
     if file is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architectures.architecture import Architecture
-from nas.architectures.cost import cost, stage_cost
+from nas.architectures.cost import cost, stage_cost, stem_cost
 from nas.data.images import ImageData, Split
 from nas.errors import InvalidValue
 from nas.spaces.search_space import Params, SearchSpace
@@ -109,7 +109,10 @@ def _all_costs(space: SearchSpace) -> Counts:
     A stage's cost depends on the stages before it only through its input width, so the sums are accumulated stage by
     stage, separately for each output width.
     """
-    ways: dict[int, list[Counts]] = {space.stem[-1].width: [np.zeros((2, 1), dtype=float)]}
+    ways: dict[int, list[Counts]] = defaultdict(list)
+    for stem in space.stems():
+        amounts = stem_cost(stem, space.input)
+        ways[stem[-1].width].append(np.array([[amounts.flops], [amounts.params]], dtype=float))
     for choices, size in zip(space.stages, space.sizes, strict=True):
         by_width: dict[int, list[Counts]] = defaultdict(list)
         for cin, sums in ways.items():
@@ -123,9 +126,7 @@ def _all_costs(space: SearchSpace) -> Counts:
                 by_width[out].append((before[:, :, None] + both[:, None, :]).reshape(2, -1))
         ways = by_width
     whole = [
-        np.concatenate(sums, axis=1)
-        + np.array(space.stem_cost)[:, None]
-        + np.array([[out * space.classes], [(out + 1) * space.classes]])
+        np.concatenate(sums, axis=1) + np.array([[out * space.classes], [(out + 1) * space.classes]])
         for out, sums in ways.items()
     ]
     return np.concatenate(whole, axis=1)

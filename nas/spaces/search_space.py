@@ -9,21 +9,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.architectures.architecture import DEFAULT_STEM, Architecture, Input, Stage, StemConv, input_from, stem_from
-from nas.architectures.cost import cost, stage_cost
+from nas.architectures.architecture import Architecture, Input, Stage, StemConv, input_from
+from nas.architectures.cost import cost, stage_cost, stem_cost
 from nas.errors import InvalidValue
-from nas.spaces.stage_choices import FIELDS, StageChoices
-from nas.system.resources import ready_spaces
+from nas.spaces.stage_choices import FIELDS, StageChoices, StemChoices, stem_choices
 from nas.training.recipe import Recipe
 from nas.units import parse_count
-from nas.validation import integer, mapping, nearest_name, read_yaml, sequence, shown, text
+from nas.validation import integer, mapping, sequence, shown, text
 
-__all__ = ["Params", "SearchSpace", "load_space"]
+__all__ = ["Params", "SearchSpace"]
 
 Params = dict[str, int]
 
@@ -48,7 +46,7 @@ class SearchSpace:
     input: Input
     stages: tuple[StageChoices, ...]
     purpose: str = ""
-    stem: tuple[StemConv, ...] = DEFAULT_STEM
+    stem: tuple[StemChoices, ...] = field(default_factory=lambda: stem_choices(None))
     classes: int = 10
     max_flops: int | None = None
     max_params: int | None = None
@@ -67,7 +65,10 @@ class SearchSpace:
             if budget is not None:
                 integer(budget, key, maximum=10**18)
                 if budget < least:
-                    raise InvalidValue(f"{key}={budget}: no architecture is that small; nearest valid: {least}")
+                    raise InvalidValue(
+                        f"{key}={budget}: no architecture of space '{self.name}' is that small; nearest valid: {least} "
+                        "(narrower stems and stages, or larger strides, make smaller ones)"
+                    )
 
     @classmethod
     def from_dict(cls, data: object) -> "SearchSpace":
@@ -93,7 +94,7 @@ class SearchSpace:
             name=top["name"],
             purpose=top.get("purpose", "").strip(),
             input=input_from(top["input"]),
-            stem=stem_from(top.get("stem")),
+            stem=stem_choices(top.get("stem")),
             stages=tuple(stages),
             classes=integer(top.get("classes", 10), "classes", minimum=2),
             recipe=Recipe.from_dict(top.get("recipe", {})),
@@ -107,7 +108,7 @@ class SearchSpace:
             "purpose": self.purpose,
             "input": dict(vars(self.input)),
             "classes": self.classes,
-            "stem": [dict(vars(conv)) for conv in self.stem],
+            "stem": [conv.to_dict() for conv in self.stem],
             "stages": [stage.to_dict() for stage in self.stages],
             "max_flops": self.max_flops,
             "max_params": self.max_params,
@@ -117,7 +118,7 @@ class SearchSpace:
     @cached_property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
         """The fields with more than one choice, `stage1.depth` and so on, with their values in ascending order."""
-        named = {
+        named = {f"stem{number}.width": conv.width for number, conv in enumerate(self.stem, start=1)} | {
             f"stage{number}.{name}": getattr(stage, name)
             for number, stage in enumerate(self.stages, start=1)
             for name in FIELDS
@@ -132,7 +133,7 @@ class SearchSpace:
     @cached_property
     def valid(self) -> int:
         """Number of valid architectures, regardless of the budgets."""
-        return math.prod(stage.count for stage in self.stages)
+        return math.prod([*(len(conv.width) for conv in self.stem), *(stage.count for stage in self.stages)])
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -150,6 +151,10 @@ class SearchSpace:
         for name, values in self.parameters.items():
             if name in params and params[name] not in values:
                 raise InvalidValue(f"{name}={shown(params[name])}: must be one of {shown(values)}")
+        stem = [
+            StemConv(params.get(f"stem{number}.width", conv.width[0]), conv.stride)
+            for number, conv in enumerate(self.stem, start=1)
+        ]
         stages = []
         for number, choices in enumerate(self.stages, start=1):
             depth, mid, groups = (
@@ -157,7 +162,7 @@ class SearchSpace:
             )
             out = mid if choices.out is None else params.get(f"stage{number}.out", choices.out[0])
             stages.append(Stage(depth, mid, groups, out, choices.stride))
-        return self._architecture(stages)
+        return self._architecture(stem, stages)
 
     def fits(self, architecture: Architecture) -> bool:
         """Returns whether an architecture is within both budgets."""
@@ -178,28 +183,38 @@ class SearchSpace:
     def points(self) -> Iterator[Params]:
         """Yields all valid points in a fixed order, regardless of the budgets."""
         return (
-            self._point(stages) for stages in itertools.product(*(list(choices.stages()) for choices in self.stages))
+            self._point(stem, stages)
+            for stem in self.stems()
+            for stages in itertools.product(*(list(choices.stages()) for choices in self.stages))
         )
 
     def point(self, architecture: Architecture) -> Params:
         """Returns the parameters of an architecture of this space; the inverse of `architecture`."""
-        return self._point(architecture.stages)
+        return self._point(architecture.stem, architecture.stages)
 
     def sample(self, rng: np.random.Generator) -> Params:
         """Returns a valid point drawn uniformly at random, regardless of the budgets."""
+        # A fixed width draws nothing, so that spaces with a fixed stem are sampled as ever.
+        stem = [
+            StemConv(conv.width[rng.integers(len(conv.width)) if len(conv.width) > 1 else 0], conv.stride)
+            for conv in self.stem
+        ]
         stages = []
         for choices in self.stages:
             mid, groups = choices.pairs[rng.integers(len(choices.pairs))]
             depth = choices.depth[rng.integers(len(choices.depth))]
             out = mid if choices.out is None else choices.out[rng.integers(len(choices.out))]
             stages.append(Stage(depth, mid, groups, out, choices.stride))
-        return self._point(stages)
+        return self._point(stem, stages)
 
     @cached_property
     def least_cost(self) -> tuple[int, int]:
         """Lowest FLOPs and lowest parameter count of any valid architecture, not necessarily the same one."""
-        flops, params = self._least[0][self.stem[-1].width]
-        return self.stem_cost[0] + flops, self.stem_cost[1] + params
+        ways = [(stem_cost(stem, self.input), self._least[0][stem[-1].width]) for stem in self.stems()]
+        return (
+            min(amounts.flops + rest[0] for amounts, rest in ways),
+            min(amounts.params + rest[1] for amounts, rest in ways),
+        )
 
     @cached_property
     def most_flops(self) -> int:
@@ -210,7 +225,7 @@ class SearchSpace:
                 cin: max(stage_cost(stage, cin, size).flops + rest[stage.out] for stage in choices.richest())
                 for cin in inputs
             }
-        most = self.stem_cost[0] + rest[self.stem[-1].width]
+        most = max(stem_cost(stem, self.input).flops + rest[stem[-1].width] for stem in self.stems())
         return min(most, self.max_flops or most)
 
     def affordable(self, near: Mapping[str, int] | None = None) -> Iterator[Params]:
@@ -222,44 +237,51 @@ class SearchSpace:
         Args:
             near: the point to start from; None: the first valid value of each field.
         """
-        start = (self.architecture(near) if near else self._first).stages
-        options = [choices.nearest_first(stage) for choices, stage in zip(self.stages, start, strict=True)]
+        start = self.architecture(near) if near else self._first
+        options = [choices.nearest_first(stage) for choices, stage in zip(self.stages, start.stages, strict=True)]
         budgets = (self.max_flops or math.inf, self.max_params or math.inf)
 
-        def longer(stages: tuple[Stage, ...], cin: int, spent: tuple[int, int]) -> Iterator[Params]:
-            number = len(stages)
+        def fits(spent: tuple[int, int], rest: tuple[int, int]) -> bool:
+            return spent[0] + rest[0] <= budgets[0] and spent[1] + rest[1] <= budgets[1]
+
+        def longer(stem: tuple[StemConv, ...], stages: tuple[Stage, ...], spent: tuple[int, int]) -> Iterator[Params]:
+            number, cin = len(stages), stages[-1].out if stages else stem[-1].width
             if number == len(options):
-                yield self._point(stages)
+                yield self._point(stem, stages)
                 return
             for stage in options[number]:
-                amounts, rest = stage_cost(stage, cin, self.sizes[number]), self._least[number + 1][stage.out]
-                flops, params = spent[0] + amounts.flops, spent[1] + amounts.params
-                if flops + rest[0] <= budgets[0] and params + rest[1] <= budgets[1]:
-                    yield from longer((*stages, stage), stage.out, (flops, params))
+                amounts = stage_cost(stage, cin, self.sizes[number])
+                sums = spent[0] + amounts.flops, spent[1] + amounts.params
+                if fits(sums, self._least[number + 1][stage.out]):
+                    yield from longer(stem, (*stages, stage), sums)
 
-        return longer((), self.stem[-1].width, self.stem_cost)
-
-    @cached_property
-    def stem_cost(self) -> tuple[int, int]:
-        """FLOPs and parameter count of the stem, which all architectures share."""
-        whole, cin = cost(self._first), self.stem[-1].width
-        flops, params = whole.flops, whole.params
-        for stage, size in zip(self._first.stages, self.sizes, strict=True):
-            amounts = stage_cost(stage, cin, size)
-            flops, params, cin = flops - amounts.flops, params - amounts.params, stage.out
-        return flops - cin * self.classes, params - (cin + 1) * self.classes
+        for stem in self.stems(start.stem):
+            amounts = stem_cost(stem, self.input)
+            spent = amounts.flops, amounts.params
+            if fits(spent, self._least[0][stem[-1].width]):
+                yield from longer(stem, (), spent)
 
     @cached_property
     def _first(self) -> Architecture:
-        """The architecture with the first valid choices of each stage."""
-        return self._architecture([next(choices.stages()) for choices in self.stages])
+        """The architecture with the first valid choices of each part."""
+        return self._architecture(next(self.stems()), [next(choices.stages()) for choices in self.stages])
+
+    def stems(self, near: Sequence[StemConv] | None = None) -> Iterator[tuple[StemConv, ...]]:
+        """Yields all stems, those with widths closest to `near` first."""
+        options = [list(conv.convs()) for conv in self.stem]
+        if near is not None:
+            options = [
+                sorted(convs, key=lambda conv: abs(convs.index(conv) - convs.index(there)))
+                for convs, there in zip(options, near, strict=True)
+            ]
+        return itertools.product(*options)
 
     def _refuse_too_many(self) -> None:
         """Rejects spaces too large to enumerate: a few lines of YAML can describe more than fits into any memory."""
-        forms = sum(choices.count for choices in self.stages)
+        forms = math.prod(len(conv.width) for conv in self.stem) + sum(choices.count for choices in self.stages)
         if forms > MOST_FORMS:
             raise InvalidValue(
-                f"stages: have {forms} valid forms in all; at most {MOST_FORMS} are allowed (fewer values?)"
+                f"stem and stages: have {forms} valid forms in all; at most {MOST_FORMS} are allowed (fewer values?)"
             )
         widths = 0
         for number, (choices, inputs) in enumerate(zip(self.stages, self._inputs, strict=True), start=1):
@@ -273,7 +295,7 @@ class SearchSpace:
     @property
     def _inputs(self) -> list[tuple[int, ...]]:
         """The possible input widths of each stage."""
-        return [(self.stem[-1].width,), *(choices.widths for choices in self.stages[:-1])]
+        return [self.stem[-1].width, *(choices.widths for choices in self.stages[:-1])]
 
     @cached_property
     def _least(self) -> list[dict[int, tuple[int, int]]]:
@@ -302,37 +324,13 @@ class SearchSpace:
         """Returns a validated copy with some fields replaced; a value of None leaves the field unchanged."""
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
-    def _architecture(self, stages: list[Stage]) -> Architecture:
-        return Architecture(self.input, self.classes, self.stem, tuple(stages))
+    def _architecture(self, stem: Sequence[StemConv], stages: Sequence[Stage]) -> Architecture:
+        return Architecture(self.input, self.classes, tuple(stem), tuple(stages))
 
-    def _point(self, stages: Sequence[Stage]) -> Params:
-        named = {
+    def _point(self, stem: Sequence[StemConv], stages: Sequence[Stage]) -> Params:
+        named = {f"stem{number}.width": conv.width for number, conv in enumerate(stem, start=1)} | {
             f"stage{number}.{name}": getattr(stage, name)
             for number, stage in enumerate(stages, start=1)
             for name in FIELDS
         }
         return {name: named[name] for name in self.parameters}
-
-
-def load_space(source: str | Path) -> SearchSpace:
-    """Loads a search space from a YAML file, or a ready-made one by name.
-
-    Raises:
-        InvalidValue: there is no such file or name, or its content is not a valid space; the message names the file.
-    """
-    ready = ready_spaces()
-    path = ready.get(str(source), Path(str(source)))
-    try:
-        there = path.is_file()
-    except OSError:  # not a possible file name
-        there = False
-    if not there:
-        raise InvalidValue(
-            f"space {str(source)!r}: no such file, and no ready space of that name"
-            f"{nearest_name(str(source), ready)}; ready: {', '.join(ready)}"
-        )
-    data = read_yaml(path)
-    try:
-        return SearchSpace.from_dict(data)
-    except InvalidValue as error:
-        raise InvalidValue(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""StageChoices: the values that the fields of one stage may take, and which combinations are valid."""
+"""StageChoices and StemChoices: the values that the fields of a space may take, and which combinations are valid."""
 
 import itertools
 import math
@@ -7,14 +7,44 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas.architectures.architecture import Stage, fit_groups
+from nas.architectures.architecture import DEFAULT_STEM, Stage, StemConv, fit_groups
 from nas.errors import InvalidValue
 from nas.validation import integer, mapping, sequence, shown
 
-__all__ = ["FIELDS", "StageChoices"]
+__all__ = ["FIELDS", "StageChoices", "StemChoices", "stem_choices"]
 
 FIELDS = ("depth", "mid", "groups", "out")
 MOST_CHOICES = 1000
+
+
+@dataclass(frozen=True)
+class StemChoices:
+    """The widths that one convolution of the stem may take, in ascending order."""
+
+    width: tuple[int, ...]
+    stride: int = 1
+
+    @classmethod
+    def from_dict(cls, data: object, name: str) -> "StemChoices":
+        """Builds one convolution from a space's YAML; `name` ("stem1") prefixes the field in error messages."""
+        conv = mapping(data, name, required=("width",), optional=("stride",))
+        return cls(_choices(conv["width"], f"{name}.width"), integer(conv.get("stride", 1), f"{name}.stride"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form that `from_dict` takes; a single width is written as a number."""
+        return {"width": list(self.width) if len(self.width) > 1 else self.width[0], "stride": self.stride}
+
+    def convs(self) -> Iterator[StemConv]:
+        """Yields the convolution with each width."""
+        return (StemConv(width, self.stride) for width in self.width)
+
+
+def stem_choices(data: object) -> tuple[StemChoices, ...]:
+    """Builds a stem from a space's YAML, a list of `{width: [16, 32], stride: 1}`; None means `DEFAULT_STEM`."""
+    if data is None:
+        return tuple(StemChoices((conv.width,), conv.stride) for conv in DEFAULT_STEM)
+    convs = enumerate(sequence(data, "stem"), start=1)
+    return tuple(StemChoices.from_dict(conv, f"stem{number}") for number, conv in convs)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 from nas.data.images import ImageData
 from nas.data.loading import DIGITS, load_data
 from nas.errors import DataError, InvalidValue, StudyError
-from nas.spaces.search_space import SearchSpace, load_space
+from nas.spaces.built_in import load_space
+from nas.spaces.search_space import SearchSpace
 from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of

@@ -7,7 +7,8 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.architectures.latency_model import LatencyModel, fit
 from nas.errors import InvalidValue
-from nas.spaces.search_space import SearchSpace, load_space
+from nas.spaces.built_in import load_space
+from nas.spaces.search_space import SearchSpace
 
 RANDOM = np.random.default_rng(0)
 

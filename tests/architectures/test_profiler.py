@@ -27,7 +27,7 @@ from nas.architectures.profile import (
 from nas.architectures.profiler import dense_twin, narrower_dense_twin, profile, usual_sizes
 from nas.cli.profile_tables import show_profile
 from nas.errors import InvalidValue
-from nas.spaces.search_space import load_space
+from nas.spaces.built_in import load_space
 from tests.architectures.test_cost import RESNEXT_20_16X4
 from tests.helpers import Ran
 

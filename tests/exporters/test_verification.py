@@ -14,7 +14,7 @@ from nas.data.images import MappedImages, Split
 from nas.errors import ExportError
 from nas.exporters.formats import FORMATS, write_formats
 from nas.exporters.verification import TOLERANCE, Logits, agreement, allowed, hand_over, verify
-from nas.spaces.search_space import load_space
+from nas.spaces.built_in import load_space
 from nas.system.resources import ready_spaces
 
 MEAN, STD = 0.4, 0.3

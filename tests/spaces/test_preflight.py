@@ -6,8 +6,8 @@ from nas.spaces.preflight import estimate, preflight
 
 
 @pytest.mark.parametrize("budgets", [{}, {"max_flops": 60_000}, {"max_flops": 60_000, "max_params": 3_000}])
-def test_exact_counts_and_costs_are_those_of_every_architecture(tiny: SearchSpace, budgets: dict[str, int]) -> None:
-    space = tiny.with_changes(**budgets)
+def test_exact_counts_and_costs_are_those_of_every_architecture(either: SearchSpace, budgets: dict[str, int]) -> None:
+    space = either.with_changes(**budgets)
     every = [space.architecture(point) for point in space.points()]
     fitting = [architecture for architecture in every if space.fits(architecture)]
     report = preflight(space)
