@@ -153,13 +153,18 @@ class Architecture:
 
     @cached_property
     def name(self) -> str:
-        """The depth of each stage, then its groups × width per group: `3-3-3 32×4-32×8-32×16`.
+        """Widths of the stem, then by stage depths, groups × width per group, and outputs.
 
-        Short rather than unique: architectures that differ elsewhere (`out`, `stem`) share a name, but never a key.
+        ResNeXt-29 32×4d is `64 3-3-3 32×4-32×8-32×16 256-512-1024`. Architectures of one space have different names;
+        others with the same name differ in strides, input or classes, and in their key.
         """
-        depths = "-".join(str(stage.depth) for stage in self.stages)
-        groups = "-".join(f"{stage.groups}×{stage.mid // stage.groups}" for stage in self.stages)
-        return f"{depths} {groups}"
+        parts = (
+            [conv.width for conv in self.stem],
+            [stage.depth for stage in self.stages],
+            [f"{stage.groups}×{stage.mid // stage.groups}" for stage in self.stages],
+            [stage.out for stage in self.stages],
+        )
+        return " ".join("-".join(map(str, part)) for part in parts)
 
 
 def input_from(data: object) -> Input:

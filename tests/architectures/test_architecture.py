@@ -31,8 +31,8 @@ def test_dict_and_yaml_give_the_same_architecture_back(tmp_path: Path) -> None:
     assert hash(again) == hash(architecture)
 
 
-def test_name_tells_depths_and_groups_times_width_per_group() -> None:
-    assert Architecture.from_dict(VALID).name == "3-3 32×4-32×8"
+def test_name_lists_the_stem_depths_groups_times_width_per_group_and_outputs() -> None:
+    assert Architecture.from_dict(VALID).name == "64 3-3 32×4-32×8 256-512"
 
 
 def test_key_is_the_same_in_every_process_and_differs_with_any_field() -> None:
