@@ -1,6 +1,7 @@
 """What tests share: a tiny space, an objective that trains nothing, small photos, programs in fresh processes."""
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,3 +71,8 @@ def checkpoint_every_epoch(monkeypatch: "pytest.MonkeyPatch") -> None:
 
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
     monkeypatch.setattr(checkpoint, "SECONDS_BEFORE_FIRST", 0.0)
+
+
+def at_most(seconds: float) -> float:
+    """A limit on seconds, three times as long where other tests run beside this one on the same cores."""
+    return 3 * seconds if "PYTEST_XDIST_WORKER" in os.environ else seconds

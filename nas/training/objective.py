@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,11 @@ Evaluate = Callable[..., Any]
 
 Optional keywords: `epochs`, the length of the training, which is required to search with several lengths; `seed`, for
 architectures trained on several seeds; `checkpoint`, a file for the state to resume from after an interruption.
-Instead of an accuracy it may return an object with `accuracy` and `measures`, as `TrainingResult` has them.
+Instead of an accuracy it may return an object with `accuracy` and any other attributes of `TrainingResult`.
 """
+
+
+NO_CONFUSION: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class TrainingResult:
     accuracy: float
     curve: tuple[float, ...] = ()
     weights: "dict[str, Tensor]" = field(default_factory=dict)
-    confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    confusion: NDArray[np.int64] = field(default_factory=lambda: NO_CONFUSION)
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -96,10 +99,10 @@ class CustomObjective:
             name: value for name, value in offered.items() if value is not None and accepts(self.evaluate, name)
         }
         result = self.evaluate(architecture, context.report, **keywords)
-        if isinstance(result, TrainingResult):
-            return replace(result, accuracy=as_accuracy(result.accuracy))
         return TrainingResult(
             as_accuracy(getattr(result, "accuracy", result)),
+            weights=getattr(result, "weights", {}),
+            confusion=getattr(result, "confusion", NO_CONFUSION),
             measures={str(name): float(value) for name, value in getattr(result, "measures", {}).items()},
         )
 

@@ -16,6 +16,7 @@ from nas import Architecture, SearchSpace, Study
 from nas.system.processes import METHOD
 from nas.system.signals import INTERRUPTED_CODE
 from tests.faults.killing import forked, kill, until
+from tests.helpers import at_most
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
 
@@ -124,7 +125,7 @@ def test_one_signal_ends_all_processes_within_seconds(
 ) -> None:
     going = Going(tiny, tmp_path, evaluate, workers)
     os.kill(going.process.pid, number)
-    assert going.seconds_to_end() < SECONDS_TO_END
+    assert going.seconds_to_end() < at_most(SECONDS_TO_END)
     going.check()
     said = (tmp_path / "said").read_text(encoding="utf-8")
     orderly = evaluate is not computes or workers > 1
@@ -140,7 +141,7 @@ def test_a_second_signal_ends_all_processes_at_once(
     time.sleep(0.3)
     assert going.process.is_alive()
     os.kill(going.process.pid, signal.SIGINT)
-    assert going.seconds_to_end() < AT_ONCE
+    assert going.seconds_to_end() < at_most(AT_ONCE)
     going.check()
     assert "nas: ended at once" in (tmp_path / "said").read_text(encoding="utf-8")
 
@@ -148,7 +149,7 @@ def test_a_second_signal_ends_all_processes_at_once(
 def test_workers_end_with_a_search_that_is_killed(tmp_path: Path, tiny: SearchSpace) -> None:
     going = Going(tiny, tmp_path, ignores_signals, 2)
     kill(going.process.pid)
-    assert going.seconds_to_end() < SECONDS_TO_END
+    assert going.seconds_to_end() < at_most(SECONDS_TO_END)
     assert _shared_memory() <= going.shared
     assert {record.state for record in nas.search(name="s", runs=tmp_path, trials=1, evaluate=half).records()} == {
         "failed",
