@@ -11,6 +11,10 @@ from nas.architectures.architecture import Architecture, Stage
 __all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network", "fold"]
 
 
+UNSAFE_BELOW = 16
+"""Number of input channels below which `SlicedConv` replaces a strided 1×1 convolution."""
+
+
 def build_network(architecture: Architecture) -> "GroupConvNet":
     """Builds the torch module of an architecture, initialised from torch's global random state."""
     return GroupConvNet(architecture)
@@ -25,10 +29,26 @@ class CBR(nn.Sequential):
     def __init__(
         self, cin: int, cout: int, *, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
     ) -> None:
-        conv = nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        kind = SlicedConv if kernel == 1 and stride > 1 and 1 < cin < UNSAFE_BELOW else nn.Conv2d
+        conv = kind(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         # He et al. (arXiv:1502.01852): preserves the variance of activations through ReLUs.
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         super().__init__(conv, nn.BatchNorm2d(cout), nn.ReLU(inplace=True) if relu else nn.Identity())
+
+
+class SlicedConv(nn.Conv2d):
+    """A strided 1×1 convolution that is trained on a CPU as a plain one on every stride-th pixel.
+
+    In torch 2.13 on x86 CPUs, the backward pass of a strided 1×1 convolution with fewer than 16 input channels in
+    channels-last memory writes out of bounds: from about 48 pixels on it ends the process.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, cin, H, W) to (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        if x.device.type == "cpu" and self.training:
+            rows, columns = self.stride
+            return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+        return super().forward(x)
 
 
 class GroupResBlock(nn.Module):

@@ -1,9 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from nas import build_network
-from nas.architectures.network import CBR, GroupResBlock
+from nas.architectures.network import CBR, GroupResBlock, SlicedConv
 from tests.architectures.test_cost import RESNEXT_20_16X4
 
 
@@ -50,3 +53,29 @@ def test_network_is_stem_stages_pooling_and_a_linear_layer() -> None:
     network.eval()
     larger = network(torch.randn(2, 3, 48, 48))  # pooling takes any size
     assert larger.shape == (2, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cin", "cout"), [(3, 16), (8, 8), (15, 24)])
+def test_a_strided_projection_of_few_channels_does_not_end_the_process(cin: int, cout: int) -> None:
+    """In a process of its own: where torch's own kernel is used, it ends with SIGSEGV or SIGABRT."""
+    program = f"""
+import torch
+from nas.architectures.network import CBR
+for size in (48, 56, 96, 112):
+    layer = CBR({cin}, {cout}, stride=2, relu=False).to(memory_format=torch.channels_last)
+    for _ in range(3):
+        x = torch.randn(16, {cin}, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
+        layer(x).sum().backward()
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("cin", "size"), [(3, 32), (8, 28), (15, 31)])
+def test_a_sliced_convolution_is_the_strided_one(cin: int, size: int) -> None:
+    x = torch.randn(4, cin, size, size)
+    sliced, plain = SlicedConv(cin, 16, 1, 2), nn.Conv2d(cin, 16, 1, 2)
+    plain.load_state_dict(sliced.state_dict())
+    results = [layer(x) for layer in (sliced.train(), sliced.eval(), plain)]
+    for result in results[:2]:
+        torch.testing.assert_close(result, results[2])
