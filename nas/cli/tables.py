@@ -64,6 +64,9 @@ def headline(study: Study) -> str:
     images = f"{data['train_images']:,} training images" if "train_images" in data else "one's own training"
     if data.get("skipped_images"):
         images += f" ({data['skipped_images']} that cannot be read left out)"
+    side, size = data.get("original_side"), space.input.size
+    if side and side != size:
+        images += f" {'shrunk' if side > size else 'enlarged'} from about {side} to {size} pixels"
     return f"{study.name}: {what}; {images}, {space.recipe.epochs} epochs"
 
 

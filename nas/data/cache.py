@@ -34,7 +34,7 @@ __all__ = [
     "written_whole",
 ]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 SHARED_SPLITS = ("train", "validation", "test")
 
 
@@ -52,6 +52,7 @@ def save_shared(data: ImageData) -> Path:
         "source": data.source,
         "classes": data.classes,
         "skipped": data.skipped,
+        "original_side": data.original_side,
         "fingerprint": data.fingerprint,
         "normalization": data.normalization,
         "maps": maps,
@@ -84,7 +85,7 @@ def open_shared(folder: Path) -> ImageData:
         about = json.loads((folder / "about.json").read_text())
         train, validation, test = (_open_split(folder, name, about["maps"].get(name)) for name in SHARED_SPLITS)
         classes, skipped = tuple(about["classes"]), tuple(about["skipped"])
-        data = ImageData(about["source"], classes, train, validation, test, skipped=skipped)
+        data = ImageData(about["source"], classes, train, validation, test, skipped, about["original_side"])
         normalization = Normalization(*(tuple(values) for values in about["normalization"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"shared images: {cache_unusable(folder, error)}") from None

@@ -78,7 +78,8 @@ class Normalization(NamedTuple):
 class RawImages(NamedTuple):
     """The images of a source before splitting; `validation` and `test` are None unless the source has them.
 
-    `skipped` names the images that could not be read.
+    `skipped` names the images that could not be read; `original_side` is the median of the shorter sides of the others,
+    in pixels, before they were scaled.
     """
 
     source: str
@@ -87,6 +88,7 @@ class RawImages(NamedTuple):
     validation: Split | None = None
     test: Split | None = None
     skipped: tuple[str, ...] = ()
+    original_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class ImageData:
     validation: Split
     test: Split
     skipped: tuple[str, ...] = ()
+    original_side: int | None = None
 
     @property
     def input(self) -> Input:
@@ -139,6 +142,7 @@ class ImageData:
             "validation_images": len(self.validation.labels),
             "skipped_images": len(self.skipped),
             "fingerprint": self.fingerprint,
+            **({"original_side": self.original_side} if self.original_side else {}),
         }
 
 
@@ -185,7 +189,7 @@ def split_images(raw: RawImages, *, seed: int, max_images: int | None = None) ->
         validation = _part(validation, share, rng) if validation else None
     if validation is None:
         train, validation = _hold_out(train, raw, rng)
-    return ImageData(raw.source, raw.classes, train, validation, test, skipped=raw.skipped)
+    return ImageData(raw.source, raw.classes, train, validation, test, raw.skipped, raw.original_side)
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:

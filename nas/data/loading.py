@@ -9,12 +9,14 @@ import io
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from statistics import median_low
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -36,7 +38,7 @@ from nas.errors import DataError, visible
 from nas.system.files import cache_folder
 from nas.validation import shown
 
-__all__ = ["DIGITS", "load_data"]
+__all__ = ["DIGITS", "Original", "load_data", "load_digits_images", "look_at"]
 
 DIGITS = Input(channels=1, size=8)
 """The input shape of the bundled digits."""
@@ -51,6 +53,18 @@ LARGE_PIXELS = 2**24
 LATER: Images = np.zeros(0, dtype=np.uint8)
 """Placeholder for an image that must be decoded by itself."""
 NAMED_AT_MOST = 5
+GREY_TOLERANCE = 3
+"""Largest difference between the channels of a grey pixel, of 255: lossy formats round them apart."""
+
+
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+
+
+class Original(NamedTuple):
+    """An image of a source as it is: the length of its shorter side in pixels, and whether it is grey."""
+
+    side: int
+    is_grey: bool
 
 
 def load_data(
@@ -78,7 +92,7 @@ def load_data(
     elif not isinstance(source, str | Path):
         raise DataError(f"data={shown(source)}: must be a name, a path, or a pair of images and labels")
     elif str(source) == "digits":
-        raw = _digits()
+        raw = load_digits_images()
     else:
         raw = _files(str(source), wanted, skip_bad_images=skip_bad_images)
     data = split_images(raw, seed=seed, max_images=max_images)
@@ -86,7 +100,7 @@ def load_data(
     return data
 
 
-def _digits() -> RawImages:
+def load_digits_images() -> RawImages:
     """Loads scikit-learn's 1,797 handwritten digits of 8×8 pixels in 17 grey levels (Alpaydin and Kaynak, 1998)."""
     from sklearn.datasets import load_digits
 
@@ -113,11 +127,18 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
             name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
             for name in listing.splits
         }
-        skipped = tuple(json.loads((folder / "skipped.json").read_text()))
-    except (OSError, ValueError, EOFError) as error:
+        about = json.loads((folder / "about.json").read_text())
+        skipped, side = tuple(about["skipped"]), about["side"]
+    except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
         raise DataError(f"{source}: {cache_unusable(folder, error)}") from None
     return RawImages(
-        source, listing.classes, splits["train"], splits.get("validation"), splits.get("test"), skipped=skipped
+        source,
+        listing.classes,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        skipped=skipped,
+        original_side=side,
     )
 
 
@@ -125,18 +146,20 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
     """Decodes all images into the cache folder."""
     with written_whole(folder) as partial:
         skipped: list[str] = []
+        sides: Counter[int] = Counter()
         for split, encoded in listing.splits.items():
             shape = wanted.size, wanted.size, wanted.channels
             good = np.ones(len(encoded.labels), dtype=bool)
             with (partial / f"{split}.images.npy").open("wb") as file, warnings.catch_warnings():
                 write_header(file, (len(good), *shape))
                 warnings.simplefilter("ignore")  # from Pillow: an image is either read or not
-                for row, (image_name, image) in enumerate(_decode_all(encoded, source, wanted)):
+                for row, (image_name, side, image) in enumerate(_decode_all(encoded, source, wanted)):
                     if image is None:
                         good[row] = False
                         skipped.append(visible(image_name))
                     else:
                         file.write(image.tobytes())
+                        sides[side] += 1
                 file.seek(0)
                 write_header(file, (int(good.sum()), *shape))
             np.save(partial / f"{split}.labels.npy", encoded.labels[good])
@@ -145,7 +168,8 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
                 f"{source}: {len(skipped)} image{'s' * (len(skipped) > 1)} cannot be read: {names_of(skipped)}; "
                 "repair or remove them, or pass --skip-bad-images"
             )
-        (partial / "skipped.json").write_text(json.dumps(skipped))
+        side = median_low(sides.elements()) if sides else 0
+        (partial / "about.json").write_text(json.dumps({"skipped": skipped, "side": side}))
 
 
 def names_of(names: list[str] | tuple[str, ...]) -> str:
@@ -154,32 +178,61 @@ def names_of(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[str, Images | None]]:
-    """Yields (name, array or None if unreadable) in order; decodes in threads, as decoders release the GIL."""
+def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[str, int, Images | None]]:
+    """Yields (name, shorter side, array or None if unreadable) in order.
+
+    Images are decoded in threads, as decoders release the GIL.
+    """
     images = encoded.images()
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(images, DECODED_AT_ONCE)):
             decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted), batch)
-            for (name, content), image in zip(batch, decoded, strict=True):
-                # In this thread, as memory freed by a pool thread may stay with that thread.
-                yield name, _decode(content, f"{source}: {name}", wanted, alone=True) if image is LATER else image
+            for (name, content), found in zip(batch, decoded, strict=True):
+                if found[1] is LATER:  # in this thread, as memory freed by a pool thread may stay with that thread
+                    yield name, *_decode(content, f"{source}: {name}", wanted, alone=True)
+                else:
+                    yield name, *found
 
 
-def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = False) -> Images | None:
-    """Decodes an image to (size, size, channels) uint8; None if it is unreadable, `LATER` if it must be `alone`."""
-    side = wanted.size
+def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = False) -> tuple[int, Images | None]:
+    """Decodes an image to (size, size, channels) uint8, and returns its shorter side with it.
+
+    The array is None if the image is unreadable, and `LATER` if it must be decoded `alone`.
+    """
+    original, side = 0, wanted.size
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
+            original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
             opened.draft(None, (2 * side, 2 * side))  # JPEG decoders downscale large photos for free
             pixels = max(pixels, math.prod(opened.size))
             if pixels > MOST_PIXELS:
-                return None
-            return _fitted(opened, name, wanted) if alone or pixels <= LARGE_PIXELS else LATER
+                return original, None
+            return original, _fitted(opened, name, wanted) if alone or pixels <= LARGE_PIXELS else LATER
     except DataError:
         raise
     except Exception:  # on damaged files decoders raise more than their own errors
+        return original, None
+
+
+def look_at(content: bytes | Path) -> Original | None:
+    """Returns what an image is like; None if it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
+            side = min(opened.size)
+            opened.draft(None, (64, 64))
+            if math.prod(opened.size) > LARGE_PIXELS:
+                return Original(side, is_grey=opened.mode in GREY_MODES)
+            return Original(side, is_grey=opened.mode in GREY_MODES or _is_grey(opened.convert("RGB")))
+    except Exception:  # as in `_decode`
         return None
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Returns whether the channels of an RGB image are equal up to rounding."""
+    red, green, blue = image.split()
+    differences = ImageChops.lighter(ImageChops.difference(red, green), ImageChops.difference(green, blue))
+    return bool(np.asarray(differences).max() <= GREY_TOLERANCE)
 
 
 @cache
@@ -203,9 +256,8 @@ def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     if wanted.channels == 1:
-        red, green, blue = image.split()
-        if ImageChops.difference(red, green).getbbox() or ImageChops.difference(green, blue).getbbox():
+        if not _is_grey(image):
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
-        image = red
+        image = image.convert("L")
     fitted = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)
     return np.asarray(fitted, dtype=np.uint8).reshape(side, side, wanted.channels)

@@ -14,8 +14,8 @@ __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 BY_FLOPS, BY_LATENCY = "flops", "latency"
 """Objectives: the cost that a study weighs accuracy against."""
 
-COUNTS = ("train_images", "validation_images", "skipped_images", "max_images")
-NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images")
+COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
+NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images", "data.original_side")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,27 @@
 """Defines `Recipe`, the training hyperparameters of a trial. Accuracies of different recipes are not comparable."""
 
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from nas.architectures.architecture import Input
 from nas.validation import boolean, integer, mapping, one_of, real
 
-__all__ = ["Recipe"]
+__all__ = ["AUTO", "Recipe"]
+
+AUTO = "auto"
+"""Value of a field that follows from the data."""
+STEPS = 2000
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+"""Where epochs follow from the data, a training has at least `STEPS` optimiser steps, within these bounds of epochs."""
+LEARNING_RATE, AT_BATCH = 0.01, 32
+SGD_LEARNING_RATE = 0.1
+"""Peak learning rates of AdamW and of SGD at a batch size; they grow with the square root of the batch."""
+LARGER_BATCHES = {20_000: 64, 200_000: 128}
+"""Batch size from this number of training images on."""
+CROPPED_FROM = 15
+"""Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +31,8 @@ class Recipe:
     `learning_rate` is the peak; `warmup` the share of the training, in [0, 1], before it. `crop_padding` is the number
     of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
     right half of the time, which is wrong for digits and text.
+
+    `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults.
     """
 
     epochs: int = 10
@@ -27,6 +45,7 @@ class Recipe:
     label_smoothing: float = 0.1
     crop_padding: int = 0
     flip: bool = False
+    auto: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         integer(self.epochs, "recipe.epochs", maximum=100_000)
@@ -42,9 +61,63 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: object) -> "Recipe":
-        """Builds a recipe from any of its fields; missing ones keep their defaults."""
-        return cls(**mapping(data, "recipe", required=(), optional=[field.name for field in fields(cls)]))
+        """Builds a recipe from any of its fields; missing ones keep their defaults.
+
+        `auto` as a field's value leaves it to the data; as `data`, all of them that can be.
+        """
+        if data == AUTO:
+            return cls(auto=frozenset(_OF_DATA))
+        given = mapping(data, "recipe", required=(), optional=[f.name for f in fields(cls) if f.name != AUTO])
+        auto = frozenset(name for name, value in given.items() if value == AUTO and name in _OF_DATA)
+        return cls(**{name: value for name, value in given.items() if name not in auto}, auto=auto)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all fields by name."""
-        return asdict(self)
+        """Returns all fields by name, in the form that `from_dict` accepts."""
+        return {f.name: AUTO if f.name in self.auto else getattr(self, f.name) for f in fields(self) if f.name != AUTO}
+
+    def with_values(self, **values: Any) -> "Recipe":
+        """Returns a copy with other values, which are not `auto` any more."""
+        return replace(self, **values, auto=self.auto - values.keys())
+
+    def for_images(self, number: int, shape: Input) -> "Recipe":
+        """Returns the recipe for a data set, with values in place of `auto`.
+
+        Args:
+            number: number of training images.
+            shape: shape of the images.
+        """
+        recipe = self
+        for name, rule in _OF_DATA.items():  # in this order, as later ones depend on earlier ones
+            if name in self.auto:
+                recipe = recipe.with_values(**{name: rule(recipe, number, shape)})
+        return recipe
+
+
+def _batch_size(recipe: Recipe, number: int, shape: Input) -> int:
+    return max((size for least, size in LARGER_BATCHES.items() if number >= least), default=AT_BATCH)
+
+
+def _epochs(recipe: Recipe, number: int, shape: Input) -> int:
+    return min(max(math.ceil(STEPS / max(number // recipe.batch_size, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def _learning_rate(recipe: Recipe, number: int, shape: Input) -> float:
+    peak = LEARNING_RATE if recipe.optimizer == "adamw" else SGD_LEARNING_RATE
+    return round(peak * math.sqrt(recipe.batch_size / AT_BATCH), 4)
+
+
+def _crop_padding(recipe: Recipe, number: int, shape: Input) -> int:
+    return shape.size // 16 if shape.channels > 1 and recipe.epochs >= CROPPED_FROM else 0
+
+
+def _flip(recipe: Recipe, number: int, shape: Input) -> bool:
+    return shape.channels > 1  # grey images are often of text or digits, which a mirror changes
+
+
+_OF_DATA: dict[str, Callable[[Recipe, int, Input], Any]] = {
+    "batch_size": _batch_size,
+    "epochs": _epochs,
+    "learning_rate": _learning_rate,
+    "crop_padding": _crop_padding,
+    "flip": _flip,
+}

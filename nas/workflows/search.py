@@ -5,15 +5,16 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nas.data.images import ImageData
+from nas.data.inspection import inspect_source
 from nas.data.loading import DIGITS, load_data
 from nas.errors import DataError, InvalidValue, StudyError
 from nas.spaces.built_in import load_space
+from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
@@ -78,7 +79,8 @@ def search(
     """Searches a space for its Pareto front of accuracy against FLOPs or latency; resumes an existing study.
 
     Args:
-        space: a `SearchSpace`, a YAML file, or the name of a built-in space. None: the study's own, or `digits`.
+        space: a `SearchSpace`, a YAML file, or the name of a built-in space. None: the study's own, or `digits` for the
+            digits, or one made for the images and the budget (`nas.spaces.generation.generate_space`).
         data: anything that `nas.load_data` accepts. None: the study's own, or the digits for a space that takes them.
         trials: total budget, in units of one full-length training.
         name: the study's folder in `runs`. None: derived from the names of the space and the data.
@@ -136,8 +138,7 @@ def search(
     if weighed == BY_LATENCY:
         workers = _worker_that_measures(workers, ray, trial_timeout)
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
-    space = resolve_space(space, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
-    lengths = _lengths(space, evaluate, fidelities, eta)
+    space = resolve_space(space, data, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     images: ImageData | None = None
     description: dict[str, Any] = {"source": "evaluate"}
@@ -145,7 +146,9 @@ def search(
         images, description = resolve_data(
             data, space, known, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
         )
-        space = space.with_changes(classes=len(images.classes))
+        recipe = space.recipe.for_images(len(images.train.labels), images.input)
+        space = space.with_changes(classes=len(images.classes), recipe=recipe)
+    lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
@@ -257,19 +260,25 @@ def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
 
 def resolve_space(
     space: str | Path | SearchSpace | None,
+    data: Any,
     known: StudyConfig | None,
     *,
     epochs: int | None,
     **budgets: int | str | None,
 ) -> SearchSpace:
-    """The space to search: the given one, else the study's own, else `digits`; with these epochs and budgets."""
-    if space is None and known:
-        resolved = known.space
-    else:
-        resolved = space if isinstance(space, SearchSpace) else load_space(space if space is not None else "digits")
+    """The space to search: the given one, else the study's own, else one made for the data; with epochs and budgets."""
     read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
-    resolved = resolved.with_changes(**read)
-    return resolved.with_changes(recipe=replace(resolved.recipe, epochs=epochs)) if epochs is not None else resolved
+    if isinstance(space, SearchSpace):
+        resolved = space.with_changes(**read)
+    elif space is None and known:
+        resolved = known.space.with_changes(**read)
+    elif space is not None or data is None or data == "digits":
+        resolved = load_space(space if space is not None else "digits").with_changes(**read)
+    else:
+        shape = inspect_source(data)
+        max_flops, max_params = read.get("max_flops"), read.get("max_params")
+        resolved = generate_space(shape.input, shape.classes, max_flops=max_flops, max_params=max_params)
+    return resolved.with_changes(recipe=resolved.recipe.with_values(epochs=epochs)) if epochs is not None else resolved
 
 
 def resolve_data(

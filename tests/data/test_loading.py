@@ -131,7 +131,7 @@ def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path, monke
     decoded = []
     original = loading_module._decode
 
-    def counted(content: bytes | Path, name: str, wanted: Input) -> np.ndarray | None:
+    def counted(content: bytes | Path, name: str, wanted: Input) -> tuple[int, np.ndarray | None]:
         decoded.append(name)
         return original(content, name, wanted)
 
@@ -152,7 +152,7 @@ def test_processes_that_want_the_same_files_at_once_decode_them_once(
     decoded = []
     original = loading_module._decode
 
-    def slow(content: bytes | Path, name: str, wanted: Input) -> np.ndarray | None:
+    def slow(content: bytes | Path, name: str, wanted: Input) -> tuple[int, np.ndarray | None]:
         decoded.append(name)
         time.sleep(0.005)
         return original(content, name, wanted)

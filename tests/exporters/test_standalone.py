@@ -203,7 +203,7 @@ def test_images_are_prepared_as_in_training(
         with pytest.raises(model.Unusable, match="is in colour"):
             model.preprocess(tmp_path / name)
         return
-    pixels = _decode(tmp_path / name, name, Input(channels, 16))
+    _, pixels = _decode(tmp_path / name, name, Input(channels, 16))
     assert pixels is not None
     expected = (pixels / 255 - MEAN[:channels]) / STD[:channels]
     np.testing.assert_allclose(model.preprocess(tmp_path / name)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)

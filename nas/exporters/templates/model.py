@@ -30,6 +30,9 @@ with warnings.catch_warnings():
 
 FOLDER = Path(__file__).resolve().parent
 MOST_CLASSES_SHOWN = 3
+GREY_TOLERANCE = 3
+"""Largest difference between the channels of a grey pixel, of 255: lossy formats round them apart."""
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 class StemConv(NamedTuple):
@@ -172,9 +175,9 @@ def preprocess(path: str | Path) -> Tensor:
     else:
         pixels = read_with_pillow(path, size)
     if CHANNELS == 1:
-        if not torch.equal(pixels[0], pixels[1]) or not torch.equal(pixels[0], pixels[2]):
+        if (pixels.amax(0) - pixels.amin(0)).max() > GREY_TOLERANCE:
             raise Unusable(f"{path}: is in colour, and the network takes grey images")
-        pixels = pixels[:1]
+        pixels = torch.tensor(GREY_WEIGHTS).view(3, 1, 1).mul(pixels).sum(0, keepdim=True).round()
     return ((pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])[None]
 
 

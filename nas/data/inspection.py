@@ -1,0 +1,68 @@
+"""Looks at a source before it is loaded: the shape of its images, and how many there are."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nas.architectures.architecture import Input
+from nas.data.images import RawImages, arrays_as_images
+from nas.data.loading import Original, load_digits_images, look_at
+from nas.data.sources import Encoded, list_source
+from nas.errors import DataError
+from nas.validation import shown
+
+__all__ = ["SourceShape", "inspect_source"]
+
+LOOKED_AT = 200
+"""Number of training images that are decoded, evenly over the source."""
+LARGEST_SIDE = 128
+"""Larger images are scaled down to this size unless a space asks for another one."""
+
+
+class SourceShape(NamedTuple):
+    """The images of a source: the input they suit, their classes, and the number of training images before splits."""
+
+    input: Input
+    classes: int
+    images: int
+
+
+def inspect_source(source: Any) -> SourceShape:
+    """Returns the shape of a source's images, from a sample of them.
+
+    The size is the median of the shorter sides, at most `LARGEST_SIDE`; the input is grey if all sampled images are.
+
+    Args:
+        source: as in `nas.load_data`.
+
+    Raises:
+        DataError: the source cannot be used, or none of its sampled images can be read.
+    """
+    if isinstance(source, tuple | list) and len(source) == 2:
+        return _of_arrays(arrays_as_images(*source))
+    if not isinstance(source, str | Path):
+        raise DataError(f"data={shown(source)}: must be a name, a path, or a pair of images and labels")
+    if str(source) == "digits":
+        return _of_arrays(load_digits_images())
+    listing = list_source(str(source))
+    train = listing.splits["train"]
+    looked = [found for found in _sampled(train) if found is not None]
+    if not looked:
+        raise DataError(f"{source}: none of its images can be read")
+    side = int(np.median([found.side for found in looked]))
+    channels = 1 if all(found.is_grey for found in looked) else 3
+    return SourceShape(Input(channels, min(side, LARGEST_SIDE)), len(listing.classes), len(train.labels))
+
+
+def _of_arrays(raw: RawImages) -> SourceShape:
+    _, size, _, channels = raw.train.images.shape
+    return SourceShape(Input(channels, size), len(raw.classes), len(raw.train.labels))
+
+
+def _sampled(encoded: Encoded) -> Iterator[Original | None]:
+    """Looks at some images, evenly over the split."""
+    step = max(1, len(encoded.labels) // LOOKED_AT)
+    return (look_at(content) for _, content in islice(encoded.images(), step // 2, None, step))
