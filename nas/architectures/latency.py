@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +24,7 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.architectures.network import build_network, fold
 from nas.system.cuda_graph import TimedReplay
-from nas.system.hardware import AUTO, device_of, in_words
+from nas.system.hardware import AUTO, device_of, in_words, seconds_waited
 from nas.validation import integer
 
 __all__ = ["REST", "Latency", "measure_latency", "measure_together", "peak_memory", "time_by_kind", "time_by_layer"]
@@ -82,13 +81,13 @@ def measure_together(
     with _undisturbed():
         for each in passes:
             _warm_up(each)
-        start, waited = time.perf_counter(), _waited()
+        start, waited = time.perf_counter(), seconds_waited()
         for _ in range(ROUNDS):
             for each, so_far in zip(passes, times, strict=True):
                 if len(passes) > 1:
                     each()  # the others evicted its weights from the caches
                 so_far.extend(_repeat(each, least=RUNS_PER_ROUND, seconds=seconds / ROUNDS))
-        share = (_waited() - waited) / (time.perf_counter() - start) / torch.get_num_threads()
+        share = (seconds_waited() - waited) / (time.perf_counter() - start) / torch.get_num_threads()
     words, share = in_words(where), min(1.0, max(0.0, share))
     return [_latency(found, batch, device=words, waited=share) for found in times]
 
@@ -275,15 +274,6 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _waited() -> float:
-    """Returns the total seconds that this process's threads were runnable without a core; 0 if unknown."""
-    try:
-        found = [file.read_text() for file in Path("/proc/self/task").glob("*/schedstat")]
-    except OSError:  # a thread has just ended
-        return 0.0
-    return sum(int(text.split()[1]) for text in found) / 1e9
 
 
 def _latency(times: Sequence[float], batch: int, *, device: str, waited: float) -> Latency:

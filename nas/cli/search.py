@@ -172,33 +172,52 @@ def _finish(console: "Console", study: "Study") -> None:
 
 @click.command(short_help="Say what a space holds and what a search of it costs here.")
 @click.argument("file", required=False, metavar="[SPACE]")
+@click.option("--data", metavar="SRC", help="Make a space for these images.")
+@click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
+@click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
 @click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the space as a file to edit and search.")
 @device_option
 @json_option
-def space(file: str | None, trials: int, images: int | None, device: str, as_json: bool) -> None:
-    """Show what SPACE contains and estimate the cost of searching it here; without SPACE, list the ready ones."""
-    from nas.data.loading import DIGITS, load_data
-    from nas.spaces.built_in import load_space
-    from nas.spaces.preflight import estimate, preflight
-    from nas.system.resources import ready_spaces
+def space(file: str | None, data: str | None, **options: Any) -> None:
+    """Show what SPACE contains and estimate the cost of searching it here.
 
-    if file is None:
-        spaces = [load_space(name) for name in ready_spaces()]
-        if as_json:
-            print_json([{"name": ready.name, "purpose": ready.purpose, "valid": ready.valid} for ready in spaces])
-            return
-        for ready in spaces:
-            click.echo(f"{ready.name:<12} {ready.purpose}")
+    Without SPACE, show the one that `nas search --data SRC` makes for its images; without either, list the ready ones.
+    """
+    from nas.data.loading import DIGITS, load_data
+    from nas.spaces.preflight import estimate, preflight
+    from nas.workflows.search import resolve_space
+
+    budgets = {name: options.pop(name) for name in ("max_flops", "max_params")}
+    if file is None and data is None:
+        _list_spaces(as_json=options["as_json"])
         return
-    report = preflight(load_space(file))
+    chosen, images = resolve_space(file, data, None, epochs=None, **budgets), options["images"]
     if images is None:
-        takes_digits = report.space.input == DIGITS
-        images = len(load_data("digits", DIGITS).train.labels) if takes_digits else 10_000
-    took = estimate(report, trials=trials, images=images, device=device)
-    if as_json:
+        source = data if data is not None else "digits" if chosen.input == DIGITS else None
+        images = len(load_data(source, chosen.input).train.labels) if source is not None else 10_000
+    chosen = chosen.with_changes(recipe=chosen.recipe.for_images(images, chosen.input))
+    if options["as_yaml"]:
+        click.echo(chosen.to_yaml(), nl=False)
+        return
+    report = preflight(chosen)
+    took = estimate(report, trials=options["trials"], images=images, device=options["device"])
+    if options["as_json"]:
         print_json({**report.to_dict(), "estimate": took._asdict()})
         return
-    from nas.cli.tables import show_preflight
+    from nas.cli.preflight_tables import show_preflight
 
     show_preflight(make_console(), report, took)
+
+
+def _list_spaces(*, as_json: bool) -> None:
+    from nas.spaces.built_in import load_space
+    from nas.system.resources import ready_spaces
+
+    spaces = [load_space(name) for name in ready_spaces()]
+    if as_json:
+        print_json([{"name": ready.name, "purpose": ready.purpose, "valid": ready.valid} for ready in spaces])
+        return
+    for ready in spaces:
+        click.echo(f"{ready.name:<12} {ready.purpose}")

@@ -16,7 +16,6 @@ from nas.analysis.rank_correlation import proxies
 from nas.analysis.significance import least_significant_difference
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
-from nas.spaces.preflight import Estimate, Preflight
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
@@ -34,7 +33,6 @@ __all__ = [
     "latency_cells",
     "show_front",
     "show_machine",
-    "show_preflight",
     "show_proxies",
     "show_summary",
     "show_throughput",
@@ -257,35 +255,6 @@ def show_trial(console: Console, record: TrialRecord) -> None:
         console.print(Text(f"learning curve, {len(record.curve)} epochs, {ends}: {sparkline(record.curve)}"))
     if record.detail:
         console.print(Text(record.detail))
-    console.print(FLOPS_NOTE, style="dim")
-
-
-def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
-    """Prints what a space contains, and the estimated cost of searching it."""
-    space = report.space
-    about = "" if report.exact else "about "
-    console.print(Text.assemble((space.name, "bold"), f"  {space.purpose}"), soft_wrap=True)
-    console.print(
-        f"{space.combinations:,} combinations, {space.valid:,} valid architectures, "
-        f"{about}{report.within_budgets:,} within the budgets"
-    )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    add_columns(table, "part", "smallest", "median", "largest", "budget")
-    for name, spread, budget in (
-        ("FLOPs", report.flops, space.max_flops),
-        ("parameters", report.params, space.max_params),
-    ):
-        table.add_row(name, *map(count_text, spread), count_text(budget) if budget else "none")
-    table.columns[0].header = ""
-    console.print(table)
-    for example in report.examples:
-        amounts = cost(example)
-        size = f"{count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters"
-        console.print(Text(f"for example {example.name}: {size}"))
-    console.print(
-        f"{took.trials} trials of {took.epochs} epochs on {took.images:,} training images: "
-        f"about {duration_text(took.seconds)} by one worker on this machine ({took.device})"
-    )
     console.print(FLOPS_NOTE, style="dim")
 
 

@@ -15,7 +15,7 @@ __all__ = ["generate_space", "usual_budget"]
 
 STEM, NARROW_STEM = 1 / 3, 1 / 20
 """Largest shares of the budget that the widest and the narrowest stem may take."""
-NARROWEST = 4
+NARROWEST, FEWEST_STAGES = 4, 3
 WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 FIRST_STAGE = (8, *(width * 2**octave for octave in range(6) for width in (16, 24)))
 """Widths that the first stage may have at most."""
@@ -35,9 +35,9 @@ def generate_space(
 ) -> SearchSpace:
     """Makes a space whose architectures spread over the FLOPs from about a thirtieth of the budget to all of it.
 
-    Stages halve the map down to about 4 pixels. The stem takes at most a third of the budget; its strides are the
-    smallest with which the narrowest stem takes at most a twentieth. Widths double from stage to stage, and the first
-    is the largest for which most of the architectures keep to the budget.
+    Three or more stages halve the map down to about 4 pixels. The stem takes at most a third of the budget; its strides
+    are the smallest with which the narrowest stem takes at most a twentieth. Widths double from stage to stage, and the
+    first is the largest for which most of the architectures keep to the budget.
 
     Args:
         shape: the images.
@@ -97,15 +97,15 @@ def _three(widest: int) -> tuple[int, ...]:
 
 
 def _stages(shape: Input, stem: tuple[StemChoices, ...], width: int) -> tuple[StageChoices, ...]:
-    """Returns stages that halve the map to about 4 pixels; the first keeps a small map as it is."""
+    """Returns at least three stages, which halve the map to about 4 pixels; the first keeps a small map as it is."""
     size = shape.size
     for conv in stem:
         size = -(-size // conv.stride)
     strides = [1 if size <= 16 else 2]
     size = -(-size // strides[0])
-    while size >= 6 and len(strides) < 5:
-        strides.append(2)
-        size = -(-size // 2)
+    while size >= 6 or len(strides) < FEWEST_STAGES:
+        strides.append(2 if size >= 4 else 1)
+        size = -(-size // strides[-1])
     stages = []
     for number, stride in enumerate(strides):
         out = width * 2**number

@@ -15,6 +15,7 @@ from nas.architectures.cost import cost, stage_cost, stem_cost
 from nas.data.images import ImageData, Split
 from nas.errors import InvalidValue
 from nas.spaces.search_space import Params, SearchSpace
+from nas.system.hardware import seconds_waited
 
 __all__ = ["CostRange", "Estimate", "Preflight", "estimate", "noise", "preflight"]
 
@@ -23,6 +24,8 @@ SAMPLED = 20_000
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 FEW = 100
 TIMED_STEPS = 3
+MOST_WAITED = 0.1
+"""Share of the time that threads may wait for a core before the machine counts as busy."""
 Counts = NDArray[np.float64]  # exact for counts up to 9e15, and never wraps around
 
 
@@ -69,13 +72,17 @@ class Preflight:
 
 
 class Estimate(NamedTuple):
-    """Estimated duration of a search on this machine, extrapolated from timed training steps of the examples."""
+    """Estimated duration of a search on this machine, extrapolated from timed training steps of the examples.
+
+    `is_busy`: other programs kept the training's threads waiting; `seconds` leaves the waiting out.
+    """
 
     trials: int
     epochs: int
     images: int
     seconds: float
     device: str
+    is_busy: bool = False
 
 
 def preflight(space: SearchSpace) -> Preflight:
@@ -165,18 +172,22 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
 
     space = report.space
     data = on_device(noise(space), space.recipe, device)
-    seconds = []
+    seconds, waited = [], []
     for example in report.examples:
         running = steps(example, data, space.recipe)
         next(running)  # warms up
         timed = []
         for _ in range(TIMED_STEPS):
-            start = time.perf_counter()
+            start, before = time.perf_counter(), seconds_waited()
             trained = next(running)
-            timed.append((time.perf_counter() - start) / trained)
-        seconds.append(min(timed))
+            taken = time.perf_counter() - start
+            share = min(max(seconds_waited() - before, 0.0) / taken, 0.9)  # of several threads the sum may exceed it
+            timed.append((taken * (1 - share) / trained, share))
+        seconds.append(min(timed)[0])
+        waited.append(min(timed)[1])
     epoch = float(np.mean(seconds)) * images * (1 + 1 / 12)
-    return Estimate(trials, space.recipe.epochs, images, epoch * space.recipe.epochs * trials, data.device.type)
+    whole = epoch * space.recipe.epochs * trials
+    return Estimate(trials, space.recipe.epochs, images, whole, data.device.type, max(waited) > MOST_WAITED)
 
 
 def noise(space: SearchSpace) -> ImageData:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import yaml
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv, input_from
 from nas.architectures.cost import cost, stage_cost, stem_cost
@@ -114,6 +115,10 @@ class SearchSpace:
             "max_params": self.max_params,
             "recipe": self.recipe.to_dict(),
         }
+
+    def to_yaml(self) -> str:
+        """Returns the space as a YAML file that `nas search` takes."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True)
 
     @cached_property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:

@@ -23,6 +23,7 @@ __all__ = [
     "free_memory",
     "gpu_count",
     "in_words",
+    "seconds_waited",
     "total_memory",
     "usual_workers",
     "visible_gpus",
@@ -134,3 +135,12 @@ def visible_gpus() -> list[str]:
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     return [str(number) for number in range(gpu_count())]
+
+
+def seconds_waited() -> float:
+    """Returns the total seconds that this process's threads were runnable without a core; 0 if unknown."""
+    try:
+        found = [file.read_text() for file in Path("/proc/self/task").glob("*/schedstat")]
+    except OSError:  # a thread has just ended
+        return 0.0
+    return sum(int(text.split()[1]) for text in found) / 1e9

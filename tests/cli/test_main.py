@@ -124,6 +124,26 @@ def test_export_writes_and_verifies(nas_command: Command, runs: Path, tmp_path: 
     assert ran.out.count("loaded back; its logits differ by at most") == 2
 
 
+def test_a_space_is_made_for_images_shown_and_searched(nas_command: Command, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
+    shown = nas_command("space", "--data", photos, "--max-flops", "2M", "--trials", 2, "--device", "cpu")
+    assert shown.code == 0, shown.err
+    assert "auto  made for images of" in shown.out
+    written = nas_command("space", "--data", photos, "--max-flops", "2M", "--yaml")
+    (tmp_path / "own.yaml").write_text(written.out)
+    options = ["--data", photos, "--trials", 2, "--runs", tmp_path, "--device", "cpu", "--epochs", 1]
+    for space, flops in (([], ["--max-flops", "2M"]), ([tmp_path / "own.yaml"], [])):
+        ran = nas_command("search", *space, *flops, *options, "--study", f"s{len(space)}")
+        assert ran.code == 0, ran.err
+    made, edited = (nas.Study.open(name, tmp_path).config.space for name in ("s0", "s1"))
+    assert made == edited
+    assert made.max_flops == 2_000_000
+    assert made.recipe.auto == frozenset()
+    again = nas_command("search", "--max-flops", "2M", *options, "--study", "s0", "--trials", 3)
+    assert again.code == 0, again.err
+    assert len([r for r in nas.Study.open("s0", tmp_path).records() if r.finished]) == 3
+
+
 def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     ran = nas_command("space", "digits", "--trials", 10, "--device", "cpu")
     assert ran.code == 0

@@ -1,0 +1,43 @@
+"""Tables that describe a search space before a search of it."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nas.architectures.cost import cost
+from nas.cli.tables import FLOPS_NOTE, add_columns
+from nas.spaces.preflight import Estimate, Preflight
+from nas.units import count_text, duration_text
+
+__all__ = ["show_preflight"]
+
+
+def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
+    """Prints what a space contains, and the estimated cost of searching it."""
+    space = report.space
+    about = "" if report.exact else "about "
+    console.print(Text.assemble((space.name, "bold"), f"  {space.purpose}"), soft_wrap=True)
+    console.print(
+        f"{space.combinations:,} combinations, {space.valid:,} valid architectures, "
+        f"{about}{report.within_budgets:,} within the budgets"
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "part", "smallest", "median", "largest", "budget")
+    for name, spread, budget in (
+        ("FLOPs", report.flops, space.max_flops),
+        ("parameters", report.params, space.max_params),
+    ):
+        table.add_row(name, *map(count_text, spread), count_text(budget) if budget else "none")
+    table.columns[0].header = ""
+    console.print(table)
+    for example in report.examples:
+        amounts = cost(example)
+        size = f"{count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters"
+        console.print(Text(f"for example {example.name}: {size}"))
+    console.print(
+        f"{took.trials} trials of {took.epochs} epochs on {took.images:,} training images: "
+        f"about {duration_text(took.seconds)} by one worker on this machine ({took.device})"
+        + ("; other programs are at work here, which makes it longer" if took.is_busy else "")
+    )
+    console.print(FLOPS_NOTE, style="dim")

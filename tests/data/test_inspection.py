@@ -1,0 +1,58 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas import Input, NasError, load_data
+from nas.data.inspection import LARGEST_SIDE, inspect_source
+
+
+def write(folder: Path, images: dict[str, Any], *, suffix: str = "png", **options: Any) -> Path:
+    for name, pixels in images.items():
+        for number in range(4):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / f"{number}.{suffix}", **options)
+    return folder
+
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (28, 28), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (60, 40, 3), dtype=np.uint8)
+
+
+def test_the_shape_is_that_of_most_images(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a": COLOUR, "b": COLOUR, "c": GREY})
+    found = inspect_source(str(folder))
+    assert (found.input, found.classes, found.images) == (Input(3, 40), 3, 12)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [("png", {}), ("jpg", {"quality": 80}), ("webp", {"quality": 80})])
+def test_a_grey_image_saved_in_colour_is_grey(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    smooth = np.asarray(Image.fromarray(GREY).resize((64, 64), Image.Resampling.BICUBIC))
+    folder = write(tmp_path, {name: np.stack([smooth] * 3, axis=-1) for name in "ab"}, suffix=suffix, **options)
+    assert inspect_source(str(folder)).input == Input(1, 64)
+    assert load_data(str(folder), Input(1, 64)).train.images.shape[1:] == (64, 64, 1)
+
+
+def test_large_photos_are_scaled_down_and_that_is_kept(tmp_path: Path) -> None:
+    photo = np.asarray(Image.fromarray(COLOUR).resize((400, 300)))
+    folder = write(tmp_path, {"a": photo, "b": photo})
+    shape = inspect_source(str(folder)).input
+    assert shape == Input(3, LARGEST_SIDE)
+    assert load_data(str(folder), shape).describe()["original_side"] == 300
+
+
+def test_arrays_and_the_digits_have_the_shape_they_have() -> None:
+    images = np.zeros((30, 12, 12, 3), dtype=np.uint8)
+    assert inspect_source((images, np.arange(30) % 3)) == (Input(3, 12), 3, 30)
+    assert inspect_source("digits") == (Input(1, 8), 10, 1797)
+
+
+def test_a_folder_whose_images_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"no image")
+    with pytest.raises(NasError, match="none of its images can be read"):
+        inspect_source(str(tmp_path))
