@@ -9,7 +9,7 @@ from nas.architectures.architecture import Input, StemConv
 from nas.architectures.cost import cost, stem_cost
 from nas.spaces.search_space import SearchSpace
 from nas.spaces.stage_choices import StageChoices, StemChoices
-from nas.training.recipe import AUTO, Recipe
+from nas.training.recipe import Recipe
 
 __all__ = ["generate_space", "usual_budget"]
 
@@ -60,7 +60,7 @@ def generate_space(
             purpose=f"made for images of {shape.size}×{shape.size} pixels and {budget:,} FLOPs",
             stem=stem,
             classes=classes,
-            recipe=Recipe.from_dict(AUTO),
+            recipe=Recipe.from_dict({}),
         )
         if made is not None and _share_within(space, budget) < WITHIN:
             break

@@ -36,9 +36,9 @@ class Recipe:
     """
 
     epochs: int = 10
-    batch_size: int = 128
+    batch_size: int = 32
     optimizer: str = "adamw"
-    learning_rate: float = 0.005
+    learning_rate: float = 0.01
     weight_decay: float = 0.05
     momentum: float = 0.9
     warmup: float = 0.25
@@ -61,14 +61,12 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: object) -> "Recipe":
-        """Builds a recipe from any of its fields; missing ones keep their defaults.
+        """Builds a recipe from any of its fields.
 
-        `auto` as a field's value leaves it to the data; as `data`, all of them that can be.
+        Those that can follow from the data do so where they are missing or `auto`; others keep their defaults.
         """
-        if data == AUTO:
-            return cls(auto=frozenset(_OF_DATA))
         given = mapping(data, "recipe", required=(), optional=[f.name for f in fields(cls) if f.name != AUTO])
-        auto = frozenset(name for name, value in given.items() if value == AUTO and name in _OF_DATA)
+        auto = frozenset(name for name in _OF_DATA if given.get(name, AUTO) == AUTO)
         return cls(**{name: value for name, value in given.items() if name not in auto}, auto=auto)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,13 +77,15 @@ class Recipe:
         """Returns a copy with other values, which are not `auto` any more."""
         return replace(self, **values, auto=self.auto - values.keys())
 
-    def for_images(self, number: int, shape: Input) -> "Recipe":
+    def for_images(self, number: int | None, shape: Input) -> "Recipe":
         """Returns the recipe for a data set, with values in place of `auto`.
 
         Args:
-            number: number of training images.
+            number: number of training images. None: unknown, which leaves the defaults.
             shape: shape of the images.
         """
+        if number is None:
+            return replace(self, auto=frozenset())
         recipe = self
         for name, rule in _OF_DATA.items():  # in this order, as later ones depend on earlier ones
             if name in self.auto:

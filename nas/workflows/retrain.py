@@ -1,6 +1,5 @@
 """Trains a single architecture at full length, on one or several seeds, as its own study."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -48,7 +47,7 @@ def retrain(
         data: anything that `nas.load_data` accepts.
         name: the study's folder in `runs`. None: the file's stem, or the architecture's key.
         runs: the folder of studies.
-        recipe: the training recipe. None: `Recipe()`.
+        recipe: the training recipe. None: one that follows from the images.
         epochs: overrides the recipe's epochs.
         seeds: number of trainings.
         seed: the seed of the splits; the trainings use the seeds that follow it.
@@ -69,12 +68,13 @@ def retrain(
         name, architecture = name or Path(architecture).stem, Architecture.from_yaml(architecture)
     integer(seed, "seed", minimum=0, maximum=2**32 - 1)
     scaling = ScalingConfig(**workers)
-    recipe = recipe or Recipe()
-    recipe = replace(recipe, epochs=epochs) if epochs is not None else recipe
+    recipe = recipe or Recipe.from_dict({})
+    recipe = recipe.with_values(epochs=epochs) if epochs is not None else recipe
     if data is None and architecture.input != DIGITS:
         raise DataError("data: name the images to train on: a folder, a parquet file or a hub data set")
     data = data if data is not None else "digits"
     images = load_data(data, architecture.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    recipe = recipe.for_images(len(images.train.labels), images.input)
     whole = {**architecture.to_dict(), "classes": len(images.classes)}
     space = SearchSpace.from_dict({"name": architecture.name, **whole, "recipe": recipe.to_dict()})
     return repeat(

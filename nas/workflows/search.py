@@ -146,8 +146,9 @@ def search(
         images, description = resolve_data(
             data, space, known, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
         )
-        recipe = space.recipe.for_images(len(images.train.labels), images.input)
-        space = space.with_changes(classes=len(images.classes), recipe=recipe)
+        space = space.with_changes(classes=len(images.classes))
+    recipe = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
+    space = space.with_changes(recipe=recipe)
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []

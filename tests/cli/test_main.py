@@ -147,11 +147,11 @@ def test_a_space_is_made_for_images_shown_and_searched(nas_command: Command, tmp
 def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     ran = nas_command("space", "digits", "--trials", 10, "--device", "cpu")
     assert ran.code == 0
-    assert "138,240 combinations, 117,990 valid architectures" in ran.out
+    assert "7,464,960 combinations, 4,847,040 valid architectures" in ran.out
     assert "10 trials of 15 epochs on 1,151 training images: about" in ran.out
     report = json.loads(nas_command("space", "digits", "--json", "--device", "cpu").out)
-    assert report["architectures"] == 138_240
-    assert report["valid"] == report["within_budgets"] == 117_990
+    assert report["architectures"] == 7_464_960
+    assert report["valid"] == report["within_budgets"] == 4_847_040
     assert len(report["examples"]) == 3
     assert report["estimate"]["seconds"] > 0
     listed = nas_command("space")
@@ -202,9 +202,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_a_search_that_completes_nothing_is_an_error_that_says_why(nas_command: Command, tmp_path: Path) -> None:
     space = tmp_path / "wild.yaml"
     text = nas.system.resources.ready_spaces()["digits"].read_text()
-    space.write_text(
-        text.replace("epochs: 15", "epochs: 1\n  optimizer: sgd\n  learning_rate: 1000\n  weight_decay: 1000")
-    )
+    wild = "learning_rate: 1000\n  optimizer: sgd\n  weight_decay: 1000"
+    space.write_text(text.replace("epochs: 15", "epochs: 1").replace("learning_rate: auto", wild))
     ran = nas_command("search", space, "--trials", 2, "--device", "cpu", "--runs", tmp_path / "runs")
     assert ran.code == 2
     assert "no trial was completed: 2 failed, the last as not_finite" in ran.err
