@@ -16,7 +16,7 @@ STEPS = 2000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 """Where epochs follow from the data, a training has at least `STEPS` optimiser steps, within these bounds of epochs."""
 LEARNING_RATE, AT_BATCH = 0.01, 32
-SGD_LEARNING_RATE = 0.1
+SGD_LEARNING_RATE = 0.3
 """Peak learning rates of AdamW and of SGD at a batch size; they grow with the square root of the batch."""
 LARGER_BATCHES = {20_000: 64, 200_000: 128}
 """Batch size from this number of training images on."""
