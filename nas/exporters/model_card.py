@@ -126,7 +126,9 @@ def _training(trained: TrainedNetwork) -> str:
 
 def _recipe(recipe: Recipe) -> str:
     """Describes a recipe in one sentence."""
-    optimizer = "AdamW" if recipe.optimizer == "adamw" else f"SGD with momentum {recipe.momentum:g}"
+    optimizer = {"muon": "Muon and AdamW", "adamw": "AdamW"}.get(
+        recipe.optimizer, f"SGD with momentum {recipe.momentum:g}"
+    )
     changes = [f"shifted by up to {recipe.crop_padding} pixels"] if recipe.crop_padding else []
     changes += ["mirrored half of the time"] if recipe.flip else []
     return (

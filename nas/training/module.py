@@ -19,6 +19,7 @@ from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.data_parallel import ALONE, ProcessGroup
+from nas.training.muon import Muon
 from nas.training.objective import Report
 from nas.training.recipe import Recipe
 from nas.training.trainer import Loader, in_float32
@@ -71,7 +72,7 @@ class TrainingModule(lightning.LightningModule):
         self._captured: CapturedStep | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Returns AdamW, or SGD with Nesterov momentum; fused into one kernel on every device.
+        """Returns Muon beside AdamW, AdamW alone, or SGD with Nesterov momentum; the last two as fused kernels.
 
         The learning rate is a tensor, so that a captured step reads the values that `learn` writes to it.
         """
@@ -79,6 +80,14 @@ class TrainingModule(lightning.LightningModule):
         # CPU kernels take the learning rate as float64, GPU kernels as float32.
         kind = torch.float64 if device.type == "cpu" else torch.float32
         rate = torch.tensor(recipe.learning_rate, dtype=kind, device=device)
+        if recipe.optimizer == "muon":
+            return Muon(
+                self.network,
+                lr=rate,
+                weight_decay=recipe.weight_decay,
+                momentum=recipe.momentum,
+                capturable=self._is_captured,
+            )
         if recipe.optimizer == "adamw":
             return torch.optim.AdamW(
                 parameters, lr=rate, weight_decay=recipe.weight_decay, fused=True, capturable=self._is_captured

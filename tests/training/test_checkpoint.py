@@ -30,7 +30,7 @@ def _every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint_every_epoch(monkeypatch)
 
 
-@pytest.mark.parametrize(("optimizer", "killed_in"), [("adamw", 2), ("adamw", EPOCHS), ("sgd", 2)])
+@pytest.mark.parametrize(("optimizer", "killed_in"), [("muon", 2), ("adamw", 2), ("adamw", EPOCHS), ("sgd", 2)])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     digits: ImageData, tiny: SearchSpace, tmp_path: Path, optimizer: str, killed_in: int
 ) -> None:

@@ -9,6 +9,7 @@ GREY, COLOUR = Input(1, 28), Input(3, 32)
 def test_auto_is_kept_until_the_data_is_there() -> None:
     recipe = Recipe.from_dict({"batch_size": AUTO, "epochs": 7, "flip": True})
     assert {name for name, value in recipe.to_dict().items() if value == AUTO} == {
+        "optimizer",
         "batch_size",
         "learning_rate",
         "crop_padding",
@@ -42,6 +43,11 @@ def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
     grey, colour = (Recipe.from_dict({}).for_images(1000, shape) for shape in (GREY, COLOUR))
     assert (grey.flip, grey.crop_padding) == (False, 0)
     assert (colour.flip, colour.crop_padding) == (True, 2)
+
+
+def test_muon_is_for_images_that_are_not_tiny() -> None:
+    tiny, grey = (Recipe.from_dict({}).for_images(1000, shape) for shape in (Input(1, 8), GREY))
+    assert (tiny.optimizer, grey.optimizer) == ("adamw", "muon")
 
 
 def test_what_the_data_does_not_settle_cannot_be_auto() -> None:
