@@ -8,6 +8,7 @@ import selection
 import streamlit as st
 
 from nas.analysis.cost_metrics import CostMetric, round_steps
+from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
 from nas.analysis.selection import Recommendation
@@ -44,6 +45,8 @@ def show(seen: live.Snapshot) -> None:
         st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
         if seen.confirmed is not None and (optimism := seen.confirmed.optimism_text()):
             st.text(optimism)
+        for sentence in [*baseline_sentences(seen.study), *filter(None, [undertrained_sentence(seen.study)])]:
+            st.text(sentence)
     with right:
         _beside(seen, picked, open_trial)
 
@@ -52,8 +55,15 @@ def _figure(
     seen: live.Snapshot, axis_key: str, budget: float | None, logarithmic: bool, selected: tuple[int, ...]
 ) -> chart.Ready:
     axis = seen.axes[axis_key]
+    baselines = seen.study.attributes.baselines
     figure = front_figure(
-        seen.records, axis=axis, images=seen.images, log=logarithmic, selected=selected, budget=budget
+        seen.records,
+        axis=axis,
+        images=seen.images,
+        log=logarithmic,
+        selected=selected,
+        budget=budget,
+        baseline=max(baselines.items(), key=lambda found: found[1]) if baselines else None,
     )
     if seen.confirmed is not None:
         add_confirmed(figure, seen.confirmed.members, axis=axis)

@@ -11,6 +11,7 @@ from rich.text import Text
 from nas.analysis.confirmation import holds_repetitions
 from nas.analysis.convergence import extrapolate
 from nas.analysis.cost_metrics import LATENCY, default_cost_metric
+from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.analysis.front import front_numbers
 from nas.analysis.rank_correlation import proxies
 from nas.analysis.significance import least_significant_difference
@@ -170,6 +171,10 @@ def show_front(console: Console, study: Study) -> None:
     if images and numbers.front:
         points = 100 * least_significant_difference(numbers.front[-1].accuracy or 0.0, images)
         console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
+    for number, sentence in enumerate(baseline_sentences(study)):
+        console.print(sentence, style="yellow" if number else "dim")
+    if undertrained := undertrained_sentence(study):
+        console.print(undertrained, style="yellow")
 
 
 def show_summary(console: Console, study: Study) -> None:

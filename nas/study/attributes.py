@@ -13,7 +13,7 @@ from nas.study.storage.schema import checked_study
 
 __all__ = ["StudyAttributes"]
 
-SEARCH, PLAN, TESTED = "search", "plan", "tested"
+SEARCH, PLAN, TESTED, BASELINES = "search", "plan", "tested", "baselines"
 LATENCIES, LATENCY_DEVICE, LATENCY_MODEL = "latencies", "latency_device", "latency_model"
 
 
@@ -85,6 +85,15 @@ class StudyAttributes:
     @tested.setter
     def tested(self, tested: Mapping[int, float]) -> None:
         self._write(TESTED, _plain(tested))
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Accuracy on the validation images of classifiers on the pixels, by name; empty if they were not trained."""
+        return dict(self._read(BASELINES) or {})
+
+    @baselines.setter
+    def baselines(self, accuracies: Mapping[str, float]) -> None:
+        self._write(BASELINES, dict(accuracies))
 
     def _by_trial(self, key: str) -> dict[int, float]:
         return {int(trial): value for trial, value in (self._read(key) or {}).items()}

@@ -29,6 +29,7 @@ from nas.study.records import SearchState, SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
+from nas.training.baselines import baseline_accuracies
 from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
@@ -163,6 +164,8 @@ def search(
         if weighed == BY_LATENCY:
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
+        if images is not None and not study.attributes.baselines:
+            study.attributes.baselines = baseline_accuracies(images, seed=seed)
     return study
 
 

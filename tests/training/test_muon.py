@@ -21,14 +21,15 @@ def test_singular_values_come_near_one(shape: tuple[int, ...]) -> None:
 
 def test_a_step_moves_every_group_of_a_filter_by_an_orthogonal_matrix() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 16, 3, groups=4, bias=False))
-    rate, before = torch.tensor(0.1, dtype=torch.float64), network[1].weight.detach().clone()
+    grouped = nn.Conv2d(8, 16, 3, groups=4, bias=False)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), grouped)
+    rate, before = torch.tensor(0.1, dtype=torch.float64), grouped.weight.detach().clone()
     optimizer = Muon(network, lr=rate, weight_decay=0.0, momentum=0.9)
     assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1]  # pixels belong to AdamW
     for parameter in network.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
-    moved = (before - network[1].weight.detach()).reshape(4, 4, -1) / (RATE * 0.1)
+    moved = (before - grouped.weight.detach()).reshape(4, 4, -1) / (RATE * 0.1)
     values = torch.linalg.svdvals(moved)
     assert values.min() > 0.5
     assert values.max() < 1.3

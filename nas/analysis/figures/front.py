@@ -40,6 +40,7 @@ def front_figure(
     log: bool = True,
     selected: Sequence[int] = (),
     budget: float | None = None,
+    baseline: tuple[str, float] | None = None,
 ) -> "go.Figure":
     """Draws validation accuracy against a cost, with the front as a staircase. `customdata` holds trial numbers.
 
@@ -50,6 +51,7 @@ def front_figure(
         log: Whether the x-axis is logarithmic.
         selected: Numbers of trials to highlight.
         budget: Cost to mark with a vertical line.
+        baseline: Name and accuracy of a classifier without a network, for a horizontal line.
     """
     numbers = front_numbers(records, axis=axis, images=images)
     figure = new_figure(height=500)
@@ -70,6 +72,10 @@ def front_figure(
     points.add("knee", [numbers.knee] if numbers.knee else [], color=VERMILION, size=16, symbol="star")
     chosen = [record for record in records if record.trial in set(selected)]
     points.add("selected", chosen, color=VERMILION, size=19, symbol="circle-open", line=3)
+    if baseline is not None:
+        name, accuracy = baseline
+        line = {"color": GREY, "dash": "dot", "width": 1.5}
+        figure.add_hline(y=accuracy, line=line, annotation_text=plain(name), annotation_position="bottom right")
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
     figure.update_xaxes(

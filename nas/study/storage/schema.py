@@ -89,6 +89,10 @@ def _measures(value: object, field: str) -> dict[str, float]:
     }
 
 
+def _shares(value: object, field: str) -> dict[str, float]:
+    return {visible(name): _share(share, f"{field}.{name}") for name, share in _named(value, field).items()}
+
+
 def _counts(value: object, field: str) -> dict[str, int]:
     return {name: _count(count, field) for name, count in _named(value, field).items()}
 
@@ -153,4 +157,5 @@ _OF_STUDIES: dict[str, Callable[[object, str], Any]] = {
     "latency_model": _model,
     "latency_device": text,
     "tested": _by_trial(_share),
+    "baselines": _shares,
 }

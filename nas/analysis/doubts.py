@@ -1,0 +1,40 @@
+"""Reasons to doubt a search's result: baselines that its networks do not beat, and trainings that were too short."""
+
+from nas.study.study import Study
+from nas.training.recipe import STEPS
+from nas.units import percent_text
+
+__all__ = ["baseline_sentences", "undertrained_sentence"]
+
+FEWEST_STEPS = STEPS // 2
+"""Number of optimiser steps of a full training below which it is called short."""
+
+
+def baseline_sentences(study: Study) -> list[str]:
+    """Returns what classifiers on the pixels reach, and a warning if the front does not beat them."""
+    baselines, front = study.attributes.baselines, study.front()
+    if not baselines:
+        return []
+    words = ", ".join(f"{name} {percent_text(accuracy)}" for name, accuracy in baselines.items())
+    sentences = [f"On the same images, without a network: {words}."]
+    best = max(baselines, key=baselines.__getitem__)
+    if front and (front[-1].accuracy or 0.0) < baselines[best]:
+        sentences.append(
+            f"No network of the front beats the {best}: trainings may be too short (--epochs) or networks too small "
+            "(--max-flops)."
+        )
+    return sentences
+
+
+def undertrained_sentence(study: Study) -> str | None:
+    """Returns a warning if a full training takes few optimiser steps, with the epochs that would be enough."""
+    recipe, images = study.config.space.recipe, study.config.data.get("train_images")
+    if not images:
+        return None
+    batches = max(1, images // min(recipe.batch_size, images))
+    if recipe.epochs * batches >= FEWEST_STEPS:
+        return None
+    return (
+        f"A training takes only {recipe.epochs * batches:,} steps, {recipe.epochs} epochs of {batches}: longer ones "
+        f"are likely to be more accurate. --epochs {-(-STEPS // batches)} makes {STEPS:,}."
+    )

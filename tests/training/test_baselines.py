@@ -1,0 +1,39 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nas
+from nas import SearchSpace
+from nas.analysis.doubts import baseline_sentences, undertrained_sentence
+from nas.data.images import ImageData, Split
+from nas.training.baselines import LOGISTIC, MAJORITY, SVM, baseline_accuracies
+
+
+def test_on_the_digits_each_is_as_good_as_it_should_be(digits: ImageData) -> None:
+    found = baseline_accuracies(digits)
+    assert found[MAJORITY] < 0.15
+    assert 0.85 < found[LOGISTIC] < found[SVM] <= 1
+
+
+@pytest.mark.parametrize(("size", "channels", "number"), [(8, 1, 40), (96, 3, 12)])
+def test_any_images_will_do(size: int, channels: int, number: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(number) % 3
+    images = rng.integers(0, 50, (number, size, size, channels)) + 80 * labels[:, None, None, None]
+    split = Split(images.astype(np.uint8), labels.astype(np.int64))
+    found = baseline_accuracies(ImageData("x", ("a", "b", "c"), split, split, split))
+    assert found[MAJORITY] == pytest.approx(1 / 3)
+    assert found[SVM] == 1
+
+
+def test_a_front_below_a_baseline_and_a_short_training_are_said(tiny: SearchSpace, tmp_path: Any) -> None:
+    study = nas.search(tiny, "digits", trials=2, runs=tmp_path, name="s", device="cpu", epochs=1)
+    known, warning = baseline_sentences(study)
+    assert "logistic regression 9" in known
+    assert warning.startswith("No network of the front beats the support vector machine")
+    short = undertrained_sentence(study)
+    assert short is not None
+    assert "A training takes only 17 steps, 1 epochs of 17" in short
+    study.attributes.baselines = {MAJORITY: 0.01}
+    assert len(baseline_sentences(study)) == 1
