@@ -10,8 +10,9 @@ from torch import Tensor, nn
 __all__ = ["Muon"]
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration, which bring singular values near 1 in `STEPS` steps (Jordan et al., 2024)."""
-STEPS = 5
+"""Coefficients of the quintic iteration that brings singular values near 1 (Jordan et al., 2024)."""
+STEPS = 3
+"""Iterations; with the usual five the accuracy is the same, and a step takes longer."""
 RATE = 3.0
 """Learning rate of the filters, as a multiple of AdamW's."""
 
@@ -85,7 +86,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Returns the nearest semi-orthogonal matrices, about: (..., m, n) with singular values of about 0.7 to 1.2."""
+    """Returns the nearest semi-orthogonal matrices, about: (..., m, n) with large singular values brought near 1."""
     a, b, c = NEWTON_SCHULZ
     x: Tensor = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     is_tall = x.shape[-2] > x.shape[-1]
