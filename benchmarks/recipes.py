@@ -68,12 +68,11 @@ TRAINED_ON = {"digits": 1149, "Fashion-MNIST": 3072, "CIFAR-10": 5120}
 def pixels(name: str, cifar: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images and labels of a data set's training part."""
     if name == "Fashion-MNIST":
-        images = np.frombuffer(gzip.open(FASHION / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16)
-        labels = np.frombuffer(gzip.open(FASHION / "train-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)
-        return images.reshape(-1, 28, 28, 1), labels.astype(np.int64)
-    data = load_data(
-        "digits" if name == "digits" else str(cifar), TASKS[0 if name == "digits" else 2].architecture.input
-    )
+        files = [FASHION / f"train-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+        images, labels = (np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8) for file in files)
+        return images[16:].reshape(-1, 28, 28, 1), labels[8:].astype(np.int64)
+    shape = next(task.architecture.input for task in TASKS if task.name == name)
+    data = load_data("digits" if name == "digits" else str(cifar), shape)
     splits = (data.train, data.validation, data.test) if name == "digits" else (data.train, data.validation)
     return (np.concatenate([split.images[:] for split in splits]), np.concatenate([split.labels for split in splits]))
 
