@@ -18,7 +18,6 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import lightning
@@ -117,7 +116,7 @@ class Classifier(lightning.LightningModule):
         """
         recipe = self.recipe
         optimizer: torch.optim.Optimizer
-        if recipe.optimizer == "adamw":
+        if recipe.optimizer != "sgd":  # a person's script has AdamW where nas has Muon
             optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         else:
             optimizer = torch.optim.SGD(
@@ -198,7 +197,7 @@ def search(
     """
     space = nas.load_space(space) if isinstance(space, str) else space
     images = nas.load_data(data, space.input, seed=seed, max_images=max_images)
-    recipe = replace(space.recipe, epochs=epochs)
+    recipe = space.recipe.with_values(epochs=epochs).for_images(len(images.train.labels), images.input)
     module = Data(images, recipe, loaders=loaders)
     proposed: dict[int, Architecture] = {}
 

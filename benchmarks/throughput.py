@@ -65,7 +65,7 @@ def settings() -> Iterator[Setting]:
     yield Setting("digits", nas.load_space("digits"), "digits", trials=16)
     if CIFAR10:
         space = nas.load_space("groupconv32").with_changes(max_flops=20 * 10**6)
-        short = space.with_changes(recipe=replace(space.recipe, epochs=3))
+        short = space.with_changes(recipe=space.recipe.with_values(epochs=3))
         yield Setting("CIFAR-10", short, CIFAR10, trials=6, max_images=2000)
     else:
         print("CIFAR-10 is left out: NAS_CIFAR10 names no folder", file=sys.stderr)

@@ -35,7 +35,8 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
     by_hand.quiet()
     small = device == "cpu"
     space = load_space("groupconv32")
-    recipe = replace(space.recipe, epochs=1 if small else 2, batch_size=32 if small else space.recipe.batch_size)
+    # AdamW on both sides, as the bare loop has it.
+    recipe = space.recipe.with_values(epochs=1 if small else 2, optimizer="adamw", batch_size=32 if small else 128)
     images = kit.images(32, train=96 if small else TRAINED, validation=32 if small else VALIDATED)
     data = on_device(images, recipe, device)
     chosen = [nearest(space, flops) for flops in SIZES[: 1 if small else None]]

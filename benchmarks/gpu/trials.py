@@ -3,7 +3,6 @@
 import os
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
     """A row for each side."""
     small = device == "cpu"
     space = load_space("groupconv32").with_changes(max_flops=20 * 10**6)
-    space = space.with_changes(recipe=replace(space.recipe, epochs=1 if small else EPOCHS))
+    space = space.with_changes(recipe=space.recipe.with_values(epochs=1 if small else EPOCHS))
     count, trials = (120, 2) if small else (IMAGES, TRIALS)
     setting = Setting("CIFAR-10", space, kit.arrays(count), trials=trials)
     sides: dict[str, tuple[str, Callable[[Setting, int], Run]]] = {
