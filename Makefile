@@ -12,8 +12,8 @@ INSTALLED := $(VENV)/installed
 help:   ## what there is to make
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-demo: $(INSTALLED)   ## a search on the embedded digits, in half a minute on two cores
-	$(BIN)/nas search digits --study demo --trials 24
+demo: $(INSTALLED)   ## a search on the embedded digits, in a minute on two cores
+	$(BIN)/nas search digits --study demo --trials 20
 
 test: $(INSTALLED)   ## the tests of what a change is likely to break, without the network: minutes
 	$(BIN)/python -m pytest -m "not slow and not long" $(PARALLEL)

@@ -6,7 +6,7 @@ from nas.units import percent_text
 
 __all__ = ["baseline_sentences", "undertrained_sentence"]
 
-FEWEST_STEPS = STEPS // 2
+FEWEST_STEPS = 300
 """Number of optimiser steps of a full training below which it is called short."""
 
 

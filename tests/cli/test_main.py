@@ -148,7 +148,7 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     ran = nas_command("space", "digits", "--trials", 10, "--device", "cpu")
     assert ran.code == 0
     assert "7,464,960 combinations, 4,847,040 valid architectures" in ran.out
-    assert "10 trials of 15 epochs on 1,151 training images: about" in ran.out
+    assert "10 trials of 10 epochs on 1,151 training images: about" in ran.out
     report = json.loads(nas_command("space", "digits", "--json", "--device", "cpu").out)
     assert report["architectures"] == 7_464_960
     assert report["valid"] == report["within_budgets"] == 4_847_040
@@ -203,7 +203,7 @@ def test_a_search_that_completes_nothing_is_an_error_that_says_why(nas_command: 
     space = tmp_path / "wild.yaml"
     text = nas.system.resources.ready_spaces()["digits"].read_text()
     wild = "learning_rate: 1000\n  optimizer: sgd\n  weight_decay: 1000"
-    space.write_text(text.replace("epochs: 15", "epochs: 1").replace("learning_rate: auto", wild))
+    space.write_text(text.replace("epochs: 10", "epochs: 1").replace("learning_rate: auto", wild))
     ran = nas_command("search", space, "--trials", 2, "--device", "cpu", "--runs", tmp_path / "runs")
     assert ran.code == 2
     assert "no trial was completed: 2 failed, the last as not_finite" in ran.err
