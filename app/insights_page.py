@@ -56,7 +56,9 @@ def _importance_section(seen: live.Snapshot) -> None:
 
 def _effects_section(seen: live.Snapshot, sample: importance.Sample) -> None:
     st.markdown("**What it changes at equal FLOPs**")
-    fields = [field for field in ("groups", "mid", "depth", "out") if any(c.endswith(field) for c in sample.choices)]
+    fields = [
+        field for field in ("groups", "mid", "depth", "out", "width") if any(c.endswith(field) for c in sample.choices)
+    ]
     field = st.segmented_control(
         "field", fields, default=fields[0], required=True, key="field", label_visibility="collapsed"
     )

@@ -6,7 +6,16 @@ import re
 from nas.errors import InvalidValue
 from nas.validation import shown
 
-__all__ = ["amount_text", "count_text", "duration_text", "memory_text", "parse_count", "parse_duration", "percent_text"]
+__all__ = [
+    "amount_text",
+    "count_text",
+    "duration_text",
+    "epochs_text",
+    "memory_text",
+    "parse_count",
+    "parse_duration",
+    "percent_text",
+]
 
 _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -98,3 +107,8 @@ def parse_duration(value: object, field: str) -> float:
 def _bare(value: object) -> str:
     """Returns a value as an error message shows it; strings without quotes, as typed."""
     return shown(value).strip("'") if isinstance(value, str) else shown(value)
+
+
+def epochs_text(number: int) -> str:
+    """Formats a number of epochs: `1 epoch`, `15 epochs`."""
+    return f"{number:,} epoch{'s' * (number != 1)}"

@@ -2,7 +2,7 @@
 
 from nas.study.study import Study
 from nas.training.recipe import STEPS
-from nas.units import percent_text
+from nas.units import epochs_text, percent_text
 
 __all__ = ["baseline_sentences", "undertrained_sentence"]
 
@@ -34,7 +34,8 @@ def undertrained_sentence(study: Study) -> str | None:
     batches = max(1, images // min(recipe.batch_size, images))
     if recipe.epochs * batches >= FEWEST_STEPS:
         return None
+    length = f"{recipe.epochs * batches:,} steps, {epochs_text(recipe.epochs)} of {batches} batches"
     return (
-        f"A training takes only {recipe.epochs * batches:,} steps, {recipe.epochs} epochs of {batches}: longer ones "
-        f"are likely to be more accurate. --epochs {-(-STEPS // batches)} makes {STEPS:,}."
+        f"A training takes only {length}: longer ones are likely to be more accurate. --epochs {-(-STEPS // batches)} "
+        f"makes {STEPS:,}."
     )

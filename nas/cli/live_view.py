@@ -18,7 +18,7 @@ from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
 from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
-from nas.units import amount_text, count_text, duration_text, percent_text
+from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text
 
 __all__ = ["LiveView", "PlainView"]
 
@@ -119,7 +119,7 @@ class PlainView(_Progress):
         parts = [
             f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
-            *([f"after {record.length} epochs"] if record.state == TrialState.SHORT else []),
+            *([f"after {epochs_text(record.length or 0)}"] if record.state == TrialState.SHORT else []),
             *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
             f"{count_text(record.flops)} FLOPs",
             record.name,

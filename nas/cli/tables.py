@@ -20,7 +20,7 @@ from nas.architectures.cost import cost
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
-from nas.units import amount_text, count_text, duration_text, memory_text, percent_text
+from nas.units import amount_text, count_text, duration_text, epochs_text, memory_text, percent_text
 
 if TYPE_CHECKING:
     from nas.workers.environment import Machine
@@ -66,7 +66,7 @@ def headline(study: Study) -> str:
     side, size = data.get("original_side"), space.input.size
     if side and side != size:
         images += f" {'shrunk' if side > size else 'enlarged'} from about {side} to {size} pixels"
-    return f"{study.name}: {what}; {images}, {space.recipe.epochs} epochs"
+    return f"{study.name}: {what}; {images}, {epochs_text(space.recipe.epochs)}"
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
@@ -115,7 +115,7 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
     for record in records:
         state = "front" if record.trial in on_front else record.state
         if record.state == TrialState.SHORT:
-            state = f"short: {record.length} epochs"
+            state = f"short: {epochs_text(record.length or 0)}"
         table.add_row(
             str(record.trial),
             Text(record.name),
@@ -245,7 +245,7 @@ def show_trial(console: Console, record: TrialRecord) -> None:
     console.print(Text(f"trial {record.trial}: {record.name}", style="bold"))
     facts = [
         record.state + (f", {record.reason}" if record.reason else ""),
-        *([f"a schedule of {record.length} epochs"] if record.length is not None else []),
+        *([f"a schedule of {epochs_text(record.length)}"] if record.length is not None else []),
         *([f"{percent_text(record.accuracy)} validation accuracy"] if record.accuracy is not None else []),
         f"{count_text(record.flops)} FLOPs",
         f"{count_text(record.params)} parameters",

@@ -34,6 +34,6 @@ def test_a_front_below_a_baseline_and_a_short_training_are_said(tiny: SearchSpac
     assert warning.startswith("No network of the front beats the support vector machine")
     short = undertrained_sentence(study)
     assert short is not None
-    assert "A training takes only 17 steps, 1 epochs of 17" in short
+    assert "A training takes only 17 steps, 1 epoch of 17 batches" in short
     study.attributes.baselines = {MAJORITY: 0.01}
     assert len(baseline_sentences(study)) == 1

@@ -22,7 +22,7 @@ from nas.analysis.figures.style import (
 )
 from nas.analysis.front import FrontNumbers, front_numbers, lowest_accuracy, thinned
 from nas.study.records import TrialRecord, TrialState
-from nas.units import percent_text
+from nas.units import epochs_text, percent_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -168,7 +168,7 @@ def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> No
 
 def _result(record: TrialRecord) -> str:
     if record.accuracy is not None:
-        after = f" after {record.length} epochs" if record.state == TrialState.SHORT else ""
+        after = f" after {epochs_text(record.length or 0)}" if record.state == TrialState.SHORT else ""
         return percent_text(record.accuracy) + after
     if record.state == TrialState.RUNNING and record.curve:
         return f"{percent_text(record.curve[-1])} after epoch {len(record.curve)}"
