@@ -134,8 +134,13 @@ class Classifier(lightning.LightningModule):
 def train(architecture: Architecture, data: Data, recipe: Recipe, *, seed: int) -> float:
     """Trains one architecture from scratch; its accuracy on the validation images after the last epoch, in [0, 1]."""
     lightning.seed_everything(seed, verbose=False)
+    return fit(Classifier(architecture, recipe), data)
+
+
+def fit(network: Classifier, data: Data) -> float:
+    """Trains a network that is there; its accuracy on the validation images after the last epoch, in [0, 1]."""
     trainer = lightning.Trainer(
-        max_epochs=recipe.epochs,
+        max_epochs=network.recipe.epochs,
         accelerator="auto",
         devices=1,
         logger=False,
@@ -143,7 +148,7 @@ def train(architecture: Architecture, data: Data, recipe: Recipe, *, seed: int) 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Classifier(architecture, recipe), datamodule=data)
+    trainer.fit(network, datamodule=data)
     return trainer.callback_metrics["val_acc"].item()
 
 

@@ -65,12 +65,17 @@ TASKS = (
 TRAINED_ON = {"digits": 1149, "Fashion-MNIST": 3072, "CIFAR-10": 5120}
 
 
+def fashion_mnist(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images and labels of Fashion-MNIST; `part` is train or t10k."""
+    files = [FASHION / f"{part}-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
+    images, labels = (np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8) for file in files)
+    return images[16:].reshape(-1, 28, 28, 1), labels[8:].astype(np.int64)
+
+
 def pixels(name: str, cifar: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images and labels of a data set's training part."""
     if name == "Fashion-MNIST":
-        files = [FASHION / f"train-{what}-ubyte.gz" for what in ("images-idx3", "labels-idx1")]
-        images, labels = (np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8) for file in files)
-        return images[16:].reshape(-1, 28, 28, 1), labels[8:].astype(np.int64)
+        return fashion_mnist("train")
     shape = next(task.architecture.input for task in TASKS if task.name == name)
     data = load_data("digits" if name == "digits" else str(cifar), shape)
     splits = (data.train, data.validation, data.test) if name == "digits" else (data.train, data.validation)

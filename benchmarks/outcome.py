@@ -1,0 +1,191 @@
+"""Time to front: what a person takes home after a time, from `nas search` as it comes and from a script by hand.
+
+    python -m benchmarks.outcome fashion --minutes 20 --seeds 3
+    python -m benchmarks.outcome cifar10 --images 8000 --minutes 20 --seeds 3 --cifar10 FOLDER_OF_PARQUET_FILES
+
+Both sides get the same images, split by the same seed, and search the same space, the one that nas makes for them. The
+script is `benchmarks.by_hand`: Optuna's default sampler, Lightning with a DataLoader, AdamW under one cycle with its
+peak at 0.003, batches of 64, 10 epochs; nas has its defaults and `--workers auto`. At each moment a side reports its
+front by validation accuracy; it is judged by the accuracy of those networks on the data set's 10,000 test images, which
+neither side sees. The value is the mean of that accuracy over log FLOPs, in per cent, from a thirtieth of the budget to
+all of it: at each FLOPs counts the network that a person would take, the most accurate one on validation within them;
+where there is none, chance. The script's clock stands still while a network is tested.
+"""
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nas
+from benchmarks.recipes import FASHION, fashion_mnist
+from nas import Input, Recipe, SearchSpace
+from nas.data.images import ImageData, Split
+from nas.spaces.generation import generate_space
+
+CLASSES = 10
+BY_HAND = Recipe(epochs=10, batch_size=64, learning_rate=0.003, weight_decay=0.01, label_smoothing=0.0, warmup=0.3)
+MOMENTS = (1 / 30, 1 / 15, 1 / 8, 1 / 4, 1 / 2, 1.0)
+"""Shares of the time at which fronts are judged."""
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+class Trained(NamedTuple):
+    """One full training: when it was complete, in seconds from the start, its FLOPs, and its accuracies in [0, 1]."""
+
+    seconds: float
+    flops: int
+    validation: float
+    test: float
+
+
+class Setting(NamedTuple):
+    """The images of both sides, the test images that judge, the space, and the seconds."""
+
+    images: Arrays
+    test: Split
+    space: SearchSpace
+    flip: bool
+    seconds: float
+
+
+def setting(name: str, *, images: int, max_flops: int, seconds: float, cifar: Path | None) -> Setting:
+    """Draws the images of a data set's training part, the same in every run."""
+    if name == "fashion":
+        (x, y), (test_x, test_y) = fashion_mnist("train"), fashion_mnist("t10k")
+    else:
+        data = nas.load_data(str(cifar), Input(3, 32))
+        x, y = (np.concatenate([split[at][:] for split in (data.train, data.validation)]) for at in (0, 1))
+        test_x, test_y = data.test.images[:], data.test.labels
+    rows = np.random.default_rng(0).permutation(len(y))[:images]
+    shape = Input(x.shape[3], x.shape[1])
+    space = generate_space(shape, CLASSES, max_flops=max_flops)
+    return Setting((x[rows], y[rows]), Split(test_x, test_y), space, name != "fashion", seconds)
+
+
+def judged(data: ImageData, test: Split) -> ImageData:
+    """The data with the test images in place of the validation images."""
+    return ImageData(data.source, data.classes, data.train, test, test)
+
+
+def by_hand(to: Setting, seed: int) -> list[Trained]:
+    """The script's trainings."""
+    import optuna
+    import torch
+
+    from benchmarks import by_hand as script
+    from nas.training.train import evaluate, on_device
+
+    script.quiet()
+    data = nas.load_data(to.images, to.space.input, seed=seed)
+    recipe = BY_HAND.with_values(flip=to.flip)
+    module, on = script.Data(data, recipe), on_device(judged(data, to.test), recipe, "cpu")
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed))
+    found: list[Trained] = []
+    start, paused = time.monotonic(), 0.0
+    while (taken := time.monotonic() - start - paused) < to.seconds:
+        trial = study.ask()
+        architecture = script.suggest(trial, to.space, CLASSES)
+        flops = nas.cost(architecture).flops
+        if flops > (to.space.max_flops or math.inf):
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            continue
+        torch.manual_seed(seed)
+        network = script.Classifier(architecture, recipe)
+        validation = script.fit(network, module)
+        study.tell(trial, [validation, flops])
+        taken, before = time.monotonic() - start - paused, time.monotonic()
+        weights = {name: value.detach() for name, value in network.network.state_dict().items()}
+        found.append(Trained(taken, flops, validation, evaluate(architecture, weights, on, recipe=recipe)))
+        paused += time.monotonic() - before
+    return found
+
+
+def ours(to: Setting, seed: int) -> list[Trained]:
+    """The trainings of `nas search` by its defaults."""
+    from nas.architectures.weights import load_weights
+    from nas.training.train import evaluate, on_device
+
+    with tempfile.TemporaryDirectory() as runs:
+        start = time.time()
+        study = nas.search(
+            to.space,
+            to.images,
+            trials=100_000,
+            timeout=to.seconds,
+            name="s",
+            runs=runs,
+            seed=seed,
+            workers="auto",
+            keep="all",
+            device="cpu",
+        )
+        data, recipe = nas.load_data(to.images, to.space.input, seed=seed), study.config.space.recipe
+        on = on_device(judged(data, to.test), recipe, "cpu")
+        found = []
+        for record in study.records():
+            if record.state == "complete" and record.ended is not None and record.accuracy is not None:
+                weights = load_weights(study.weights_file(record.trial))
+                test = evaluate(record.architecture, weights, on, recipe=recipe)
+                found.append(Trained(record.ended - start, record.flops, record.accuracy, test))
+    return found
+
+
+def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> float:
+    """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
+    most = space.max_flops or 1
+    ladder = np.exp(np.linspace(math.log(most / 30), math.log(most), 200))
+    values = []
+    for flops in ladder:
+        within = [each for each in trained if each.seconds <= seconds and each.flops <= flops]
+        values.append(max(within, key=lambda each: each.validation).test if within else 1 / CLASSES)
+    return float(np.mean(values))
+
+
+def rows(to: Setting, seeds: int) -> Iterator[str]:
+    """The lines of the table: a side at the moments, the mean over seeds and their range."""
+    context: Any = get_context("spawn")
+    for name, side in (("script by hand", by_hand), ("nas search", ours)):
+        runs = []
+        for seed in range(seeds):
+            with context.Pool(1) as pool:  # each in a process of its own, one at a time
+                runs.append(pool.apply(side, (to, seed)))
+        cells = []
+        for moment in MOMENTS:
+            values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
+            cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
+        trainings = fmean(len(run) for run in runs)
+        yield f"| {name}, {trainings:.0f} full trainings | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=["fashion", "cifar10"])
+    parser.add_argument("--images", type=int, default=4800)
+    parser.add_argument("--max-flops", type=int, default=8_000_000)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cifar10", type=Path)
+    given = parser.parse_args()
+    if given.data == "fashion" and not FASHION.is_dir():
+        parser.error(f"{FASHION}: not there; install Debian's package dataset-fashion-mnist")
+    to = setting(
+        given.data, images=given.images, max_flops=given.max_flops, seconds=60 * given.minutes, cifar=given.cifar10
+    )
+    print(f"| side | {' | '.join(f'{60 * given.minutes * moment:.0f} s' for moment in MOMENTS)} |")
+    print(f"|---|{'---|' * len(MOMENTS)}")
+    for row in rows(to, given.seeds):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
