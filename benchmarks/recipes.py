@@ -33,14 +33,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw"},
     "muon": {"optimizer": "muon"},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.3, "weight_decay": 0.0005},
-    "half the learning rate": {"learning_rate": 0.005},
-    "twice the learning rate": {"learning_rate": 0.02},
-    "batch of 64, rate × √2": {"batch_size": 64, "learning_rate": 0.0141},
     "random crops": {"crop_padding": None},
-    "no crops": {"crop_padding": 0},
     "flips": {"flip": True},
-    "no flips": {"flip": False},
-    "no label smoothing": {"label_smoothing": 0.0},
 }
 
 

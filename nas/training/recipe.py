@@ -35,7 +35,8 @@ class Recipe:
     of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
     right half of the time, which is wrong for digits and text.
 
-    `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults.
+    `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults. A
+    field with another value is not among them, so that `dataclasses.replace` settles what it changes.
     """
 
     epochs: int = 10
@@ -61,6 +62,9 @@ class Recipe:
         real(self.label_smoothing, "recipe.label_smoothing", minimum=0, maximum=0.99)
         integer(self.crop_padding, "recipe.crop_padding", minimum=0)
         boolean(self.flip, "recipe.flip")
+        defaults = {f.name: f.default for f in fields(self)}
+        open_fields = frozenset(name for name in self.auto if getattr(self, name) == defaults[name])
+        object.__setattr__(self, "auto", open_fields)
 
     @classmethod
     def from_dict(cls, data: object) -> "Recipe":

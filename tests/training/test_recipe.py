@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from nas import Input, NasError, Recipe
@@ -43,6 +45,14 @@ def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
     grey, colour = (Recipe.from_dict({}).for_images(1000, shape) for shape in (GREY, COLOUR))
     assert (grey.flip, grey.crop_padding) == (False, 0)
     assert (colour.flip, colour.crop_padding) == (True, 2)
+
+
+def test_what_is_replaced_in_python_stays() -> None:
+    recipe = replace(Recipe.from_dict({}), epochs=3, learning_rate=0.5)
+    assert recipe.auto.isdisjoint({"epochs", "learning_rate"})
+    settled = recipe.for_images(1000, COLOUR)
+    assert (settled.epochs, settled.learning_rate, settled.batch_size) == (3, 0.5, 32)
+    assert Recipe.from_dict({}).with_values(epochs=Recipe().epochs).for_images(1000, COLOUR).epochs == Recipe().epochs
 
 
 def test_muon_is_for_images_that_are_not_tiny() -> None:
