@@ -75,7 +75,7 @@ def front_figure(
     if baseline is not None:
         name, accuracy = baseline
         line = {"color": GREY, "dash": "dot", "width": 1.5}
-        figure.add_hline(y=accuracy, line=line, annotation_text=plain(name), annotation_position="bottom right")
+        figure.add_hline(y=accuracy, line=line, annotation_text=plain(name), annotation_position="top left")
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
     figure.update_xaxes(
