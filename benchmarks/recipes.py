@@ -32,9 +32,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "follows from the data": {},
     "adamw": {"optimizer": "adamw"},
     "muon": {"optimizer": "muon"},
-    "sgd": {"optimizer": "sgd", "learning_rate": 0.3, "weight_decay": 0.0005},
-    "random crops": {"crop_padding": None},
-    "flips": {"flip": True},
 }
 
 
@@ -89,10 +86,10 @@ def accuracies(task: Task, variant: str, cifar: Path | None) -> list[float]:
     import torch
 
     torch.set_num_threads(1)
-    data, changes = drawn(task, cifar), dict(VARIANTS[variant])
-    if changes.get("crop_padding", 0) is None:
-        changes["crop_padding"] = max(1, data.input.size // 16)
-    recipe = Recipe.from_dict({"epochs": task.epochs, **changes}).for_images(len(data.train.labels), data.input)
+    data = drawn(task, cifar)
+    recipe = Recipe.from_dict({"epochs": task.epochs, **VARIANTS[variant]}).for_images(
+        len(data.train.labels), data.input
+    )
     prepared = on_device(data, recipe, "cpu")
     return [100 * train(task.architecture, prepared, recipe, seed=seed).accuracy for seed in range(task.seeds)]
 

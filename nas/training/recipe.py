@@ -20,7 +20,7 @@ LEARNING_RATE, AT_BATCH = 0.01, 32
 SGD_LEARNING_RATE = 0.3
 """Peak learning rates at a batch size, of AdamW (alone or beside Muon) and of SGD; they grow with the batch's root."""
 MUON_FROM = 16
-"""Size of images from which Muon is used: on smaller ones its steps take up to 1.7 times as long, and gain nothing."""
+"""Size of images from which Muon is used: on smaller ones its own arithmetic takes a large part of a step."""
 LARGER_BATCHES = {20_000: 64, 200_000: 128}
 """Batch size from this number of training images on."""
 CROPPED_FROM = 15
