@@ -17,10 +17,11 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,12 +153,11 @@ def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> floa
 
 def rows(to: Setting, seeds: int) -> Iterator[str]:
     """The lines of the table: a side at the moments, the mean over seeds and their range."""
-    context: Any = get_context("spawn")
     for name, side in (("script by hand", by_hand), ("nas search", ours)):
         runs = []
         for seed in range(seeds):
-            with context.Pool(1) as pool:  # each in a process of its own, one at a time
-                runs.append(pool.apply(side, (to, seed)))
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one at a time
+                runs.append(pool.submit(side, to, seed).result())
         cells = []
         for moment in MOMENTS:
             values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
