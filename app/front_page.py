@@ -8,7 +8,7 @@ import selection
 import streamlit as st
 
 from nas.analysis.cost_metrics import CostMetric, round_steps
-from nas.analysis.doubts import baseline_sentences, undertrained_sentence
+from nas.analysis.doubts import baseline_sentences, best_baseline, undertrained_sentence
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
 from nas.analysis.selection import Recommendation
@@ -55,7 +55,6 @@ def _figure(
     seen: live.Snapshot, axis_key: str, budget: float | None, logarithmic: bool, selected: tuple[int, ...]
 ) -> chart.Ready:
     axis = seen.axes[axis_key]
-    baselines = seen.study.attributes.baselines
     figure = front_figure(
         seen.records,
         axis=axis,
@@ -63,7 +62,7 @@ def _figure(
         log=logarithmic,
         selected=selected,
         budget=budget,
-        baseline=max(baselines.items(), key=lambda found: found[1]) if baselines else None,
+        baseline=best_baseline(seen.study),
     )
     if seen.confirmed is not None:
         add_confirmed(figure, seen.confirmed.members, axis=axis)

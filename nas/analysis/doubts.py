@@ -4,10 +4,15 @@ from nas.study.study import Study
 from nas.training.recipe import STEPS
 from nas.units import epochs_text, percent_text
 
-__all__ = ["baseline_sentences", "undertrained_sentence"]
+__all__ = ["baseline_sentences", "best_baseline", "undertrained_sentence"]
 
 FEWEST_STEPS = 300
 """Number of optimiser steps of a full training below which it is called short."""
+
+
+def best_baseline(study: Study) -> tuple[str, float] | None:
+    """Returns the name and the validation accuracy of the most accurate baseline; None if none was trained."""
+    return max(study.attributes.baselines.items(), key=lambda found: found[1], default=None)
 
 
 def baseline_sentences(study: Study) -> list[str]:
@@ -17,10 +22,10 @@ def baseline_sentences(study: Study) -> list[str]:
         return []
     words = ", ".join(f"{name} {percent_text(accuracy)}" for name, accuracy in baselines.items())
     sentences = [f"On the same images, without a network: {words}."]
-    best = max(baselines, key=baselines.__getitem__)
-    if front and (front[-1].accuracy or 0.0) < baselines[best]:
+    best = best_baseline(study)
+    if best and front and (front[-1].accuracy or 0.0) < best[1]:
         sentences.append(
-            f"No network of the front beats the {best}: trainings may be too short (--epochs) or networks too small "
+            f"No network of the front beats the {best[0]}: trainings may be too short (--epochs) or networks too small "
             "(--max-flops)."
         )
     return sentences

@@ -33,7 +33,7 @@ def usual_budget(shape: Input) -> int:
 def generate_space(
     shape: Input, classes: int, *, max_flops: int | None = None, max_params: int | None = None, name: str = "auto"
 ) -> SearchSpace:
-    """Makes a space whose architectures spread over the FLOPs from about a thirtieth of the budget to all of it.
+    """Makes a space whose architectures spread over the FLOPs from a few per cent of the budget to all of it.
 
     Three or more stages halve the map down to about 4 pixels. The stem takes at most a third of the budget; its strides
     are the smallest with which the narrowest stem takes at most a twentieth. Widths double from stage to stage, and the

@@ -12,7 +12,7 @@ __all__ = ["Muon"]
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that brings singular values near 1 (Jordan et al., 2024)."""
 STEPS = 3
-"""Iterations; with the usual five the accuracy is the same, and a step takes longer."""
+"""Iterations; the usual five take longer."""
 RATE = 3.0
 """Learning rate of the filters, as a multiple of AdamW's."""
 
