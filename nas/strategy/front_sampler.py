@@ -210,7 +210,14 @@ class FrontSampler(BaseSampler):
         start = [(chosen[at], 0) for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
         if len(self._lengths) == 1 or not chosen:
             return start
-        spread = sorted({round(at) for at in np.linspace(0, len(chosen) - 1, STARTED_LONG)})
+        import os
+        V = os.environ.get("V", "")
+        if "0" in V:
+            return start
+        n = int(os.environ.get("NL", STARTED_LONG))
+        spread = sorted({round(at) for at in np.linspace(0, len(chosen) - 1, n)})
+        if "m" in V:
+            return start + [(chosen[at], 1) for at in spread]
         return start + [(chosen[at], len(self._lengths) - 1) for at in spread]
 
     def _stratified(
@@ -255,7 +262,16 @@ class _Model:
         self._lengths, candidates = sampler._lengths, sampler._candidates
         full = self._lengths[-1]
         ended = [training for training in trainings if training.value is not None]
+        import os
+        V = os.environ.get("V", "")
+        self._v = V
         whole = [(training.point, training.value) for training in ended if training.length == full]
+        if "a" in V:
+            longest = {}
+            for training in ended:
+                if training.point not in longest or longest[training.point].length <= training.length:
+                    longest[training.point] = training
+            whole = [(training.point, training.value) for training in longest.values()]
         kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
         ended = [ended[place] for place in sorted(kept)]
         # One rung per length of the earlier study, then one per length of this study, the full length last.
@@ -297,6 +313,11 @@ class _Model:
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
+            if "a" in self._v:
+                there = self._surrogate.posterior(batch.features, at=short[rung])
+                direct = self._front.expected_gain(batch.log_cost, there.mean, np.sqrt(there.variance + there.noise), scale=self._scale) / self._lengths[rung]
+                better = (open_rungs <= rung) & (direct > best)
+                best, rungs = np.where(better, direct, best), np.where(better, rung, rungs)
             moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
             rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])

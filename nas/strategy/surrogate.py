@@ -117,9 +117,10 @@ class Surrogate:
         believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
         return replace(self, process=believed)
 
-    def posterior(self, features: Floats, *, informed_by: Sequence[int] = ()) -> Posterior:
+    def posterior(self, features: Floats, *, informed_by: Sequence[int] = (), at: int | None = None) -> Posterior:
         """Returns the posterior at full length, and how much trainings at the rungs `informed_by` would inform it."""
-        full, scale = len(self.offsets) - 1, self.scales[-1]
+        full = len(self.offsets) - 1 if at is None else at
+        scale = self.scales[full]
         mean, variance, at_full = self._known(features, full)
         shifts = []
         for rung in informed_by:
@@ -128,7 +129,7 @@ class Surrogate:
             same_place[:, -1] = full, rung
             covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", at_full, at_rung)
             shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(rung)))
-        return Posterior(self.offsets[-1] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), shifts)
+        return Posterior(self.offsets[full] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), shifts)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at a rung (Rasmussen and Williams, 2.25)."""

@@ -233,8 +233,13 @@ def test_a_finished_study_is_left_in_peace_and_a_quiet_one_does_not_flicker(
         }"""
     )
     before = len(sent)
-    page.wait_for_timeout(6000)
-    assert len(sent) > before
+
+    def has_asked() -> bool:
+        page.wait_for_timeout(1000)  # lets Playwright take in the frames
+        return len(sent) > before
+
+    wait_for(has_asked)
+    page.wait_for_timeout(3000)
     assert page.evaluate("window.changes") == 0
 
 
