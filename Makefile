@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test test-all test-faults check dashboard bench bench-search screenshots clean
+.PHONY: help demo test test-all test-faults check dashboard bench bench-search bench-outcome screenshots clean
 
 help:   ## what there is to make
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,6 +38,10 @@ bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
 bench-search: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md about searching: hours
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks proposals lengths choices promotions live
+
+bench-outcome: $(INSTALLED)   ## what a person has after a time: hours; CIFAR10=FOLDER of its parquet files adds it
+	$(BIN)/python -m benchmarks.outcome fashion
+	$(if $(CIFAR10),$(BIN)/python -m benchmarks.outcome cifar10 --images 8000 --cifar10 $(CIFAR10))
 
 screenshots: $(INSTALLED)   ## the pictures of the documents, from a real study; needs Chromium
 	$(BIN)/python -m benchmarks.screenshots

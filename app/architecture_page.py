@@ -63,7 +63,7 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
         st.code(text, language="yaml")
     columns = st.columns(2)
     columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
-    if columns[1].button("Export with weights", disabled=record.state != TrialState.COMPLETE, width="stretch"):
+    if columns[1].button("Export with weights", disabled=not record.trained, width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("export")
 

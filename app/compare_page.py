@@ -10,20 +10,18 @@ import streamlit as st
 
 from nas.analysis.comparison import comparison_rows, difference, verdict
 from nas.analysis.figures.costs import ratio_figure
-from nas.study.records import TrialRecord, TrialState
+from nas.study.records import TrialRecord
 
 
 def show(seen: live.Snapshot) -> None:
     """Renders the page."""
-    if messages.too_early(seen, needed="two complete trials"):
+    if messages.too_early(seen, needed="two trained networks"):
         return
     compared = [trial for trial in selection.current().compared if seen.find(trial) is not None]
     selection.show_in("compared", compared)
     st.multiselect(
         "Trials",
-        panel.offered(
-            seen, compared, only=lambda record: record.state == TrialState.COMPLETE or record.trial in compared
-        ),
+        panel.offered(seen, compared, only=lambda record: record.trained or record.trial in compared),
         key="compared",
         format_func=lambda number: panel.label(seen, number),
         max_selections=selection.MOST_COMPARED,

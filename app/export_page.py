@@ -18,7 +18,6 @@ import streamlit as st
 
 from nas.exporters.formats import FILES, FORMATS
 from nas.exporters.trained_network import trained_weights
-from nas.study.records import TrialState
 
 _exporting = threading.Lock()
 """Serializes exports: each starts a process with torch, and many users may press the button at once."""
@@ -70,11 +69,11 @@ def _chosen_trial(seen: live.Snapshot) -> int:
     choice = seen.shared(panel.picked, axis.key, selection.current().budget)
     opened = seen.find(selection.current().trial)
     picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
-    fitting = opened.trial if opened is not None and opened.state == TrialState.COMPLETE else picked
+    fitting = opened.trial if opened is not None and opened.trained else picked
     selection.show_in("exported", fitting)
     trial = st.selectbox(
         "Trial",
-        panel.offered(seen, [fitting], only=lambda record: record.state == TrialState.COMPLETE),
+        panel.offered(seen, [fitting], only=lambda record: record.trained),
         key="exported",
         format_func=lambda number: panel.label(seen, number),
         on_change=lambda: selection.choose(trial=st.session_state["exported"]),

@@ -11,6 +11,7 @@ from nas.analysis.cost_metrics import CostMetric, round_steps
 from nas.analysis.doubts import baseline_sentences, best_baseline, undertrained_sentence
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
+from nas.analysis.gain import gain_sentences
 from nas.analysis.selection import Recommendation
 from nas.study.records import TrialRecord, front_of, knee_of
 from nas.units import amount_text, percent_text
@@ -45,10 +46,15 @@ def show(seen: live.Snapshot) -> None:
         st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
         if seen.confirmed is not None and (optimism := seen.confirmed.optimism_text()):
             st.text(optimism)
-        for sentence in [*baseline_sentences(seen.study), *filter(None, [undertrained_sentence(seen.study)])]:
+        sentences = [*baseline_sentences(seen.study, seen.front), *seen.shared(_gained)]
+        for sentence in [*sentences, *filter(None, [undertrained_sentence(seen.study)])]:
             st.text(sentence)
     with right:
         _beside(seen, picked, open_trial)
+
+
+def _gained(seen: live.Snapshot) -> list[str]:
+    return gain_sentences(seen.records, seen.study.config)
 
 
 def _figure(
@@ -133,7 +139,7 @@ def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:
 def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: TrialRecord | None) -> None:
     """Shows the clicked trial, or else the recommended one with the reasons for it."""
     if open_trial is None and picked is None:
-        messages.calm("Nothing is that small", "No complete trial keeps this budget. Move the slider to the right.")
+        messages.calm("Nothing is that small", "No trained network keeps this budget. Move the slider to the right.")
         return
     record = open_trial or (seen.find(picked.pick.record.trial) if picked else None)
     assert record is not None  # one of the two exists

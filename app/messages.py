@@ -61,10 +61,10 @@ def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None
     )
 
 
-def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
-    """Returns whether the study has no complete trial yet; if so, shows that and the study's status."""
+def too_early(seen: live.Snapshot, *, needed: str = "a trained network") -> bool:
+    """Returns whether the study has no trained network yet; if so, shows that and the study's status."""
     records = seen.records
-    if any(record.state == TrialState.COMPLETE for record in records):
+    if any(record.trained for record in records):
         return False
     failed = [record for record in records if record.state == TrialState.FAILED and record.finished]
     resume = f"nas search --study {shlex.quote(seen.study.name)}"
@@ -90,5 +90,5 @@ def too_early(seen: live.Snapshot, *, needed: str = "a complete trial") -> bool:
             "The search has just begun", f"Its first trial is on its way. This page needs {needed}; it fills by itself."
         )
     else:
-        calm("No trial is complete", "The search was ended before one was. To go on where it stopped:", command=resume)
+        calm("No network is trained", "The search was ended before one was. To go on where it stopped:", command=resume)
     return True

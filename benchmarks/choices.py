@@ -40,8 +40,11 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         "short trainings at half their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(0.5))],
         "short trainings at twice their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(2.0))],
         "improvement of the value without noise": [patch.object(surrogate.Surrogate, "posterior", without_noise)],
-        "a start of 6 short trainings": [patch.object(front_sampler, "SHORT_STRATA", 6)],
-        "a start of 32 short trainings": [patch.object(front_sampler, "SHORT_STRATA", 32)],
+        "no full training at the start": [patch.object(front_sampler, "IN_FULL", front_sampler.STRATA)],
+        "a start of 12 short trainings": [
+            patch.object(front_sampler, "STRATA", 12),
+            patch.object(front_sampler, "STARTING_ORDER", (0, 11, 5, 8, 2, 3, 6, 9, 1, 4, 7, 10)),
+        ],
     }
     for name, patches in variants.items():
         with ExitStack() as stack:

@@ -40,10 +40,15 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 class Trained(NamedTuple):
-    """One full training: when it was complete, in seconds from the start, its FLOPs, and its accuracies in [0, 1]."""
+    """One training: when it was complete, in seconds from the start, its FLOPs, and its accuracies in [0, 1].
+
+    `key` names the architecture, of which only the longest training so far counts.
+    """
 
     seconds: float
     flops: int
+    key: str
+    epochs: int
     validation: float
     test: float
 
@@ -105,7 +110,8 @@ def by_hand(to: Setting, seed: int) -> list[Trained]:
         study.tell(trial, [validation, flops])
         taken, before = time.monotonic() - start - paused, time.monotonic()
         weights = {name: value.detach() for name, value in network.network.state_dict().items()}
-        found.append(Trained(taken, flops, validation, evaluate(architecture, weights, on, recipe=recipe)))
+        test = evaluate(architecture, weights, on, recipe=recipe)
+        found.append(Trained(taken, flops, architecture.key, recipe.epochs, validation, test))
         paused += time.monotonic() - before
     return found
 
@@ -133,10 +139,12 @@ def ours(to: Setting, seed: int) -> list[Trained]:
         on = on_device(judged(data, to.test), recipe, "cpu")
         found = []
         for record in study.records():
-            if record.state == "complete" and record.ended is not None and record.accuracy is not None:
+            if record.trained and record.ended is not None and record.accuracy is not None:
                 weights = load_weights(study.weights_file(record.trial))
                 test = evaluate(record.architecture, weights, on, recipe=recipe)
-                found.append(Trained(record.ended - start, record.flops, record.accuracy, test))
+                length = record.length or recipe.epochs
+                key = record.architecture.key
+                found.append(Trained(record.ended - start, record.flops, key, length, record.accuracy, test))
     return found
 
 
@@ -144,9 +152,11 @@ def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> floa
     """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
     most = space.max_flops or 1
     ladder = np.exp(np.linspace(math.log(most / 30), math.log(most), 200))
+    in_time = [each for each in trained if each.seconds <= seconds]
+    longest = {each.key: each for each in sorted(in_time, key=lambda each: each.epochs)}
     values = []
     for flops in ladder:
-        within = [each for each in trained if each.seconds <= seconds and each.flops <= flops]
+        within = [each for each in longest.values() if each.flops <= flops]
         values.append(max(within, key=lambda each: each.validation).test if within else 1 / CLASSES)
     return float(np.mean(values))
 
@@ -163,7 +173,7 @@ def rows(to: Setting, seeds: int) -> Iterator[str]:
             values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
             cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
         trainings = fmean(len(run) for run in runs)
-        yield f"| {name}, {trainings:.0f} full trainings | {' | '.join(cells)} |"
+        yield f"| {name}, {trainings:.0f} trainings | {' | '.join(cells)} |"
 
 
 def main() -> None:

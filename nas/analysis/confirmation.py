@@ -12,7 +12,7 @@ from nas.architectures.architecture import Architecture
 from nas.study import pareto
 from nas.study.catalog import list_repetitions
 from nas.study.creation import IncompleteStudy
-from nas.study.records import TrialRecord, TrialState
+from nas.study.records import TrialRecord, TrialState, trained_networks
 from nas.study.storage.backend import QUEUED
 from nas.study.storage.optuna_private import storage_of
 from nas.study.study import Study
@@ -221,7 +221,7 @@ def confirmations(
     for record in sorted(repeated, key=lambda record: record.seed or 0):
         if record.state == TrialState.COMPLETE:
             trainings.setdefault(record.architecture.key, []).append(record)
-    found = {record.architecture.key: record for record in reversed(searched) if record.state == TrialState.COMPLETE}
+    found = {record.architecture.key: record for record in trained_networks(searched)}
     shown = {key: found.get(key, _best(group)) for key, group in trainings.items()}
     groups = sorted(trainings.values(), key=lambda group: _by_expense(shown[group[0].architecture.key]))
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.spaces.search_space import SearchSpace
 from nas.study.pareto import hypervolume_history
-from nas.study.records import SearchState, TrialRecord, TrialState
+from nas.study.records import SearchState, TrialRecord
 
 __all__ = [
     "BANDS",
@@ -60,8 +60,8 @@ def history(
 ) -> History:
     """Returns what a search has spent and the hypervolume it has reached after each finished trial.
 
-    The reference point is fixed in advance: accuracy at chance, cost at the upper bound. Trainings of a shorter length
-    count as spent, but do not raise the hypervolume.
+    The reference point is fixed in advance: accuracy at chance, cost at the upper bound. Trainings of every length
+    count, with the accuracy that they reached.
 
     Args:
         records: Trials of the study.
@@ -75,7 +75,7 @@ def history(
     chance = 1 / space.classes
     least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
-        [(record.accuracy or 0.0) if record.state == TrialState.COMPLETE else chance for record in ended],
+        [(record.accuracy or 0.0) if record.trained else chance for record in ended],
         [most if record.objective_cost is None else record.objective_cost for record in ended],
         chance=chance,
         least_flops=least,
@@ -132,11 +132,10 @@ def extrapolate(
         bounds: Lowest and highest cost, as in `history`.
 
     Returns:
-        None where nothing can be said: too few complete trials, or an error that is no smaller than the growth.
+        None where nothing can be said: too few trained networks, or an error that is no smaller than the growth.
     """
     past = history(records, space, bounds=bounds)
-    complete = sum(record.state == TrialState.COMPLETE for record in past.records)
-    if complete < LEAST_TRIALS or past.seconds[-1] <= 0:
+    if sum(record.trained for record in past.records) < LEAST_TRIALS or past.seconds[-1] <= 0:
         return None
     spent = past.seconds[-1]
     reached = [_at(past.seconds, past.hypervolume, spent / 2**halvings) for halvings in range(DOUBLINGS + 1)]
@@ -162,19 +161,17 @@ class Band(NamedTuple):
 
 
 def bands(past: History) -> list[Band]:
-    """Returns four ranges of FLOPs, equally wide on a log axis, over the complete trials; empty ranges are left out."""
-    complete = [
-        (index, record) for index, record in enumerate(past.records, start=1) if record.state == TrialState.COMPLETE
-    ]
-    if not complete:
+    """Returns four ranges of FLOPs, equally wide on a log axis, over the trained networks, without empty ones."""
+    trained = [(index, record) for index, record in enumerate(past.records, start=1) if record.trained]
+    if not trained:
         return []
-    flops = [record.flops for _, record in complete]
+    flops = [record.flops for _, record in trained]
     edges = np.geomspace(min(flops), max(flops), BANDS + 1)
     which = np.clip(np.searchsorted(edges, flops, side="right") - 1, 0, BANDS - 1)
     found = []
     for number in range(BANDS):
         trials, best = list[int](), list[float]()
-        for (index, record), at in zip(complete, which, strict=True):
+        for (index, record), at in zip(trained, which, strict=True):
             if at == number and record.accuracy is not None and (not best or record.accuracy > best[-1]):
                 trials.append(index)
                 best.append(record.accuracy)

@@ -1,5 +1,8 @@
 """Reasons to doubt a search's result: baselines that its networks do not beat, and trainings that were too short."""
 
+from collections.abc import Sequence
+
+from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.training.recipe import STEPS
 from nas.units import epochs_text, percent_text
@@ -15,9 +18,9 @@ def best_baseline(study: Study) -> tuple[str, float] | None:
     return max(study.attributes.baselines.items(), key=lambda found: found[1], default=None)
 
 
-def baseline_sentences(study: Study) -> list[str]:
-    """Returns what classifiers on the pixels reach, and a warning if the front does not beat them."""
-    baselines, front = study.attributes.baselines, study.front()
+def baseline_sentences(study: Study, front: Sequence[TrialRecord]) -> list[str]:
+    """Returns what classifiers on the pixels reach, and a warning if the study's front does not beat them."""
+    baselines = study.attributes.baselines
     if not baselines:
         return []
     words = ", ".join(f"{name} {percent_text(accuracy)}" for name, accuracy in baselines.items())

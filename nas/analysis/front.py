@@ -71,7 +71,7 @@ def front_numbers(
         TrialState.RUNNING: [],
     }
     for record in records:
-        if record.state in states and axis.value(record) is not None:
+        if record.state in states and record.trial not in on_front and axis.value(record) is not None:
             states[record.state].append(record)
     return FrontNumbers(
         front,
@@ -116,11 +116,10 @@ def _floor(accuracy: float, images: int | None) -> float:
     return accuracy - least_significant_difference(accuracy, images) if images else accuracy
 
 
-def lowest_accuracy(records: Sequence[TrialRecord]) -> float:
-    """Returns a height a little below all accuracies."""
-    accuracies = [
-        record.accuracy for record in records if record.accuracy is not None and record.state != TrialState.SHORT
-    ]
+def lowest_accuracy(numbers: FrontNumbers) -> float:
+    """Returns a height a little below the accuracies of the front and of the full trainings."""
+    shown = [*numbers.front, *numbers.near, *numbers.beaten]
+    accuracies = [record.accuracy for record in shown if record.accuracy is not None]
     if not accuracies:
         return 0.0
     return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)

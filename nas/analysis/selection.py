@@ -11,7 +11,7 @@ from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
 from nas.analysis.significance import least_significant_difference
 from nas.errors import InvalidValue, NasError, StudyError
-from nas.study.records import TrialRecord, TrialState, front_of, knee_of
+from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.units import parse_count, percent_text
@@ -96,7 +96,7 @@ def pick(
     min_accuracy: float | None = None,
     at_knee: bool = False,
 ) -> Pick | None:
-    """Returns the complete trial to take within the limits; None if there is none.
+    """Returns the trained network to take within the limits; None if there is none.
 
     By default that is the most accurate one.
 
@@ -107,9 +107,9 @@ def pick(
         min_accuracy: In [0, 1]; if given, takes the trial of the lowest cost that reaches it.
         at_knee: Takes the trial beyond which more cost buys little, if the front within the limits has a knee.
     """
-    complete = [record for record in records if record.state == TrialState.COMPLETE and axis.value(record) is not None]
+    networks = [record for record in trained_networks(records) if axis.value(record) is not None]
     least = min_accuracy or 0.0
-    within = [r for r in complete if all(limit.kept_by(r) for limit in limits) and (r.accuracy or 0.0) >= least]
+    within = [r for r in networks if all(limit.kept_by(r) for limit in limits) and (r.accuracy or 0.0) >= least]
     front = front_of(within, by=axis.value)
     if not front:
         return None
@@ -118,7 +118,7 @@ def pick(
         chosen, why = knee, "the knee of the front"
     elif min_accuracy is not None:
         chosen, why = front[0], f"the cheapest, at {percent_text(min_accuracy)} or more,"
-    whole = front_of(complete, by=axis.value)
+    whole = front_of(networks, by=axis.value)
     cost, accuracy = axis.value(chosen) or 0.0, chosen.accuracy or 0.0
     cheaper = [member for member in whole if (axis.value(member) or 0.0) < cost and (member.accuracy or 0.0) < accuracy]
     dearer = [member for member in whole if (axis.value(member) or 0.0) > cost and (member.accuracy or 0.0) > accuracy]
@@ -126,7 +126,7 @@ def pick(
 
 
 def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min_accuracy: float | None = None) -> str:
-    """Says in one line which complete trial comes nearest to the limits, and which of them it breaks.
+    """Says in one line which trained network comes nearest to the limits, and which of them it breaks.
 
     The nearest has the smallest maximum excess, each as a multiple of its limit; for accuracy, the error is compared.
 
@@ -136,7 +136,7 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
         min_accuracy: Required accuracy in [0, 1], if any.
 
     Raises:
-        StudyError: There is no complete trial.
+        StudyError: There is no trained network.
     """
 
     def excesses(record: TrialRecord) -> dict[str, float]:
@@ -145,10 +145,10 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
             found["min_accuracy"] = (1 - (record.accuracy or 0.0)) / max(1 - min_accuracy, 1e-9)
         return found
 
-    complete = [record for record in records if record.state == TrialState.COMPLETE]
-    if not complete:
-        raise StudyError("the study has no complete trial yet")
-    nearest = min(complete, key=lambda record: (max(excesses(record).values()), -(record.accuracy or 0.0)))
+    networks = trained_networks(records)
+    if not networks:
+        raise StudyError("the study has no trained network yet")
+    nearest = min(networks, key=lambda record: (max(excesses(record).values()), -(record.accuracy or 0.0)))
     asked = [f"{limit.name}={limit.axis.write(limit.most)}" for limit in limits]
     asked += [f"min_accuracy={min_accuracy:g}"] if min_accuracy is not None else []
     misses = [
@@ -159,7 +159,7 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
     if min_accuracy is not None and (nearest.accuracy or 0.0) < min_accuracy:
         misses.append(f"min_accuracy (it has {percent_text(nearest.accuracy or 0.0)})")
     return (
-        f"no complete trial keeps {' and '.join(asked)}; nearest is trial {nearest.trial}, "
+        f"no trained network keeps {' and '.join(asked)}; nearest is trial {nearest.trial}, "
         f"which misses {' and '.join(misses)}"
     )
 
@@ -171,9 +171,9 @@ def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     above one, and the width of the grouped convolution doubles from stage to stage.
     """
     shapes: dict[str, list[TrialRecord]] = {"ResNet-like": [], "ResNeXt-like": []}
-    for record in records:
+    for record in trained_networks(records):
         stages = record.architecture.stages
-        if record.state != TrialState.COMPLETE or len({stage.groups for stage in stages}) > 1:
+        if len({stage.groups for stage in stages}) > 1:
             continue
         if stages[0].groups == 1:
             shapes["ResNet-like"].append(record)
@@ -258,7 +258,7 @@ class Recommendation(NamedTuple):
 
 
 def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
-    """Returns the network to take: a confirmed one, if any qualifies, else one of all complete trials.
+    """Returns the network to take: a confirmed one, if any qualifies, else one of all trained networks.
 
     If `wanted` limits the latency, trials that have none recorded are measured on this machine.
 
@@ -321,13 +321,13 @@ def choose_from(
 
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:
-    """Returns the complete trials, measuring missing latencies of one image for at most the 100 most accurate."""
-    complete = [record for record in records if record.state == TrialState.COMPLETE]
+    """Returns the trained networks, measuring missing latencies of one image for at most the 100 most accurate."""
+    networks = trained_networks(records)
     missing = sorted(
-        (record for record in complete if LATENCY.value(record) is None), key=lambda record: -(record.accuracy or 0.0)
+        (record for record in networks if LATENCY.value(record) is None), key=lambda record: -(record.accuracy or 0.0)
     )[:MOST_MEASURED]
     if not missing:
-        return complete
+        return networks
     from nas.architectures.latency import measure_latency
 
     measured = {
@@ -337,5 +337,5 @@ def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[
         replace(record, measures={**record.measures, LATENCY.key: measured[record.trial]})
         if record.trial in measured
         else record
-        for record in complete
+        for record in networks
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.study.records import TrialRecord, TrialState, front_of
+from nas.study.records import TrialRecord, front_of, trained_networks
 
 __all__ = [
     "DRAWS",
@@ -90,7 +90,7 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
     front = front_of(records)
     if images is None:
         return front[::-1][:top]
-    known = [record for record in records if record.state == TrialState.COMPLETE and record.objective_cost is not None]
+    known = [record for record in trained_networks(records) if record.objective_cost is not None]
     near = [record for record in known if _is_near(record, front, images)]
     scores = np.array([record.accuracy or 0.0 for record in near])
     share = (scores * images + 1) / (images + 2)  # so that a perfect score is not a certainty

@@ -62,7 +62,7 @@ def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = N
 
     Raises:
         InvalidValue: the file cannot be read or holds no architecture, or the trial is not a number.
-        StudyError: there is no such study or trial, or the study has no complete trial to choose from.
+        StudyError: there is no such study or trial, or the study has no trained network to choose from.
     """
     if _names_a_file(text):
         return Target(Architecture.from_yaml(text), None, None)
@@ -74,7 +74,7 @@ def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = N
         record = study.record(int(number))
         return Target(record.architecture, study, record.trial)
     if not (front := study.front()):
-        raise StudyError(f"study '{name}' has no complete trial yet; `nas trials {name}` shows what it has")
+        raise StudyError(f"study '{name}' has no trained network yet; `nas trials {name}` shows what it has")
     return Target(front[-1].architecture, study, front[-1].trial)
 
 

@@ -52,6 +52,11 @@ __all__ = ["doctor", "search", "space", "worker"]
 @click.option(
     "--patience", type=int, metavar="K", help="End when K trainings' worth of epochs raise the front by < 1 %."
 )
+@click.option(
+    "--references/--no-references",
+    default=True,
+    help="Train ResNet-, ResNeXt- and RegNet-like networks for comparison, one for every ten trainings; or none.",
+)
 @click.option("--warm-start", metavar="STUDY", help="An earlier study whose trials the sampler learns from.")
 @click.option("--seed", type=int, metavar="S", help="Of splits, sampler and trainings; by default 0.")
 @click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")

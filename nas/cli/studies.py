@@ -43,7 +43,7 @@ def front(study: "Study", as_json: bool, report: bool) -> None:
     from nas.cli.tables import show_front
 
     if not study.front():
-        raise NasError(f"study '{study.name}' has no complete trial yet; `nas trials {study.name}` shows what it has")
+        raise NasError(f"study '{study.name}' has no trained network yet; `nas trials {study.name}` shows what it has")
     show_front(make_console(), study)
 
 

@@ -13,6 +13,7 @@ from nas.analysis.convergence import extrapolate
 from nas.analysis.cost_metrics import LATENCY, default_cost_metric
 from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.analysis.front import front_numbers
+from nas.analysis.gain import gain_sentences
 from nas.analysis.rank_correlation import proxies
 from nas.analysis.significance import least_significant_difference
 from nas.architectures.architecture import Architecture
@@ -70,7 +71,7 @@ def headline(study: Study) -> str:
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:
-    """Returns a table of the front by increasing cost, with a latency column if any member has a latency.
+    """Returns a table of the front by increasing cost, with columns for latencies and lengths where members have any.
 
     Args:
         records: all trials.
@@ -81,7 +82,9 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
     cells = latency_cells(numbers.front)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     latency = [LATENCY.key] if cells else []
-    add_columns(table, "trial", "architecture", "accuracy", *latency, "FLOPs", "parameters", "seconds")
+    lengths = any(record.state == TrialState.SHORT for record in numbers.front)
+    epochs = ["epochs"] if lengths else []
+    add_columns(table, "trial", "architecture", "accuracy", *latency, "FLOPs", "parameters", *epochs, "seconds")
     shown = numbers.front[-rows:] if rows else numbers.front
     for record in shown:
         is_knee = numbers.knee is not None and record.trial == numbers.knee.trial
@@ -92,6 +95,7 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
             *([cells[record.trial]] if cells else []),
             count_text(record.flops),
             count_text(record.params),
+            *([str(len(record.curve) or record.length or "")] if lengths else []),
             f"{record.seconds or 0:.1f}",
             style="bold" if is_knee else None,
         )
@@ -115,7 +119,9 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
     for record in records:
         state = "front" if record.trial in on_front else record.state
         if record.state == TrialState.SHORT:
-            state = f"short: {epochs_text(record.length or 0)}"
+            state = f"{state}: {epochs_text(record.length or 0)}"
+        style = "red" if record.finished and record.accuracy is None else None
+        style = "bold" if record.trial in on_front else style
         table.add_row(
             str(record.trial),
             Text(record.name),
@@ -124,7 +130,7 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
             count_text(record.params),
             f"{record.seconds:.1f}" if record.seconds is not None else "–",
             Text(f"{state}: {record.reason}" if record.reason else state),
-            style="bold" if state == "front" else "red" if record.finished and record.accuracy is None else None,
+            style=style,
         )
     return table
 
@@ -171,8 +177,10 @@ def show_front(console: Console, study: Study) -> None:
     if images and numbers.front:
         points = 100 * least_significant_difference(numbers.front[-1].accuracy or 0.0, images)
         console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
-    for number, sentence in enumerate(baseline_sentences(study)):
+    for number, sentence in enumerate(baseline_sentences(study, numbers.front)):
         console.print(sentence, style="yellow" if number else "dim")
+    for sentence in gain_sentences(records, study.config):
+        console.print(sentence, style="dim")
     if undertrained := undertrained_sentence(study):
         console.print(undertrained, style="yellow")
 

@@ -10,7 +10,7 @@ from nas.errors import visible
 from nas.exporters.formats import FILES
 from nas.exporters.trained_network import TrainedNetwork
 from nas.training.recipe import Recipe
-from nas.units import count_text, percent_text
+from nas.units import count_text, epochs_text, percent_text
 
 __all__ = ["card_text"]
 
@@ -132,8 +132,8 @@ def _recipe(recipe: Recipe) -> str:
     changes = [f"shifted by up to {recipe.crop_padding} pixels"] if recipe.crop_padding else []
     changes += ["mirrored half of the time"] if recipe.flip else []
     return (
-        f"{recipe.epochs} epochs of batches of {recipe.batch_size} by {optimizer}, one cycle of the learning rate with "
-        f"its peak at {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, label smoothing "
+        f"{epochs_text(recipe.epochs)} of batches of {recipe.batch_size} by {optimizer}, one cycle of the learning "
+        f"rate with its peak at {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, label smoothing "
         f"{recipe.label_smoothing:g}; images {', '.join(changes) or 'as they are'}."
     )
 

@@ -1,13 +1,12 @@
 """TrainedNetwork: the weights of a trained network and their metadata."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.analysis.confirmation import confirmed
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
 from nas.study.config import StudyConfig
-from nas.study.records import TrialState
 from nas.study.study import Study
 
 __all__ = ["TrainedNetwork", "trained_weights"]
@@ -43,16 +42,20 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         StudyError: there is no such trial.
     """
     record = study.record(trial)
-    if record.state != TrialState.COMPLETE:
+    if not record.trained:
         why = f" ({record.reason})" if record.reason else ""
-        raise ExportError(f"trial {trial} is {record.state}{why}; only complete trials have weights")
-    assert record.accuracy is not None  # a complete trial has one
+        raise ExportError(f"trial {trial} is {record.state}{why}; only trials trained to their end have weights")
+    assert record.accuracy is not None  # a trained one has it
     origin = f"trial {trial} of the study '{study.name}'"
     found = confirmed(study)
     member = found.of(record.architecture) if found is not None else None
     if found is None or member is None:
+        config = study.config
+        if record.length is not None:
+            recipe = replace(config.space.recipe, epochs=record.length)
+            config = replace(config, space=config.space.with_changes(recipe=recipe))
         return TrainedNetwork(
-            record.architecture, study.weights_file(trial), record.accuracy, study.config, origin, study.config.seed
+            record.architecture, study.weights_file(trial), record.accuracy, config, origin, config.seed
         )
     if found.study is study and trial in {training.trial for training in member.trainings}:
         best = record  # requested by its number

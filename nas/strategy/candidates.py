@@ -16,9 +16,11 @@ Point = tuple[Any, ...]
 
 MOST_ENUMERATED = 20_000
 """Spaces of up to this many combinations, valid or not, are enumerated."""
-MOST_CONSIDERED, SAMPLED = 2_000, 600
+MOST_CONSIDERED, DRAWN, SAMPLED = 2_000, 2_400, 600
 """A space of at most `MOST_CONSIDERED` valid points is small: all of them are candidates. A larger one is represented
-by a fixed sample of `SAMPLED` points."""
+by a fixed sample of `SAMPLED` points out of `DRAWN`."""
+COST_BINS = 30
+"""Number of ranges of log cost that are equally represented in the sample of a large space, where it has the points."""
 GRID = 33
 """Number of values proposed from a range that has more."""
 ATTEMPTS = 40
@@ -66,7 +68,7 @@ class Candidates:
         self.complete = 0 < len(points) <= MOST_CONSIDERED
         """Whether `sample` is the whole space."""
         if not self.complete:
-            points = self.random(SAMPLED, rng)
+            points = self._spread_over_cost(rng)
         self.sample = points
         logs = [self.log_cost(point) for point in points]
         self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)
@@ -122,6 +124,23 @@ class Candidates:
         """Returns up to `count` distinct valid points, drawn at random; fewer where they are rare."""
         drawn = dict.fromkeys(self._random_point(rng) for _ in range(count))
         return [point for point in drawn if point is not None]
+
+    def _spread_over_cost(self, rng: np.random.Generator) -> list[Point]:
+        """Returns a sample that is spread over log cost: most random points of a space cost nearly the same."""
+        drawn = dict.fromkeys(self.random(DRAWN, rng))
+        while drawn:  # down to the cheapest, which is hardly ever drawn
+            cheapest = min(drawn, key=self.log_cost)
+            drawn |= dict.fromkeys(self.neighbours(cheapest, rng))
+            if self.log_cost(min(drawn, key=self.log_cost)) == self.log_cost(cheapest):
+                break
+        points = list(drawn)
+        if len(points) <= SAMPLED:
+            return points
+        logs = np.array([self.log_cost(point) for point in points])
+        counts, edges = np.histogram(logs, COST_BINS)
+        weights = 1 / counts[np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, COST_BINS - 1)]
+        chosen = rng.choice(len(points), SAMPLED, replace=False, p=weights / weights.sum())
+        return [points[at] for at in np.sort(chosen)]
 
     def _random_point(self, rng: np.random.Generator) -> Point | None:
         if self._draw is not None:

@@ -30,12 +30,12 @@ __all__ = ["SHORT_VALUE", "FrontSampler"]
 SHORT_VALUE = "accuracy"
 """User attribute that holds the value of a trial of a shorter length, which ends PRUNED and has no objective values."""
 
-STRATA, SHORT_STRATA = 6, 10
-"""A search begins with one point from each of `STRATA` strata of equal size by cost rank; of `SHORT_STRATA` if these
-points are trained short."""
-STARTED_LONG = 4
-"""If the starting points are trained short, this many of them, from the cheapest to the most expensive, are also
-trained in full: only these show by how much full trainings differ."""
+STRATA = 6
+STARTING_ORDER = (0, 5, 2, 3, 1, 4)
+"""A search begins with one point from each of `STRATA` equal ranges of log cost, the cheapest first, as it raises the
+whole front, then the most expensive."""
+IN_FULL = 1
+"""The stratum, a cheap one, whose starting point is also trained in full: it shows what longer trainings gain."""
 LOCAL_STEPS = 3
 FRESH = 60
 NEIGHBOURED = 5
@@ -202,23 +202,17 @@ class FrontSampler(BaseSampler):
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
     def _starting_points(self) -> list[tuple[Point, int]]:
-        """Draws a point per stratum of cost rank, in random order; with several lengths, repeats some in full."""
+        """Draws a point per range of log cost; with several lengths, repeats one of them in full."""
         rng = np.random.default_rng(self._seed)
-        ranked = sorted(self._candidates.sample, key=self._candidates.log_cost)
-        strata = np.array_split(np.arange(len(ranked)), SHORT_STRATA if len(self._lengths) > 1 else STRATA)
-        chosen = [ranked[rng.choice(part)] for part in strata if len(part)]
-        start = [(chosen[at], 0) for at in rng.permutation(len(chosen))][: STRATA if self._prior else None]
-        if len(self._lengths) == 1 or not chosen:
-            return start
-        import os
-        V = os.environ.get("V", "")
-        if "0" in V:
-            return start
-        n = int(os.environ.get("NL", STARTED_LONG))
-        spread = sorted({round(at) for at in np.linspace(0, len(chosen) - 1, n)})
-        if "m" in V:
-            return start + [(chosen[at], 1) for at in spread]
-        return start + [(chosen[at], len(self._lengths) - 1) for at in spread]
+        points = self._candidates.sample
+        logs = np.array([self._candidates.log_cost(point) for point in points])
+        inner = np.linspace(logs.min(initial=np.inf), logs.max(initial=-np.inf), STRATA + 1)[1:-1]
+        strata = [np.flatnonzero(np.searchsorted(inner, logs, side="right") == number) for number in range(STRATA)]
+        chosen = {number: points[rng.choice(part)] for number, part in enumerate(strata) if len(part)}
+        start = [(chosen[number], 0) for number in STARTING_ORDER if number in chosen]
+        if len(self._lengths) > 1 and IN_FULL in chosen and not self._prior:
+            start.append((chosen[IN_FULL], len(self._lengths) - 1))
+        return start
 
     def _stratified(
         self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator
@@ -262,16 +256,7 @@ class _Model:
         self._lengths, candidates = sampler._lengths, sampler._candidates
         full = self._lengths[-1]
         ended = [training for training in trainings if training.value is not None]
-        import os
-        V = os.environ.get("V", "")
-        self._v = V
-        whole = [(training.point, training.value) for training in ended if training.length == full]
-        if "a" in V:
-            longest = {}
-            for training in ended:
-                if training.point not in longest or longest[training.point].length <= training.length:
-                    longest[training.point] = training
-            whole = [(training.point, training.value) for training in longest.values()]
+        reached = {training.point: training.value for training in sorted(ended, key=lambda each: each.length)}
         kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
         ended = [ended[place] for place in sorted(kept)]
         # One rung per length of the earlier study, then one per length of this study, the full length last.
@@ -289,38 +274,42 @@ class _Model:
         running = [t for t in trainings if t.running and (1, t.length) in self._rungs]
         if running:
             around = candidates.batch(training.point for training in running).features
-            self._surrogate = self._surrogate.believing(around, np.array([self._rungs[1, t.length] for t in running]))
-            expected = self._scale.values(self._surrogate.posterior(around).mean).tolist()
-            whole += [(t.point, value) for t, value in zip(running, expected, strict=True) if t.length == full]
-        reached = np.array([value for _, value in whole], dtype=float)
-        logs = np.array([candidates.log_cost(point) for point, _ in whole])
+            rungs = [self._rungs[1, training.length] for training in running]
+            self._surrogate = self._surrogate.believing(around, np.array(rungs))
+            for rung, training, features in zip(rungs, running, around, strict=True):
+                expected = self._surrogate.posterior(features[None], rung=rung).mean
+                reached[training.point] = float(self._scale.values(expected)[0])
+        levels = np.array(list(reached.values()), dtype=float)
+        logs = np.array([candidates.log_cost(point) for point in reached])
         reference = sampler._reference
         if reference is None:
-            reference = float(reached.min()) if whole else 0.0
+            reference = float(levels.min()) if len(levels) else 0.0
         right = max([candidates.most_log_cost, *logs.tolist()])
-        self._front = Staircase.of(logs, reached, reference=reference, right=right)
+        self._front = Staircase.of(logs, levels, reference=reference, right=right)
 
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it."""
+        """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it.
+
+        A short training gains by its own network, or by what it says about the full training.
+        """
         full = len(self._lengths) - 1
         short = [self._rungs[1, length] for length in self._lengths[:-1]]
         known = self._surrogate.posterior(batch.features, informed_by=short)
 
-        def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-            deviation = np.sqrt(np.maximum(variance, 1e-12) + known.noise)
+        def gains(
+            mean: NDArray[np.float64], variance: NDArray[np.float64], noise: float = known.noise
+        ) -> NDArray[np.float64]:
+            deviation = np.sqrt(np.maximum(variance, 1e-12) + noise)
             return self._front.expected_gain(batch.log_cost, mean, deviation, scale=self._scale)
 
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
-            if "a" in self._v:
-                there = self._surrogate.posterior(batch.features, at=short[rung])
-                direct = self._front.expected_gain(batch.log_cost, there.mean, np.sqrt(there.variance + there.noise), scale=self._scale) / self._lengths[rung]
-                better = (open_rungs <= rung) & (direct > best)
-                best, rungs = np.where(better, direct, best), np.where(better, rung, rungs)
+            here = self._surrogate.posterior(batch.features, rung=short[rung])
+            own = gains(here.mean, here.variance, here.noise) / self._lengths[rung]
             moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
-            rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])
+            rate = np.maximum(own, gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1]))
             better = (open_rungs <= rung) & (rate > best)
             best, rungs = np.where(better, rate, best), np.where(better, rung, rungs)
         return best, rungs

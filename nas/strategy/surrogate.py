@@ -47,7 +47,7 @@ class Observations(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Posterior of candidates (m,) at full length: mean and noise-free variance of the value, and the noise variance.
+    """Posterior of candidates (m,) at a rung: mean and noise-free variance of the value, and the noise variance.
 
     `shifts` has, for each rung asked about, the standard deviation by which a training there would move the mean:
     |covariance| over the standard deviation of its outcome. An outcome z standard deviations from its mean moves the
@@ -117,19 +117,22 @@ class Surrogate:
         believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
         return replace(self, process=believed)
 
-    def posterior(self, features: Floats, *, informed_by: Sequence[int] = (), at: int | None = None) -> Posterior:
-        """Returns the posterior at full length, and how much trainings at the rungs `informed_by` would inform it."""
-        full = len(self.offsets) - 1 if at is None else at
-        scale = self.scales[full]
-        mean, variance, at_full = self._known(features, full)
+    def posterior(self, features: Floats, *, rung: int | None = None, informed_by: Sequence[int] = ()) -> Posterior:
+        """Returns the posterior at a rung, by default the full length.
+
+        `informed_by` are the rungs for which `Posterior.shifts` tells how much a training there would inform it.
+        """
+        rung = len(self.offsets) - 1 if rung is None else rung
+        scale = self.scales[rung]
+        mean, variance, here = self._known(features, rung)
         shifts = []
-        for rung in informed_by:
-            _, there, at_rung = (mean, variance, at_full) if rung == full else self._known(features, rung)
+        for other in informed_by:
+            _, there, at_other = (mean, variance, here) if other == rung else self._known(features, other)
             same_place = np.zeros((2, features.shape[1] + 1))
-            same_place[:, -1] = full, rung
-            covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", at_full, at_rung)
-            shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(rung)))
-        return Posterior(self.offsets[full] + scale * mean, scale**2 * variance, scale**2 * self._noise(full), shifts)
+            same_place[:, -1] = rung, other
+            covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", here, at_other)
+            shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(other)))
+        return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, scale**2 * self._noise(rung), shifts)
 
     def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at a rung (Rasmussen and Williams, 2.25)."""

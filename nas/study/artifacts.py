@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import StudyError
-from nas.study.records import TrialRecord, TrialState
+from nas.study.records import TrialRecord, TrialState, trained_networks
 from nas.study.study import Study
 from nas.system.files import write_whole
 
@@ -28,7 +28,7 @@ __all__ = [
 
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
-"""Weights that a search keeps: those of trials that may still be selected, of all complete trials, or none."""
+"""Weights that a search keeps: those of trials that may still be selected, of all trained networks, or none."""
 STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
@@ -45,25 +45,28 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
     """
     with suppress(OSError):
         study.checkpoint_file(record).unlink(missing_ok=True)
-        if keep == KEEP_FRONT and record.state == TrialState.COMPLETE:
+        if keep == KEEP_FRONT and record.trained:
             _drop_beaten(study)
 
 
 def _drop_beaten(study: Study) -> None:
-    """Deletes the weights of complete trials that are dominated on accuracy, cost and parameters.
+    """Deletes the weights of networks that are dominated on accuracy, cost and parameters, or were trained longer.
 
     The rest are the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
-    complete = [
-        record
-        for record in study.records()
-        if record.state == TrialState.COMPLETE and record.objective_cost is not None
-    ]
+    trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
+    networks = trained_networks(trained)
+    latest = {record.trial for record in networks}
     there = set(study.weights_file(0).parent.iterdir())
-    points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in complete])
-    for record, point in zip(complete, points, strict=True):
+    points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in networks])
+    beaten = {
+        record.trial
+        for record, point in zip(networks, points, strict=True)
+        if ((points <= point).all(axis=1) & (points < point).any(axis=1)).any()
+    }
+    for record in trained:
         file = study.weights_file(record.trial)
-        if file in there and ((points <= point).all(axis=1) & (points < point).any(axis=1)).any():
+        if file in there and (record.trial in beaten or record.trial not in latest):
             file.unlink(missing_ok=True)
 
 

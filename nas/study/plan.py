@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nas.errors import InvalidValue
 from nas.study.storage.backend import QUEUED
-from nas.validation import integer, mapping, one_of, real, sequence, shown, text
+from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["FRONT", "SAMPLERS", "PastTraining", "SearchPlan"]
 
@@ -22,6 +22,7 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "patience": lambda value, field: integer(value, field, maximum=10**6),
     "keep": text,
     "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
+    "references": boolean,
 }
 """The plan's fields with plain values, and their validators."""
 
@@ -49,6 +50,7 @@ class SearchPlan:
         prior: trainings of an earlier study, for a warm start.
         keep: one of `KEEP`.
         trial_timeout: seconds after which a training is ended; None: no limit.
+        references: train networks drawn by hand (`nas.spaces.references`) too, for at most a tenth of the epochs.
     """
 
     trials: int
@@ -60,6 +62,7 @@ class SearchPlan:
     prior: tuple[PastTraining, ...] = ()
     keep: str = "all"
     trial_timeout: float | None = None
+    references: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values that can be serialised to JSON."""

@@ -55,7 +55,10 @@ RESERVED_NAMES = frozenset(
 
 
 class TrialState(StrEnum):
-    """State of a trial: a `short` one completed a shorter schedule, a `stopped` one was stopped early as hopeless."""
+    """State of a trial: a `short` one completed a shorter schedule, a `stopped` one was stopped early as hopeless.
+
+    Short and complete trials are both `TrialRecord.trained`: annealed to the end of their schedule.
+    """
 
     COMPLETE = "complete"
     SHORT = "short"
@@ -120,13 +123,12 @@ class TrialRecord:
     """One trial, that is one training.
 
     `accuracy` is the validation accuracy, in [0, 1]; `curve` has it after each epoch. `length` is the schedule's epochs
-    (None: the recipe's). The accuracy of a short trial is not comparable with that of a
-    complete trial. A failed or stopped trial has a `reason`; an interrupted one is trained again as another trial.
-    `started` and `ended` are Unix timestamps in seconds; `worker` names the process that trains it (`worker_named`);
-    `measures` is as in `Outcome`. `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`,
-    and `fallbacks`, drawn at random because the surrogate could not be fitted. `seed` is the training's seed, where
-    architectures are trained on several seeds; None in a search. `objective` is that of the study: the cost that
-    accuracy is weighed against.
+    (None: the recipe's): the network of a short trial would be more accurate if trained for longer. A failed or stopped
+    trial has a `reason`; an interrupted one is trained again as another trial. `started` and `ended` are Unix
+    timestamps in seconds; `worker` names the process that trains it (`worker_named`); `measures` is as in `Outcome`.
+    `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`, and `fallbacks`, drawn at random
+    because the surrogate could not be fitted. `seed` is the training's seed, where architectures are trained on several
+    seeds; None in a search. `objective` is that of the study: the cost that accuracy is weighed against.
     """
 
     trial: int
@@ -180,12 +182,14 @@ class TrialRecord:
         return mine is not None and theirs is not None and mine <= theirs
 
     @property
+    def trained(self) -> bool:
+        """Whether a schedule of whatever length was completed: there is a network to take home."""
+        return self.state in (TrialState.COMPLETE, TrialState.SHORT)
+
+    @property
     def finished(self) -> bool:
         """Whether the trial counts towards the study's total: it ended in any way but an interruption."""
-        return (
-            self.state in (TrialState.COMPLETE, TrialState.SHORT, TrialState.STOPPED, TrialState.FAILED)
-            and self.reason != INTERRUPTED
-        )
+        return (self.trained or self.state in (TrialState.STOPPED, TrialState.FAILED)) and self.reason != INTERRUPTED
 
     def epochs_spent(self, full: int) -> int:
         """Returns the epochs that the trial costs the budget; `full` is the length of a full training.
@@ -252,18 +256,26 @@ class TrialRecord:
         )
 
 
+def trained_networks(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Returns the trials whose networks can be taken home: the longest schedule of each architecture and seed."""
+    trained = [record for record in records if record.trained]
+    by_length = sorted(trained, key=lambda record: (record.state == TrialState.COMPLETE, record.length or 0))
+    longest = {(record.architecture.key, record.seed): record for record in by_length}
+    return sorted(longest.values(), key=attrgetter("trial"))
+
+
 def front_of(
     records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> list[TrialRecord]:
-    """Returns the Pareto front of accuracy against cost: the non-dominated complete trials, by ascending cost.
+    """Returns the Pareto front of accuracy against cost: the non-dominated trained networks, by ascending cost.
 
     The cost is the study's (`objective_cost`) unless `by` gives another; trials without one are left out.
     """
-    complete = [record for record in records if record.state == TrialState.COMPLETE and by(record) is not None]
+    networks = [record for record in trained_networks(records) if by(record) is not None]
     indices = pareto.front(
-        [record.accuracy or 0.0 for record in complete], np.array([by(record) for record in complete], dtype=float)
+        [record.accuracy or 0.0 for record in networks], np.array([by(record) for record in networks], dtype=float)
     )
-    return [complete[index] for index in indices]
+    return [networks[index] for index in indices]
 
 
 def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[int, float]) -> list[TrialRecord]:

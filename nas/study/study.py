@@ -294,11 +294,11 @@ class Study:
         )
 
     def weights_file(self, trial: int) -> Path:
-        """Returns the path of a complete trial's trained weights."""
+        """Returns the path of a trained trial's weights."""
         return self.folder / ARTIFACTS / f"trial-{trial:05d}.safetensors"
 
     def confusion_file(self, trial: int) -> Path:
-        """Returns the path of a complete trial's confusion matrix."""
+        """Returns the path of a trained trial's confusion matrix."""
         return self.weights_file(trial).with_suffix(".confusion.npy")
 
     def checkpoint_file(self, record: TrialRecord) -> Path:

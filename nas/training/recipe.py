@@ -13,8 +13,8 @@ __all__ = ["AUTO", "Recipe"]
 AUTO = "auto"
 """Value of a field that follows from the data."""
 OPTIMIZERS = ("muon", "adamw", "sgd")
-STEPS = 2000
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+STEPS = 4000
+FEWEST_EPOCHS, MOST_EPOCHS = 9, 100
 """Where epochs follow from the data, a training has at least `STEPS` optimiser steps, within these bounds of epochs."""
 LEARNING_RATE, AT_BATCH = 0.01, 32
 SGD_LEARNING_RATE = 0.3

@@ -76,8 +76,7 @@ class TrialRunner:
             )
             result = self.objective(record.architecture, context)
             measures = {**_measures(result, self.study.config.space), **measures}
-            if record.length in (None, self.plan.lengths[-1]):
-                _keep_artifacts(result, self.study, record, weights_too=self.plan.keep != KEEP_NONE)
+            _keep_artifacts(result, self.study, record, weights_too=self.plan.keep != KEEP_NONE)
             outcome = Outcome(result.accuracy, 0.0)
         except _Stopped as why:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)

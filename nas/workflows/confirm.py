@@ -41,7 +41,7 @@ def confirm(
     folder, one per number of epochs; the report shows the longest.
 
     Args:
-        study: a search with at least one complete trial.
+        study: a search with at least one trained network.
         top: maximum number of architectures, those most likely to be on the true front. None: the front, and all
             trials whose probability of being on it is at least 0.2.
         seeds: number of trainings per architecture.
@@ -56,13 +56,13 @@ def confirm(
         The report of all confirmed architectures.
 
     Raises:
-        NasError: the study has no complete trial, or its images are not available.
+        NasError: the study has no trained network, or its images are not available.
         KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(top if top is not None else 1, "top", maximum=10_000)
     chosen = contenders(study.records(), study.config.validation_images, top=top)
     if not chosen:
-        raise StudyError(f"study '{study.name}' has no complete trial to confirm yet")
+        raise StudyError(f"study '{study.name}' has no trained network to confirm yet")
     scaling = ScalingConfig(**workers)
     if test and evaluate is not None:
         raise DataError("test: with one's own evaluate, the test images are one's own to measure on")

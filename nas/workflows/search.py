@@ -57,6 +57,7 @@ def search(
     stopping: str = "front",
     patience: int | None = None,
     warm_start: str | None = None,
+    references: bool = True,
     seed: int | None = None,
     max_flops: int | str | None = None,
     max_params: int | str | None = None,
@@ -93,6 +94,8 @@ def search(
         eta: the factor between schedule lengths.
         stopping: `front` stops hopeless trainings early; `none` runs all of them to the end.
         patience: end once the hypervolume has grown by no more than 1 % over the epochs of this many full trainings.
+        references: train ResNet-, ResNeXt- and RegNet-like networks of the space too, one for every ten trainings, to
+            show what the search gains over them.
         warm_start: an earlier study in `runs` with the same choices, whose trials the sampler learns from.
         seed: the seed of the splits, the sampler and each training. None: the study's own, or 0.
         max_flops: overrides the space's limit, in multiply–adds; a number, or a string such as `50M`.
@@ -154,7 +157,7 @@ def search(
     name = name or _usual_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
-    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest)
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, references)
     config = StudyConfig(space, description, seed, weighed)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     work = scaling.work(config, plan, task, listener=listener)

@@ -37,7 +37,7 @@ def test_the_order_does_not_matter_and_the_same_gives_the_same() -> None:
 
 @pytest.fixture
 def records(tiny: SearchSpace) -> list[TrialRecord]:
-    """Ever more FLOPs: on the front, beaten by a hair, beaten by far, on the front, short."""
+    """Ever more FLOPs: on the front, beaten by a hair, beaten by far, on the front, stopped."""
     points = sorted(
         map(tiny.architecture, tiny.points()), key=lambda each: TrialRecord(0, TrialState.COMPLETE, each).flops
     )
@@ -46,7 +46,7 @@ def records(tiny: SearchSpace) -> list[TrialRecord]:
         (0.795, TrialState.COMPLETE),
         (0.5, TrialState.COMPLETE),
         (0.9, TrialState.COMPLETE),
-        (0.99, TrialState.SHORT),
+        (None, TrialState.STOPPED),
     ]
     return [
         TrialRecord(number, state, points[20 * number], accuracy) for number, (accuracy, state) in enumerate(scores)

@@ -102,7 +102,7 @@ def test_where_nothing_will_do_the_nearest_is_named_with_what_it_misses(records:
     assert "min_accuracy=0.96" in both
     high = nearest_miss(records, [], min_accuracy=0.999)
     assert "nearest is trial 3" in high
-    with pytest.raises(NasError, match="no complete trial"):
+    with pytest.raises(NasError, match="no trained network"):
         nearest_miss(records[4:], [])
 
 

@@ -78,7 +78,7 @@ def test_a_file_that_holds_something_else_is_named(tmp_path: Path) -> None:
 
 def test_a_study_that_has_completed_nothing_has_no_best(tmp_path: Path, tiny: SearchSpace) -> None:
     Study.create("s", tmp_path, StudyConfig(tiny, DATA, 0))
-    with pytest.raises(NasError, match="study 's' has no complete trial yet; `nas trials s` shows"):
+    with pytest.raises(NasError, match="study 's' has no trained network yet; `nas trials s` shows"):
         read_target("s", runs=tmp_path)
 
 

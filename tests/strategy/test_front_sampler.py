@@ -92,12 +92,13 @@ def full(study: optuna.Study) -> list[Params]:
 
 
 def test_it_finds_the_front_sooner_than_chance_does() -> None:
-    ours = [hypervolume(run(new_study(FrontSampler(SPACE, cost, seed=seed)), 24)) for seed in range(3)]
+    ours = [hypervolume(run(new_study(FrontSampler(SPACE, cost, seed=seed)), 24)) for seed in range(5)]
     chance = [
         hypervolume([POINTS[index] for index in np.random.default_rng(seed).permutation(len(POINTS))[:24]])
         for seed in range(30)
     ]
-    assert min(ours) > np.quantile(chance, 0.9)
+    assert np.median(ours) > np.quantile(chance, 0.9)
+    assert min(ours) > np.median(chance)
 
 
 def test_it_proposes_each_point_once_and_when_all_are_known_something_all_the_same() -> None:
@@ -115,13 +116,14 @@ def test_it_proposes_each_point_once_and_when_all_are_known_something_all_the_sa
     assert study.ask(space).params
 
 
-def test_it_starts_with_one_point_of_each_stratum_of_cost_rank() -> None:
+def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -> None:
     params = run(new_study(FrontSampler(SPACE, cost, seed=1)), STRATA)
-    ranked = sorted(POINTS, key=cost)
-    strata = np.array_split(np.arange(len(ranked)), STRATA)
-    costs = [{cost(ranked[place]) for place in part} for part in strata]
-    for values in costs:
-        assert any(cost(point) in values for point in params)
+    logs = np.log([cost(point) for point in POINTS])
+    edges = np.linspace(logs.min(), logs.max(), STRATA + 1)
+    places = np.clip(np.searchsorted(edges, np.log([cost(point) for point in params]), side="right") - 1, 0, STRATA - 1)
+    filled = np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, STRATA - 1)
+    assert sorted(places[: len(set(filled))]) == sorted(set(filled))
+    assert (places[0], places[1]) == (0, STRATA - 1)
 
 
 def test_it_follows_from_the_seed_and_the_trials_alone() -> None:
@@ -158,11 +160,11 @@ def test_it_takes_floats_names_and_large_spaces_with_a_cost_in_logarithms() -> N
         return float(sum(params[f"x{n}"] for n in range(5)) / 10 + (params["kind"] == "wide"))
 
     study = new_study(FrontSampler(space, log_cost, seed=0, cost_is_log=True))
-    for _ in range(30):
+    for _ in range(40):
         trial = study.ask(space)
         value = -((np.log10(trial.params["rate"]) + 2) ** 2) + log_cost(trial.params)  # no share: below 0, above 1
         study.tell(trial, [value, float(np.exp(log_cost(trial.params)))])
-    late = [abs(np.log10(trial.params["rate"]) + 2) for trial in study.trials[20:]]
+    late = [abs(np.log10(trial.params["rate"]) + 2) for trial in study.trials[25:]]
     assert np.median(late) < 0.5  # it has found which rate is best
 
 

@@ -9,7 +9,9 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, Recipe, SearchSpace
-from nas.study.records import TrialState
+from nas.exporters.bundle import CARD_FILE
+from nas.study.records import TrialState, front_of
+from nas.units import epochs_text
 from tests.helpers import Ran, formula
 
 Report = Callable[[int, float], None]
@@ -33,7 +35,7 @@ def finished(study: nas.Study) -> list[tuple[str, int | None, float | None]]:
 
 
 @pytest.mark.parametrize("sampler", ["front", "tpe"])
-def test_short_trainings_come_first_and_only_full_ones_stand_on_the_front(
+def test_short_trainings_come_first_and_optuna_sees_the_full_ones_alone(
     tmp_path: Path, nine: SearchSpace, sampler: str
 ) -> None:
     study = nas.search(nine, trials=12, runs=tmp_path, name="s", evaluate=timed, sampler=sampler)
@@ -43,13 +45,13 @@ def test_short_trainings_come_first_and_only_full_ones_stand_on_the_front(
         TrialState.SHORT if record.length != 9 else TrialState.COMPLETE for record in records
     ]
     assert all(record.accuracy is not None and len(record.curve) == record.length for record in records)
-    assert study.front()
-    assert {record.length for record in study.front()} == {9}
+    assert all(record.trained for record in study.front())
     spent = sum(len(record.curve) for record in records)
     assert 12 * 9 <= spent < 13 * 9
     opened = optuna.load_study(study_name="s", storage=study.optuna_study._storage)
     assert all(trial.state.name == ("COMPLETE" if trial.params["epochs"] == 9 else "PRUNED") for trial in opened.trials)
-    assert {trial.number for trial in opened.best_trials} == {record.trial for record in study.front()}
+    whole = [record for record in records if record.length == 9]
+    assert {trial.number for trial in opened.best_trials} == {record.trial for record in front_of(whole)}
 
 
 @pytest.mark.slow
@@ -74,14 +76,15 @@ def test_an_interrupted_search_with_lengths_goes_on_as_if_undisturbed(
     assert nas.Study.open("parts", tmp_path).records() == parts.records()
 
 
-def test_real_short_trainings_are_annealed_to_their_end_and_keep_no_weights(tmp_path: Path, nine: SearchSpace) -> None:
-    study = nas.search(nine, "digits", trials=3, runs=tmp_path, name="s", device="cpu", max_images=400)
+def test_real_short_trainings_are_annealed_to_their_end_and_exported(tmp_path: Path, nine: SearchSpace) -> None:
+    study = nas.search(nine, "digits", trials=2, runs=tmp_path, name="s", device="cpu", max_images=400)
     short = [record for record in study.records() if record.state == TrialState.SHORT]
     assert short
-    assert not any(study.weights_file(record.trial).exists() for record in short)
+    cheapest = study.front()[0]
+    assert cheapest.state == TrialState.SHORT
+    exported = nas.export(study, tmp_path / "out", trial=cheapest.trial, formats=["safetensors"])
+    assert f"{epochs_text(cheapest.length or 0)} of batches" in (exported.folder / CARD_FILE).read_text()
     assert all(len(record.curve) == record.length for record in short)
-    [longer, *_] = [record for record in study.records() if record.state == TrialState.COMPLETE]
-    assert study.weights_file(longer.trial).exists()
     data = nas.load_data("digits", nine.input, max_images=400)
     from nas.training.train import on_device, train
 

@@ -29,11 +29,11 @@ def test_any_images_will_do(size: int, channels: int, number: int) -> None:
 
 def test_a_front_below_a_baseline_and_a_short_training_are_said(tiny: SearchSpace, tmp_path: Any) -> None:
     study = nas.search(tiny, "digits", trials=2, runs=tmp_path, name="s", device="cpu", epochs=1)
-    known, warning = baseline_sentences(study)
+    known, warning = baseline_sentences(study, study.front())
     assert "logistic regression 9" in known
     assert warning.startswith("No network of the front beats the support vector machine")
     short = undertrained_sentence(study)
     assert short is not None
     assert "A training takes only 17 steps, 1 epoch of 17 batches" in short
     study.attributes.baselines = {MAJORITY: 0.01}
-    assert len(baseline_sentences(study)) == 1
+    assert len(baseline_sentences(study, study.front())) == 1

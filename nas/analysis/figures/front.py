@@ -55,7 +55,7 @@ def front_figure(
     """
     numbers = front_numbers(records, axis=axis, images=images)
     figure = new_figure(height=500)
-    points = _Points(figure, axis, floor=lowest_accuracy(records))
+    points = _Points(figure, axis, floor=lowest_accuracy(numbers))
     if numbers.band:
         _draw_band(figure, numbers, most=max(axis.value(record) or 0.0 for record in records))
     points.add("beaten", thinned(numbers.beaten, axis, log=log), color=GREY, size=6, opacity=0.55)
@@ -66,7 +66,8 @@ def front_figure(
     points.add("stopped", numbers.stopped, color=ORANGE, size=8, symbol="triangle-down-open")
     points.add("failed", numbers.failed, color=VERMILION, size=8, symbol="x-thin-open", line=2)
     points.add("training now", numbers.running, color=GREEN, size=10, symbol="circle-open", line=2)
-    points.add("front", numbers.front, color=BLUE, size=9, staircase=True, intervals=numbers.intervals)
+    symbols = ["circle-open" if member.state == TrialState.SHORT else "circle" for member in numbers.front]
+    points.add("front", numbers.front, color=BLUE, size=9, symbol=symbols, staircase=True, intervals=numbers.intervals)
     for symbol, (name, record) in zip(("diamond-open", "square-open"), numbers.references.items(), strict=False):
         points.add(f"best {name}", [record], color=PINK, size=13, symbol=symbol, line=2)
     points.add("knee", [numbers.knee] if numbers.knee else [], color=VERMILION, size=16, symbol="star")
@@ -100,7 +101,7 @@ class _Points:
         *,
         color: str,
         size: int,
-        symbol: str = "circle",
+        symbol: str | list[str] = "circle",
         opacity: float = 1.0,
         line: int = 0,
         staircase: bool = False,

@@ -1,0 +1,68 @@
+"""Gain: what a search found beyond the networks that a person would draw by hand (`nas.spaces.references`)."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nas.spaces.references import references
+from nas.study.config import StudyConfig
+from nas.study.records import TrialRecord, TrialState, front_of
+from nas.units import count_text, percent_text
+
+__all__ = ["Gain", "gain_sentences", "gains"]
+
+
+class Gain(NamedTuple):
+    """What the front has over a reference, all of it on the validation images.
+
+    `points` is the difference in accuracy, in [-1, 1], to the front's best member of at most the reference's FLOPs, and
+    `error` its standard error (0 if the number of images is unknown). `share` is that of the reference's FLOPs which
+    the cheapest member needs that is at least as accurate. Without such a member they are 0 and 1.
+    """
+
+    family: str
+    reference: TrialRecord
+    points: float
+    error: float
+    share: float
+
+
+def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
+    """Returns what the front has over each reference in a study that no other reference beats, by ascending FLOPs."""
+    images = config.validation_images
+    families = {architecture.key: family for family, architecture in references(config.space)}
+    drawn = [r for r in records if r.state == TrialState.COMPLETE and r.architecture.key in families]
+    front = front_of([record for record in records if record not in drawn], by=lambda record: record.flops)
+    found = []
+    for record in front_of(drawn, by=lambda record: record.flops):
+        accuracy = record.accuracy or 0.0
+        best = max((member.accuracy or 0.0 for member in front if member.flops <= record.flops), default=accuracy)
+        variance = (accuracy * (1 - accuracy) + best * (1 - best)) / images if images else 0.0
+        least = min((member.flops for member in front if (member.accuracy or 0.0) >= accuracy), default=record.flops)
+        family = families[record.architecture.key]
+        found.append(Gain(family, record, best - accuracy, math.sqrt(variance), min(1.0, least / record.flops)))
+    return found
+
+
+def gain_sentences(records: Sequence[TrialRecord], config: StudyConfig) -> list[str]:
+    """Returns a sentence on what the search gained over each reference; none if it trained no reference."""
+    sentences = []
+    for gain in gains(records, config):
+        record = gain.reference
+        points = (
+            f"{100 * gain.points:+.1f}".replace("-", "−")
+            + (f" ± {100 * gain.error:.1f}" if gain.error else "")
+            + " points"
+        )
+        cheaper = f"its accuracy for {gain.share:.2f} of its FLOPs" if gain.share < 1 else ""
+        if gain.points > gain.error:
+            what = f"the search found {points} at no more FLOPs" + (f", or {cheaper}" if cheaper else "")
+        elif cheaper:
+            what = f"the search found {cheaper}; at no more FLOPs nothing beyond chance ({points})"
+        else:
+            what = f"the search found nothing better at its FLOPs ({points})"
+        sentences.append(
+            f"Over the {gain.family} {record.name} ({count_text(record.flops)} FLOPs, "
+            f"{percent_text(record.accuracy or 0.0)}) {what}."
+        )
+    return sentences
