@@ -7,16 +7,21 @@ Both sides get the same images, split by the same seed, and search the same spac
 script is `benchmarks.by_hand`: Optuna's default sampler, Lightning with a DataLoader, AdamW under one cycle with its
 peak at 0.003, batches of 64, 10 epochs; nas has its defaults and `--workers auto`. At each moment a side reports its
 front by validation accuracy; it is judged by the accuracy of those networks on the data set's 10,000 test images, which
-neither side sees. The value is the mean of that accuracy over log FLOPs, in per cent, from a thirtieth of the budget to
-all of it: at each FLOPs counts the network that a person would take, the most accurate one on validation within them;
-where there is none, chance. The script's clock stands still while a network is tested.
+neither side sees. The value is the mean of that accuracy over log FLOPs, in per cent, from a thirtieth of the budget,
+or the space's cheapest network, to all of it: at each FLOPs counts the network that a person would take, the most
+accurate one on validation within them; where there is none, chance. The script's clock stands still while a network is
+tested.
+
+Each run is kept as a file in benchmarks/results/outcome, so that the table can be filled bit by bit and printed anew;
+`--only` takes one side and seed.
 """
 
 import argparse
+import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -151,7 +156,7 @@ def ours(to: Setting, seed: int) -> list[Trained]:
 def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> float:
     """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
     most = space.max_flops or 1
-    ladder = np.exp(np.linspace(math.log(most / 30), math.log(most), 200))
+    ladder = np.exp(np.linspace(math.log(max(most / 30, space.least_cost[0])), math.log(most), 200))
     in_time = [each for each in trained if each.seconds <= seconds]
     longest = {each.key: each for each in sorted(in_time, key=lambda each: each.epochs)}
     values = []
@@ -161,19 +166,30 @@ def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> floa
     return float(np.mean(values))
 
 
-def rows(to: Setting, seeds: int) -> Iterator[str]:
+def kept(file: Path, side: Callable[[Setting, int], list[Trained]], to: Setting, seed: int) -> list[Trained]:
+    """The trainings of a run: from its file, or made and written to it."""
+    if not file.exists():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # nothing of one run is left to the next
+            found = pool.submit(side, to, seed).result()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([each._asdict() for each in found], indent=0))
+    return [Trained(**each) for each in json.loads(file.read_text())]
+
+
+def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> Iterator[str]:
     """The lines of the table: a side at the moments, the mean over seeds and their range."""
-    for name, side in (("script by hand", by_hand), ("nas search", ours)):
-        runs = []
-        for seed in range(seeds):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # one at a time
-                runs.append(pool.submit(side, to, seed).result())
+    for side in sides:
+        runs = [kept(RESULTS / f"{name}-{side}-{seed}.json", SIDES[side], to, seed) for seed in seeds]
         cells = []
         for moment in MOMENTS:
             values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
             cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
         trainings = fmean(len(run) for run in runs)
-        yield f"| {name}, {trainings:.0f} trainings | {' | '.join(cells)} |"
+        yield f"| {side}, {trainings:.0f} trainings | {' | '.join(cells)} |"
+
+
+SIDES = {"script by hand": by_hand, "nas search": ours}
+RESULTS = Path(__file__).parent / "results" / "outcome"
 
 
 def main() -> None:
@@ -184,6 +200,7 @@ def main() -> None:
     parser.add_argument("--max-flops", type=int, default=8_000_000)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs=2, metavar=("SIDE", "SEED"), help=f"one of {', '.join(SIDES)}, and a seed")
     parser.add_argument("--cifar10", type=Path)
     given = parser.parse_args()
     if given.data == "fashion" and not FASHION.is_dir():
@@ -191,9 +208,11 @@ def main() -> None:
     to = setting(
         given.data, images=given.images, max_flops=given.max_flops, seconds=60 * given.minutes, cifar=given.cifar10
     )
+    sides, seeds = ([given.only[0]], [int(given.only[1])]) if given.only else (list(SIDES), list(range(given.seeds)))
+    name = f"{given.data}-{given.images}-{given.minutes:g}min"
     print(f"| side | {' | '.join(f'{60 * given.minutes * moment:.0f} s' for moment in MOMENTS)} |")
     print(f"|---|{'---|' * len(MOMENTS)}")
-    for row in rows(to, given.seeds):
+    for row in rows(to, name, seeds, sides):
         print(row, flush=True)
 
 
