@@ -203,10 +203,12 @@ class FrontSampler(BaseSampler):
 
     def _starting_points(self) -> list[tuple[Point, int]]:
         """Draws a point per range of log cost; with several lengths, repeats one of them in full."""
-        rng = np.random.default_rng(self._seed)
         points = self._candidates.sample
+        if not points:
+            return []
+        rng = np.random.default_rng(self._seed)
         logs = np.array([self._candidates.log_cost(point) for point in points])
-        inner = np.linspace(logs.min(initial=np.inf), logs.max(initial=-np.inf), STRATA + 1)[1:-1]
+        inner = np.linspace(logs.min(), logs.max(), STRATA + 1)[1:-1]
         strata = [np.flatnonzero(np.searchsorted(inner, logs, side="right") == number) for number in range(STRATA)]
         chosen = {number: points[rng.choice(part)] for number, part in enumerate(strata) if len(part)}
         start = [(chosen[number], 0) for number in STARTING_ORDER if number in chosen]

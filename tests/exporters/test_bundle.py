@@ -53,7 +53,9 @@ for moment in map(float, sys.argv[3:]):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
     space = SearchSpace.from_dict(TINY)
-    return nas.search(space, "digits", trials=4, name="s", runs=tmp_path_factory.mktemp("runs"), device="cpu", epochs=4)
+    return nas.search(
+        space, "digits", trials=4, name="s", runs=tmp_path_factory.mktemp("runs"), device="cpu", epochs=4, keep="all"
+    )
 
 
 @pytest.fixture(scope="module")

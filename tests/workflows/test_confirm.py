@@ -24,7 +24,9 @@ from tests.helpers import TINY, Ran, formula
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
     space = SearchSpace.from_dict(TINY)
-    return nas.search(space, "digits", trials=5, name="s", runs=tmp_path_factory.mktemp("runs"), device="cpu")
+    return nas.search(
+        space, "digits", trials=5, name="s", runs=tmp_path_factory.mktemp("runs"), device="cpu", keep="all"
+    )
 
 
 @pytest.fixture(scope="module")
