@@ -61,8 +61,9 @@ def test_without_a_command_it_helps(nas_command: Command) -> None:
 def test_search_prints_a_line_for_each_trial_and_the_front(nas_command: Command, tmp_path: Path) -> None:
     ran = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
     assert (ran.code, ran.err) == (0, "")
-    for number in range(3):
-        assert f"trial {number} ({number + 1}/3)" in ran.out
+    for number in range(3):  # two workers may end their trials in any order
+        assert f"trial {number} (" in ran.out
+        assert f"({number + 1}/3)" in ran.out
     assert "The accuracy–FLOPs front of digits" in ran.out
     assert f"nas export digits --runs {tmp_path} --out best" in ran.out
     again = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
