@@ -12,7 +12,7 @@ or the space's cheapest network, to all of it: at each FLOPs counts the network 
 accurate one on validation within them; where there is none, chance. The script's clock stands still while a network is
 tested.
 
-Each run is kept as a file in benchmarks/results/outcome, so that the table can be filled bit by bit and printed anew;
+Each run is kept as a file in benchmarks/results/outcome, so that the table can be filled bit by bit and reprinted;
 `--only` takes one side and seed.
 """
 

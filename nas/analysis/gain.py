@@ -32,7 +32,9 @@ def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
     images = config.validation_images
     families = {architecture.key: family for family, architecture in references(config.space)}
     drawn = [r for r in records if r.state == TrialState.COMPLETE and r.architecture.key in families]
-    front = front_of([record for record in records if record not in drawn], by=lambda record: record.flops)
+    drawn_keys = {record.architecture.key for record in drawn}  # their short trainings are no find of the search either
+    others = [record for record in records if record.architecture.key not in drawn_keys]
+    front = front_of(others, by=lambda record: record.flops)
     found = []
     for record in front_of(drawn, by=lambda record: record.flops):
         accuracy = record.accuracy or 0.0

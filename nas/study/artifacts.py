@@ -56,17 +56,16 @@ def _drop_beaten(study: Study) -> None:
     """
     trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
     networks = trained_networks(trained)
-    latest = {record.trial for record in networks}
     there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in networks])
-    beaten = {
+    unbeaten = {
         record.trial
         for record, point in zip(networks, points, strict=True)
-        if ((points <= point).all(axis=1) & (points < point).any(axis=1)).any()
+        if not ((points <= point).all(axis=1) & (points < point).any(axis=1)).any()
     }
     for record in trained:
         file = study.weights_file(record.trial)
-        if file in there and (record.trial in beaten or record.trial not in latest):
+        if file in there and record.trial not in unbeaten:
             file.unlink(missing_ok=True)
 
 

@@ -51,6 +51,14 @@ def test_where_nothing_was_gained_that_is_said(digits_space: SearchSpace, accura
     assert expected in said
 
 
+def test_a_short_training_of_a_reference_is_no_find_of_the_search(digits_space: SearchSpace) -> None:
+    config = StudyConfig(digits_space, {"source": "digits"}, 0)
+    (_, drawn), *_ = references(digits_space)
+    lucky = replace(trial(1, drawn, 0.95), state=TrialState.SHORT, length=1)
+    [gain] = gains([trial(0, drawn, 0.80), lucky], config)
+    assert (gain.points, gain.share) == (0, 1)
+
+
 def test_a_reference_that_another_one_beats_is_not_spoken_of(digits_space: SearchSpace) -> None:
     config = StudyConfig(digits_space, {"source": "digits"}, 0)
     drawn = [architecture for _, architecture in references(digits_space)]
