@@ -6,8 +6,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 __all__ = ["INTERRUPTED_CODE", "SECONDS_TO_END", "interrupt_on_sigterm", "interruptible"]
 
@@ -26,6 +28,8 @@ def interrupt_on_sigterm() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)
+    sys.unraisablehook = partial(_raise_again, sys.unraisablehook)
 
 
 @contextmanager
@@ -36,12 +40,10 @@ def interruptible() -> Iterator[None]:
     once, whatever the main thread does: it may be in a long computation, during which Python handles no signals.
     """
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     noticed, written = socket.socketpair()
     written.setblocking(False)
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    hook_before, sys.unraisablehook = sys.unraisablehook, partial(_raise_again, sys.unraisablehook)
     fd_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(noticed, written), daemon=True).start()
     try:
@@ -49,13 +51,29 @@ def interruptible() -> Iterator[None]:
     except KeyboardInterrupt:  # keep watching: shutdown may take long, too
         raise
     except BaseException:
-        _restore(before, fd_before, written)
+        _restore(before, fd_before, hook_before, written)
         raise
-    _restore(before, fd_before, written)
+    _restore(before, fd_before, hook_before, written)
 
 
-def _restore(handlers: Mapping[signal.Signals, object], fd: int, written: socket.socket) -> None:
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _raise_again(otherwise: Callable[[Any], object], lost: Any) -> None:
+    """Is Python's hook for exceptions that it can only print: those of finalizers (`__del__`) and of callbacks.
+
+    A signal may arrive in one of them. Its KeyboardInterrupt is then raised again a moment later, where it has effect.
+    """
+    if lost.exc_type is KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    else:
+        otherwise(lost)
+
+
+def _restore(handlers: Mapping[signal.Signals, object], fd: int, hook: Any, written: socket.socket) -> None:
     signal.set_wakeup_fd(fd)
+    sys.unraisablehook = hook
     for number, handler in handlers.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
     written.close()
