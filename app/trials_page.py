@@ -22,6 +22,9 @@ COLUMNS = {
     "params": st.column_config.NumberColumn("parameters", format="compact"),
     "activations": st.column_config.NumberColumn("activations", format="compact"),
     "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+    "reference": st.column_config.TextColumn(
+        "drawn by hand", width="small", help="The family of a network that was drawn by hand, for comparison."
+    ),
     "name": st.column_config.TextColumn("architecture", help="depths, then groups × width per group of each stage"),
 }
 
@@ -72,7 +75,11 @@ def show(seen: live.Snapshot) -> None:
         width="stretch",
     )
     st.dataframe(
-        kept.assign(front=kept["front"].map({True: "★", False: ""}), reason=kept["reason"].fillna("")),
+        kept.assign(
+            front=kept["front"].map({True: "★", False: ""}),
+            reason=kept["reason"].fillna(""),
+            reference=kept["reference"].fillna(""),
+        ),
         key=key,
         height="content" if len(kept) <= MOST_ROWS else 560,
         hide_index=True,

@@ -153,17 +153,40 @@ def ours(to: Setting, seed: int) -> list[Trained]:
     return found
 
 
-def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> float:
-    """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
-    most = space.max_flops or 1
-    ladder = np.exp(np.linspace(math.log(max(most / 30, space.least_cost[0])), math.log(most), 200))
+def reported(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> NDArray[np.float64]:
+    """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small."""
     in_time = [each for each in trained if each.seconds <= seconds]
     longest = {each.key: each for each in sorted(in_time, key=lambda each: each.epochs)}
     values = []
-    for flops in ladder:
+    for flops in ladder(space):
         within = [each for each in longest.values() if each.flops <= flops]
-        values.append(max(within, key=lambda each: each.validation).test if within else 1 / CLASSES)
-    return float(np.mean(values))
+        values.append(max(within, key=lambda each: each.validation).test if within else math.nan)
+    return np.array(values)
+
+
+def ladder(space: SearchSpace) -> NDArray[np.float64]:
+    """Returns FLOPs in equal steps on a log scale, from a thirtieth of the budget to all of it."""
+    most = space.max_flops or 1
+    return np.exp(np.linspace(math.log(max(most / 30, space.least_cost[0])), math.log(most), 200))
+
+
+def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> float:
+    """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
+    return float(np.nan_to_num(reported(trained, space, seconds), nan=1 / CLASSES).mean())
+
+
+def comparison(mine: Sequence[Trained], theirs: Sequence[Trained], space: SearchSpace, seconds: float) -> str:
+    """Says by how much one side's front is more accurate at equal FLOPs, where both report a network, and cheaper."""
+    left, right = reported(mine, space, seconds), reported(theirs, space, seconds)
+    points = 100 * float(np.nanmean(left - right))
+    flops = ladder(space)
+    as_good = [
+        flops[reached[0]] / at
+        for at, value in zip(flops, right, strict=True)
+        if len(reached := np.flatnonzero(left >= value))
+    ]
+    share = float(np.median(as_good)) if as_good else math.nan
+    return f"{points:+.1f} points at equal FLOPs; equal accuracy for {share:.2f} of the FLOPs (median)"
 
 
 def kept(file: Path, side: Callable[[Setting, int], list[Trained]], to: Setting, seed: int) -> list[Trained]:
@@ -177,15 +200,25 @@ def kept(file: Path, side: Callable[[Setting, int], list[Trained]], to: Setting,
 
 
 def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> Iterator[str]:
-    """The lines of the table: a side at the moments, the mean over seeds and their range."""
-    for side in sides:
-        runs = [kept(RESULTS / f"{name}-{side}-{seed}.json", SIDES[side], to, seed) for seed in seeds]
+    """The lines of the table: a side at the moments, the mean over seeds and their range; below it, the comparison."""
+    found = {
+        side: [kept(RESULTS / f"{name}-{side}-{seed}.json", SIDES[side], to, seed) for seed in seeds] for side in sides
+    }
+    for side, runs in found.items():
         cells = []
         for moment in MOMENTS:
             values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
             cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
         trainings = fmean(len(run) for run in runs)
         yield f"| {side}, {trainings:.0f} trainings | {' | '.join(cells)} |"
+    if len(found) == len(SIDES):
+        theirs, mine = found.values()
+        yield ""
+        for seed, left, right in zip(seeds, mine, theirs, strict=True):
+            for moment in (1 / 15, 1.0):
+                early = [each for each in left if each.seconds <= moment * to.seconds]
+                said = comparison(early, right, to.space, to.seconds)
+                yield f"seed {seed}, nas search after {moment * to.seconds:.0f} s to the script at its end: {said}"
 
 
 SIDES = {"script by hand": by_hand, "nas search": ours}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.workflows.confirm import confirm
     from nas.workflows.retrain import retrain
     from nas.workflows.search import search
+    from nas.workflows.tune_recipe import tune_recipe
 
 _HOMES = {
     "FrontSampler": "strategy.front_sampler",
@@ -50,6 +51,7 @@ _HOMES = {
     "load_space": "spaces.built_in",
     "retrain": "workflows.retrain",
     "search": "workflows.search",
+    "tune_recipe": "workflows.tune_recipe",
 }
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "load_space",
     "retrain",
     "search",
+    "tune_recipe",
 ]
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nas.spaces.references import references
+from nas.spaces.references import families
 from nas.study.config import StudyConfig
 from nas.study.records import TrialRecord, TrialState, front_of
 from nas.units import count_text, percent_text
@@ -30,8 +30,8 @@ class Gain(NamedTuple):
 def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
     """Returns what the front has over each reference in a study that no other reference beats, by ascending FLOPs."""
     images = config.validation_images
-    families = {architecture.key: family for family, architecture in references(config.space)}
-    drawn = [r for r in records if r.state == TrialState.COMPLETE and r.architecture.key in families]
+    family_of = families(config.space)
+    drawn = [r for r in records if r.state == TrialState.COMPLETE and r.architecture.key in family_of]
     drawn_keys = {record.architecture.key for record in drawn}  # their short trainings are no find of the search either
     others = [record for record in records if record.architecture.key not in drawn_keys]
     front = front_of(others, by=lambda record: record.flops)
@@ -41,7 +41,7 @@ def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
         best = max((member.accuracy or 0.0 for member in front if member.flops <= record.flops), default=accuracy)
         variance = (accuracy * (1 - accuracy) + best * (1 - best)) / images if images else 0.0
         least = min((member.flops for member in front if (member.accuracy or 0.0) >= accuracy), default=record.flops)
-        family = families[record.architecture.key]
+        family = family_of[record.architecture.key]
         found.append(Gain(family, record, best - accuracy, math.sqrt(variance), min(1.0, least / record.flops)))
     return found
 

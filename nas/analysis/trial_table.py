@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from nas.spaces.references import families
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, front_of
 
@@ -12,8 +13,13 @@ __all__ = ["csv_text", "trial_rows"]
 
 
 def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[str, Any]]:
-    """Returns a row per trial, in order; `front`: whether it is on the front of accuracy and the study's cost."""
+    """Returns a row per trial, in order.
+
+    `front` says whether it is on the front of accuracy and the study's cost; `reference` is the family of a network
+    drawn by hand (`nas.spaces.references`), or None.
+    """
     on_front = {record.trial for record in front_of(records)}
+    family_of = families(space)
     names = list(dict.fromkeys(name for record in records for name in record.measures))
     return [
         {
@@ -21,6 +27,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
             "state": record.state,
             "front": record.trial in on_front,
             "name": record.name,
+            "reference": family_of.get(record.architecture.key),
             "accuracy": record.accuracy,
             "flops": record.flops,
             "params": record.params,

@@ -1,4 +1,4 @@
-"""Tables that describe a search space before a search of it."""
+"""Tables that describe a search space and a recipe before a search."""
 
 from rich import box
 from rich.console import Console
@@ -8,9 +8,10 @@ from rich.text import Text
 from nas.architectures.cost import cost
 from nas.cli.tables import FLOPS_NOTE, add_columns
 from nas.spaces.preflight import Estimate, Preflight
-from nas.units import count_text, duration_text
+from nas.units import count_text, duration_text, percent_text
+from nas.workflows.tune_recipe import TunedRecipe
 
-__all__ = ["show_preflight"]
+__all__ = ["show_preflight", "show_recipe"]
 
 
 def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
@@ -41,3 +42,23 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
         + ("; other programs are at work here, which makes it longer" if took.is_busy else "")
     )
     console.print(FLOPS_NOTE, style="dim")
+
+
+def show_recipe(console: Console, found: TunedRecipe) -> None:
+    """Prints the effects of the changes that were tried, and the recipe that is left."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    add_columns(table, "recipe", "accuracy", "trainings", "kept")
+    table.add_row("as it follows from the images", percent_text(found.accuracy), "", "")
+    for effect in found.effects:
+        value = str(effect.value).lower() if isinstance(effect.value, bool) else f"{effect.value:g}"
+        points = f"{100 * effect.mean:+.1f} ± {100 * effect.margin:.1f} points"
+        table.add_row(f"{effect.field}: {value}", points, str(effect.pairs), "yes" if effect.helps else "no")
+    console.print(table)
+    amounts = " and ".join(count_text(cost(network).flops) for network in found.networks)
+    console.print(
+        f"Networks of {amounts} FLOPs, {found.base.epochs} epochs each, paired by network and seed; ±: 95 %. "
+        "A change is kept if it helps by more than that.",
+        style="dim",
+    )
+    kept = {name: value for name, value in found.space.recipe.to_dict().items() if found.base.to_dict()[name] != value}
+    console.print(f"Recipe: {kept}" if kept else "The recipe stays as it is.")

@@ -1,4 +1,4 @@
-"""The `nas` commands that search (search, worker), and those that estimate a search beforehand (space, doctor)."""
+"""The `nas` commands that search (search, worker), and those that prepare a search (space, recipe, doctor)."""
 
 import shlex
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nas.study.study import Study
 
-__all__ = ["doctor", "search", "space", "worker"]
+__all__ = ["doctor", "recipe", "search", "space", "worker"]
 
 
 @click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
@@ -214,6 +214,51 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
     from nas.cli.preflight_tables import show_preflight
 
     show_preflight(make_console(), report, took)
+
+
+@click.command(short_help="Try flips, crops and other learning rates on a data set.")
+@click.argument("space", required=False, metavar="[SPACE]")
+@click.option("--data", required=True, metavar="SRC", help="digits, a folder of images, a parquet file or a hub name.")
+@click.option("--study", metavar="NAME", help="The folder of the trainings; by default the data's name.")
+@runs_option
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option("--seeds", default=2, show_default=True, metavar="N", help="Trainings of each network by each recipe.")
+@click.option("--seed", default=0, show_default=True, metavar="S", help="Of the splits.")
+@click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
+@click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
+@click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Train on a part of the images.")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the space with the tuned recipe, as a file to search.")
+@device_option
+@workers_options
+@storage_option
+@json_option
+def recipe(space: str | None, *, study: str | None, as_yaml: bool, as_json: bool, **options: Any) -> None:
+    """Train two networks of SPACE by its recipe and with one field changed at a time, and keep what helps.
+
+    Fields that SPACE sets itself stay. The same command resumes an interrupted one. Search with the result:
+    `nas recipe --data photos --yaml > photos.yaml`, then `nas search photos.yaml --data photos`.
+    """
+    import sys
+
+    from rich.console import Console
+
+    from nas.cli.preflight_tables import show_recipe
+    from nas.workflows.search import resolve_space
+    from nas.workflows.tune_recipe import tune_recipe
+
+    budgets = {name: options.pop(name) for name in ("max_flops", "max_params", "epochs")}
+    chosen = resolve_space(space, options["data"], None, **budgets)
+    to_read = as_json or as_yaml
+    console = Console(file=sys.stderr, highlight=False, markup=False) if to_read else make_console()
+    with watched(console) as view:
+        found = tune_recipe(chosen, options.pop("data"), name=study, listener=view, **options)
+    if as_json:
+        print_json(found.to_dict())
+    elif as_yaml:
+        click.echo(found.space.to_yaml(), nl=False)
+    else:
+        show_recipe(console, found)
 
 
 def _list_spaces(*, as_json: bool) -> None:

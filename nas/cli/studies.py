@@ -63,9 +63,10 @@ def trials(study: "Study", as_json: bool, as_csv: bool) -> None:
         click.echo(csv_text(trial_rows(records, study.config.space)), nl=False)
         return
     from nas.cli.tables import trials_table
+    from nas.spaces.references import families
 
     _has_trials(study)
-    make_console().print(trials_table(records))
+    make_console().print(trials_table(records, families(study.config.space)))
 
 
 @click.command(short_help="Show one trial, stage by stage.")

@@ -1,6 +1,6 @@
 """Terminal output: the front, trials, a single trial, a preflight report, this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -110,8 +110,13 @@ def latency_cells(records: Sequence[TrialRecord]) -> dict[int, str]:
     return {trial: LATENCY.write(value) if value is not None else "–" for trial, value in found.items()}
 
 
-def trials_table(records: Sequence[TrialRecord]) -> Table:
-    """Returns a table of all trials by number, with the front marked."""
+def trials_table(records: Sequence[TrialRecord], family_of: Mapping[str, str]) -> Table:
+    """Returns a table of all trials by number, with the front and the references marked.
+
+    Args:
+        records: all trials.
+        family_of: the families of the space's references, by the key of the architecture.
+    """
     on_front = {record.trial for record in front_numbers(records).front}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "trial", "architecture", "accuracy", "FLOPs", "parameters", "seconds")
@@ -120,6 +125,8 @@ def trials_table(records: Sequence[TrialRecord]) -> Table:
         state = "front" if record.trial in on_front else record.state
         if record.state == TrialState.SHORT:
             state = f"{state}: {epochs_text(record.length or 0)}"
+        if family := family_of.get(record.architecture.key):
+            state = f"{state}, {family}"
         style = "red" if record.finished and record.accuracy is None else None
         style = "bold" if record.trial in on_front else style
         table.add_row(

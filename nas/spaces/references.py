@@ -17,7 +17,7 @@ from nas.architectures.cost import cost
 from nas.spaces.search_space import SearchSpace
 from nas.spaces.stage_choices import StageChoices
 
-__all__ = ["FAMILIES", "references"]
+__all__ = ["FAMILIES", "families", "references"]
 
 FAMILIES = ("ResNeXt-like", "ResNet-like", "RegNet-like")
 TARGETS = (1 / 2, 1 / 6, 5 / 6)
@@ -45,6 +45,11 @@ def references(space: SearchSpace) -> list[tuple[str, Architecture]]:
         if nearest is not None and distances[nearest] <= math.log(CLOSE):
             found.setdefault(nearest, family)
     return [(family, architecture) for architecture, family in found.items()]
+
+
+def families(space: SearchSpace) -> dict[str, str]:
+    """Returns the families of a space's references, by the keys of the architectures."""
+    return {architecture.key: family for family, architecture in references(space)}
 
 
 def _members(space: SearchSpace, family: str) -> Iterator[Architecture]:

@@ -51,7 +51,7 @@ class Posterior(NamedTuple):
 
     `shifts` has, for each rung asked about, the standard deviation by which a training there would move the mean:
     |covariance| over the standard deviation of its outcome. An outcome z standard deviations from its mean moves the
-    mean by z · shifts; the variance falls by told² in any case.
+    mean by z · shifts; the variance falls by shifts² in any case.
     """
 
     mean: Floats

@@ -19,11 +19,13 @@ __all__ = [
     "list_studies",
     "repetitions_name",
     "study_name",
+    "trial_recipe_name",
 ]
 
 CONFIG_FILE, JOURNAL_FILE = "study.yaml", "journal.log"
 """Files that mark a folder as a study; either suffices, as Optuna's journal contains all that study.yaml does."""
 REPETITIONS = re.compile(r"(.+)\.confirmed-(\d+)")
+NESTED = re.compile(r".+\.(confirmed-\d+|recipe-.+)")
 NAME = re.compile(r"\w[\w.+-]{0,99}(\.confirmed-\d{1,6})?")
 """Study names that stay inside the runs folder, even if they come from a database that others write to."""
 
@@ -33,7 +35,7 @@ def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
     if storage is not None:
         with storage_errors("all"):
             names = optuna.get_all_study_names(open_storage(Path(), storage, there=True))
-        return sorted(name for name in names if NAME.fullmatch(name) and not REPETITIONS.fullmatch(name))
+        return sorted(name for name in names if NAME.fullmatch(name) and not NESTED.fullmatch(name))
     return [folder.name for folder in sorted(_studies_in(Path(runs)), key=_last_touched, reverse=True)]
 
 
@@ -59,6 +61,11 @@ def is_study(folder: Path) -> bool:
 def repetitions_name(study: str, epochs: int) -> str:
     """Returns the name of the study, nested in that of `study`, that repeats its trainings for `epochs` epochs."""
     return f"{study}.confirmed-{epochs}"
+
+
+def trial_recipe_name(study: str, label: str) -> str:
+    """Returns the name of the study, nested in that of `study`, whose trainings try a recipe."""
+    return f"{study}.recipe-{label}"
 
 
 def list_repetitions(study: str, folder: Path, *, database: BaseStorage | None) -> dict[int, str]:

@@ -37,7 +37,7 @@ from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
 
-__all__ = ["STOPPING", "run_search", "search"]
+__all__ = ["STOPPING", "resolve_space", "run_search", "search", "usual_study_name"]
 
 STOPPING = ("front", "none")
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
@@ -154,7 +154,7 @@ def search(
     recipe = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
     space = space.with_changes(recipe=recipe)
     lengths = _lengths(space, evaluate, fidelities, eta)
-    name = name or _usual_name(space, description["source"])
+    name = name or usual_study_name(space, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, references)
@@ -319,6 +319,7 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
     )
 
 
-def _usual_name(space: SearchSpace, source: str) -> str:
+def usual_study_name(space: SearchSpace, source: str) -> str:
+    """Returns the name of a study of a space on a data source, if none is given."""
     words = [space.name] + ([Path(source).name] if Path(source).name != space.name else [])
     return re.sub(r"[^\w.+-]+", "-", "-".join(words)).strip("-.")

@@ -67,7 +67,7 @@ def read_everything(name: str, runs: Path, *, storage: str | None = None) -> Non
     study.version()
     _ = study.attributes.search
     screen = Console(file=io.StringIO(), width=120)
-    screen.print(trials_table(records))
+    screen.print(trials_table(records, {}))
     for record in records:
         show_trial(screen, record)
     show_front(screen, study)

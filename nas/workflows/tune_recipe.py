@@ -1,0 +1,143 @@
+"""Tunes a recipe for a data set: trains networks with one field changed at a time, and keeps the changes that help."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Unpack
+
+from nas.analysis.recipe_effects import RecipeEffect, chosen, recipe_effects
+from nas.architectures.architecture import Architecture
+from nas.data.images import ImageData
+from nas.data.loading import load_data
+from nas.errors import StudyError
+from nas.spaces.preflight import preflight
+from nas.spaces.search_space import SearchSpace
+from nas.study.catalog import trial_recipe_name
+from nas.study.config import StudyConfig
+from nas.study.images import described
+from nas.study.records import TrialState
+from nas.study.study import Study
+from nas.training.recipe import Recipe
+from nas.validation import integer
+from nas.workers.listeners import Listener
+from nas.workers.scaling import ScalingConfig, ScalingOptions
+from nas.workers.task import Task
+from nas.workflows.repeat import repeat
+from nas.workflows.search import usual_study_name
+
+__all__ = ["TunedRecipe", "changes", "tune_recipe"]
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class TunedRecipe:
+    """The outcome: `space` has the tuned recipe; `base` is the one that follows from the images."""
+
+    space: SearchSpace
+    base: Recipe
+    networks: tuple[Architecture, ...]
+    accuracy: float
+    effects: tuple[RecipeEffect, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values, with the accuracy of the base recipe and the effects in [0, 1]."""
+        return {
+            "recipe": self.space.recipe.to_dict(),
+            "base": {"recipe": self.base.to_dict(), "accuracy": self.accuracy},
+            "networks": [network.to_dict() for network in self.networks],
+            "effects": [{**effect._asdict(), "helps": effect.helps} for effect in self.effects],
+        }
+
+
+def tune_recipe(
+    space: SearchSpace,
+    data: Any,
+    *,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    seeds: int = 2,
+    seed: int = 0,
+    max_images: int | None = None,
+    skip_bad_images: bool = False,
+    storage: str | None = None,
+    listener: Listener | None = None,
+    **workers: Unpack[ScalingOptions],
+) -> TunedRecipe:
+    """Trains two networks of a space by its recipe and by recipes that differ in one field (`changes`).
+
+    Trainings are of full length, as short ones misjudge augmentation, and are paired by network and seed. Calling it
+    again resumes where it stopped. The validation images judge; they are those of a search with the same seed.
+
+    Args:
+        space: the space; only fields of its recipe that are `auto` are tuned.
+        data: anything that `nas.load_data` accepts.
+        name: the folder in `runs` for the trainings, one study for each recipe. None: derived from the names of the
+            space and the data.
+        runs: the folder of studies.
+        seeds: number of trainings of each network by each recipe, at least 2, as their spread tells chance from effect.
+        seed: the seed of the splits; the trainings use the seeds that follow it.
+        max_images: use a stratified subset of about this many training and validation images.
+        skip_bad_images: skip unreadable images instead of rejecting the data.
+        storage: the URL of a database for Optuna, instead of journal files.
+        listener: notified of progress.
+        workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
+
+    Raises:
+        NasError: an argument, the space or the data cannot be used; or no training by the base recipe was completed.
+        KeyboardInterrupt: re-raised after the running trainings have been requeued.
+    """
+    integer(seeds, "seeds", minimum=2, maximum=1000)
+    scaling = ScalingConfig(**workers)
+    images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
+    description = described(images, data, max_images)
+    name = name or usual_study_name(space, description["source"])
+    base = space.recipe.for_images(len(images.train.labels), space.input)
+    networks = tuple(dict.fromkeys(preflight(space).examples[::2]))  # of low and of high FLOPs
+    points = [space.point(network) for network in networks]
+
+    def accuracies(label: str, recipe: Recipe) -> Mapping[tuple[str, int], float]:
+        config = StudyConfig(space.with_changes(recipe=recipe), description, seed)
+        task = Task(trial_recipe_name(name, label), Path(runs) / name, storage, images)
+        try:
+            study = repeat(task, config, points=points, seeds=seeds, scaling=scaling, listener=listener)
+        except StudyError:
+            if label == BASE:
+                raise
+            return {}  # a rate at which every training fails is no candidate
+        return _accuracies(study)
+
+    found = accuracies(BASE, base)
+    if not found:
+        raise StudyError(f"{name}: no training by the recipe as it is was completed, so none can be compared with it")
+    changed = {
+        (field, value): accuracies(f"{field}-{value}", base.with_values(**{field: value}))
+        for field, value in changes(base, images)
+        if field in tuned
+    }
+    effects = recipe_effects(found, changed, images=len(images.validation.labels))
+    return TunedRecipe(
+        space.with_changes(recipe=base.with_values(**chosen(effects))),
+        base,
+        networks,
+        fmean(found.values()),
+        tuple(effects),
+    )
+
+
+def changes(recipe: Recipe, images: ImageData) -> Iterator[tuple[str, Any]]:
+    """Yields the fields to change and their values: mirroring and crops or none, half and twice the learning rate."""
+    yield "flip", not recipe.flip
+    yield "crop_padding", 0 if recipe.crop_padding else max(1, images.input.size // 16)
+    yield "learning_rate", recipe.learning_rate / 2
+    yield "learning_rate", recipe.learning_rate * 2
+
+
+def _accuracies(study: Study) -> Mapping[tuple[str, int], float]:
+    return {
+        (record.architecture.key, record.seed): record.accuracy
+        for record in study.records()
+        if record.state == TrialState.COMPLETE and record.seed is not None and record.accuracy is not None
+    }

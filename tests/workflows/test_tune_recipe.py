@@ -1,0 +1,86 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import nas
+from nas import NasError, SearchSpace
+from nas.study.catalog import list_studies
+from nas.workflows.tune_recipe import tune_recipe
+from tests.helpers import TINY, Ran
+
+COLOUR = {**TINY, "input": {"channels": 3, "size": 8}, "recipe": {"epochs": 4}}
+"""Its recipe mirrors, as is usual for colour images."""
+
+
+def sides(number: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose class is the side that is brighter, which mirroring changes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, number)
+    images = rng.integers(0, 100, (number, 8, 8, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, 4 * label : 4 * label + 4] += 60
+    return images, labels
+
+
+@pytest.mark.slow
+def test_a_change_that_helps_is_kept(tmp_path: Path) -> None:
+    space = SearchSpace.from_dict(COLOUR)
+    found = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+    assert found.base.flip
+    assert not found.space.recipe.flip
+    assert found.accuracy < 0.7
+    flip = next(effect for effect in found.effects if effect.field == "flip")
+    assert (flip.value, flip.pairs) == (False, 4)
+    assert flip.mean > 0.2
+    assert {effect.field for effect in found.effects} == {"flip", "crop_padding", "learning_rate"}
+    assert SearchSpace.from_dict(found.space.to_dict()) == found.space
+    assert list_studies(tmp_path) == []  # the trainings of recipes are no searches
+
+
+@pytest.mark.slow
+def test_it_resumes_and_gives_the_same(tmp_path: Path) -> None:
+    space = SearchSpace.from_dict({**COLOUR, "recipe": {"epochs": 1, "learning_rate": 0.01, "crop_padding": 0}})
+    found = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+    trained = {file: file.read_bytes() for file in tmp_path.rglob("journal.log")}
+    assert len(trained) == 2  # fields that the space sets stay
+    again = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+    assert again == found
+    for file, journal in trained.items():
+        assert file.read_bytes() == journal
+
+
+@pytest.mark.slow
+def test_a_rate_at_which_trainings_fail_is_no_candidate(tmp_path: Path) -> None:
+    """Half the rate diverges as well, but the base's own failure is what is said."""
+    recipe = {"epochs": 1, "learning_rate": 1000, "optimizer": "sgd", "flip": False, "crop_padding": 0}
+    space = SearchSpace.from_dict({**COLOUR, "recipe": recipe})
+    with pytest.raises(NasError, match="not_finite"):
+        tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+
+
+def test_one_seed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NasError, match="seeds=1: must be from 2"):
+        tune_recipe(SearchSpace.from_dict(COLOUR), sides(), seeds=1, runs=tmp_path)
+    assert nas.tune_recipe is tune_recipe
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_a_space_or_json(tmp_path: Path, nas_command: Callable[..., Ran]) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(SearchSpace.from_dict({**TINY, "recipe": {"epochs": 1, "flip": False}}).to_yaml())
+    common = [str(file), "--data", "digits", "--runs", tmp_path / "runs", "--max-images", 300, "--workers", 1]
+    ran = nas_command("recipe", *common)
+    assert ran.code == 0, ran.err
+    assert "as it follows from the images" in ran.out
+    assert "learning_rate: 0.005" in ran.out
+    ran = nas_command("recipe", *common, "--json")
+    found = json.loads(ran.out)
+    assert {effect["field"] for effect in found["effects"]} == {"crop_padding", "learning_rate"}
+    ran = nas_command("recipe", *common, "--yaml")
+    space = SearchSpace.from_dict(yaml.safe_load(ran.out))
+    assert space.recipe.to_dict() == found["recipe"]
+    assert not space.recipe.auto
