@@ -24,13 +24,10 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     """Per cent of the true hypervolume, a figure for each seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = Table.load(TABLES / "cifar16-9.parquet")
-    gain_per_epoch, posterior = acquisition.gain_per_epoch, surrogate.Surrogate.posterior
+    gain_per_epoch = acquisition.gain_per_epoch
 
     def cheaper(share: float) -> Callable[..., Any]:
         return lambda gains, short, full: gain_per_epoch(gains, short=share * short, full=full)
-
-    def without_noise(self: surrogate.Surrogate, *args: Any, **options: Any) -> surrogate.Posterior:
-        return posterior(self, *args, **options)._replace(noise=0.0)
 
     variants: dict[str, list[Any]] = {
         "as it is": [],
@@ -39,7 +36,6 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         ],
         "short trainings at half their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(0.5))],
         "short trainings at twice their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(2.0))],
-        "improvement of the value without noise": [patch.object(surrogate.Surrogate, "posterior", without_noise)],
         "no full training at the start": [patch.object(front_sampler, "IN_FULL", front_sampler.STRATA)],
         "a start of 12 short trainings": [
             patch.object(front_sampler, "STRATA", 12),

@@ -26,7 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 class Trained(NamedTuple):
     """One training: when it was complete, in seconds from the start, its FLOPs, and its accuracies in [0, 1].
 
-    `key` names the architecture, of which only the longest training so far counts.
+    `key` names the architecture, of which only the longest training so far counts; `architecture` is kept so that a run
+    can be judged again by another rule.
     """
 
     seconds: float
@@ -56,6 +57,7 @@ class Trained(NamedTuple):
     epochs: int
     validation: float
     test: float
+    architecture: dict[str, Any] | None = None
 
 
 class Setting(NamedTuple):
@@ -116,7 +118,8 @@ def by_hand(to: Setting, seed: int) -> list[Trained]:
         taken, before = time.monotonic() - start - paused, time.monotonic()
         weights = {name: value.detach() for name, value in network.network.state_dict().items()}
         test = evaluate(architecture, weights, on, recipe=recipe)
-        found.append(Trained(taken, flops, architecture.key, recipe.epochs, validation, test))
+        trained = Trained(taken, flops, architecture.key, recipe.epochs, validation, test)
+        found.append(trained._replace(architecture=architecture.to_dict()))
         paused += time.monotonic() - before
     return found
 
@@ -149,7 +152,8 @@ def ours(to: Setting, seed: int) -> list[Trained]:
                 test = evaluate(record.architecture, weights, on, recipe=recipe)
                 length = record.length or recipe.epochs
                 key = record.architecture.key
-                found.append(Trained(record.ended - start, record.flops, key, length, record.accuracy, test))
+                trained = Trained(record.ended - start, record.flops, key, length, record.accuracy, test)
+                found.append(trained._replace(architecture=record.architecture.to_dict()))
     return found
 
 

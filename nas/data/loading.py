@@ -223,9 +223,17 @@ def look_at(content: bytes | Path) -> Original | None:
             opened.draft(None, (64, 64))
             if math.prod(opened.size) > LARGE_PIXELS:
                 return Original(side, is_grey=opened.mode in GREY_MODES)
-            return Original(side, is_grey=opened.mode in GREY_MODES or _is_grey(opened.convert("RGB")))
+            return Original(side, is_grey=opened.mode in GREY_MODES or _is_grey(_on_white(opened)))
     except Exception:  # as in `_decode`
         return None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Returns an image as RGB, composited onto white as on a page where it is transparent."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -251,10 +259,7 @@ def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
         image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
     if image.mode == "F":
         return None
-    if image.has_transparency_data:  # composite onto white, as on a page
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    image = _on_white(image)
     if wanted.channels == 1:
         if not _is_grey(image):
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")

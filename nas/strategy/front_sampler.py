@@ -5,7 +5,7 @@ of (log cost, value) most (`acquisition`). With several schedule lengths it also
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +32,8 @@ SHORT_VALUE = "accuracy"
 
 STRATA = 6
 STARTING_ORDER = (0, 5, 2, 3, 1, 4)
-"""A search begins with one point from each of `STRATA` equal ranges of log cost, the cheapest first, as it raises the
-whole front, then the most expensive."""
+"""A search begins with one point from each of `STRATA` equal ranges of log cost, the cheapest point of all first, as it
+raises the whole front, then one of the most expensive."""
 IN_FULL = 1
 """The stratum, a cheap one, whose starting point is also trained in full: it shows what longer trainings gain."""
 LOCAL_STEPS = 3
@@ -211,6 +211,7 @@ class FrontSampler(BaseSampler):
         inner = np.linspace(logs.min(), logs.max(), STRATA + 1)[1:-1]
         strata = [np.flatnonzero(np.searchsorted(inner, logs, side="right") == number) for number in range(STRATA)]
         chosen = {number: points[rng.choice(part)] for number, part in enumerate(strata) if len(part)}
+        chosen[0] = points[int(logs.argmin())]  # nothing cheaper will ever be on the front
         start = [(chosen[number], 0) for number in STARTING_ORDER if number in chosen]
         if len(self._lengths) > 1 and IN_FULL in chosen and not self._prior:
             start.append((chosen[IN_FULL], len(self._lengths) - 1))
@@ -252,13 +253,15 @@ class FrontSampler(BaseSampler):
 
 
 class _Model:
-    """The surrogate and the front after given trainings: scores further ones."""
+    """The surrogate and the front after given trainings: scores further ones.
+
+    The front is that of the posterior means, not of the values, whose greatest are partly luck.
+    """
 
     def __init__(self, sampler: FrontSampler, trainings: Sequence[_Training], rng: np.random.Generator) -> None:
         self._lengths, candidates = sampler._lengths, sampler._candidates
         full = self._lengths[-1]
         ended = [training for training in trainings if training.value is not None]
-        reached = {training.point: training.value for training in sorted(ended, key=lambda each: each.length)}
         kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
         ended = [ended[place] for place in sorted(kept)]
         # One rung per length of the earlier study, then one per length of this study, the full length last.
@@ -273,21 +276,24 @@ class _Model:
             self._scale.modelled(values),
         )
         self._surrogate = Surrogate.fit(seen, rungs=len(self._rungs), rng=rng)
-        running = [t for t in trainings if t.running and (1, t.length) in self._rungs]
+        known = [t for t in trainings if (t.running or t.value is not None) and (1, t.length) in self._rungs]
+        running = [training for training in known if training.running]
         if running:
-            around = candidates.batch(training.point for training in running).features
-            rungs = [self._rungs[1, training.length] for training in running]
-            self._surrogate = self._surrogate.believing(around, np.array(rungs))
-            for rung, training, features in zip(rungs, running, around, strict=True):
-                expected = self._surrogate.posterior(features[None], rung=rung).mean
-                reached[training.point] = float(self._scale.values(expected)[0])
-        levels = np.array(list(reached.values()), dtype=float)
-        logs = np.array([candidates.log_cost(point) for point in reached])
+            around, rungs = self._encoded(candidates, running)
+            self._surrogate = self._surrogate.believing(around.features, rungs)
+        longest = {training.point: training for training in sorted(known, key=lambda each: each.length)}
+        reached, rungs = self._encoded(candidates, longest.values())
+        levels = self._scale.values(self._surrogate.mean(reached.features, rungs))
+        logs = reached.log_cost
         reference = sampler._reference
         if reference is None:
             reference = float(levels.min()) if len(levels) else 0.0
         right = max([candidates.most_log_cost, *logs.tolist()])
         self._front = Staircase.of(logs, levels, reference=reference, right=right)
+
+    def _encoded(self, candidates: Candidates, trainings: Collection[_Training]) -> tuple[Batch, NDArray[np.intp]]:
+        rungs = np.array([self._rungs[1, training.length] for training in trainings], dtype=int)
+        return candidates.batch(training.point for training in trainings), rungs
 
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it.
@@ -298,17 +304,15 @@ class _Model:
         short = [self._rungs[1, length] for length in self._lengths[:-1]]
         known = self._surrogate.posterior(batch.features, informed_by=short)
 
-        def gains(
-            mean: NDArray[np.float64], variance: NDArray[np.float64], noise: float = known.noise
-        ) -> NDArray[np.float64]:
-            deviation = np.sqrt(np.maximum(variance, 1e-12) + noise)
+        def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+            deviation = np.sqrt(np.maximum(variance, 1e-12))
             return self._front.expected_gain(batch.log_cost, mean, deviation, scale=self._scale)
 
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
             here = self._surrogate.posterior(batch.features, rung=short[rung])
-            own = gains(here.mean, here.variance, here.noise) / self._lengths[rung]
+            own = gains(here.mean, here.variance) / self._lengths[rung]
             moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
             rate = np.maximum(own, gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1]))

@@ -47,7 +47,7 @@ class Observations(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Posterior of candidates (m,) at a rung: mean and noise-free variance of the value, and the noise variance.
+    """Posterior of candidates (m,) at a rung: mean and noise-free variance of the value.
 
     `shifts` has, for each rung asked about, the standard deviation by which a training there would move the mean:
     |covariance| over the standard deviation of its outcome. An outcome z standard deviations from its mean moves the
@@ -56,7 +56,6 @@ class Posterior(NamedTuple):
 
     mean: Floats
     variance: Floats
-    noise: float
     shifts: list[Floats]
 
 
@@ -132,12 +131,16 @@ class Surrogate:
             same_place[:, -1] = rung, other
             covariance = self.process.kernel_.k1(same_place)[0, 1] - np.einsum("nm,nm->m", here, at_other)
             shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(other)))
-        return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, scale**2 * self._noise(rung), shifts)
+        return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, shifts)
 
-    def _known(self, features: Floats, rung: int) -> tuple[Floats, Floats, Floats]:
-        """Returns standardised mean, noise-free variance, and L⁻¹k at a rung (Rasmussen and Williams, 2.25)."""
+    def mean(self, features: Floats, rungs: NDArray[np.intp]) -> Floats:
+        """Returns the posterior means of candidates (m,), each at its own rung."""
+        return self.offsets[rungs] + self.scales[rungs] * self._known(features, rungs)[0]
+
+    def _known(self, features: Floats, rung: int | NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
+        """Returns standardised mean, noise-free variance, and L⁻¹k at one or many rungs (Rasmussen, Williams, 2.25)."""
         process = self.process
-        inputs = np.column_stack([features, np.full(len(features), rung)])
+        inputs = np.column_stack([features, np.broadcast_to(rung, len(features))])
         cross = process.kernel_(inputs, process.X_train_)
         solved = solve_triangular(process.L_, cross.T, lower=True)
         prior = process.kernel_.k1.diag(inputs)

@@ -36,6 +36,18 @@ def test_a_grey_image_saved_in_colour_is_grey(tmp_path: Path, suffix: str, optio
     assert load_data(str(folder), Input(1, 64)).train.images.shape[1:] == (64, 64, 1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_grey_drawing_on_a_transparent_ground_is_grey(tmp_path: Path) -> None:
+    """What a transparent pixel would have as its colour is not seen."""
+    drawing = np.dstack([COLOUR, np.zeros((60, 40), dtype=np.uint8)])
+    drawing[10:20, 10:20] = (90, 90, 90, 255)
+    folder = write(tmp_path, {"a": drawing, "b": drawing})
+    palette = Image.fromarray(GREY).convert("P")
+    palette.save(folder / "a" / "palette.png", transparency=bytes(range(256)))
+    assert inspect_source(str(folder)).input == Input(1, 40)
+    assert load_data(str(folder), Input(1, 40)).train.images.shape[1:] == (40, 40, 1)
+
+
 def test_large_photos_are_scaled_down_and_that_is_kept(tmp_path: Path) -> None:
     photo = np.asarray(Image.fromarray(COLOUR).resize((400, 300)))
     folder = write(tmp_path, {"a": photo, "b": photo})
