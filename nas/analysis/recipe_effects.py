@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-__all__ = ["Accuracies", "RecipeEffect", "chosen", "recipe_effects"]
+__all__ = ["Accuracies", "RecipeEffect", "kept_effects", "recipe_effects"]
 
 Accuracies = Mapping[tuple[str, int], float]
 """Validation accuracies in [0, 1], by the architecture's key and the seed of the training."""
@@ -20,6 +20,12 @@ class RecipeEffect(NamedTuple):
     mean: float
     margin: float
     pairs: int
+
+    @property
+    def change(self) -> str:
+        """The change as a space's YAML file writes it."""
+        value = str(self.value).lower() if isinstance(self.value, bool) else f"{self.value:g}"
+        return f"{self.field}: {value}"
 
     @property
     def helps(self) -> bool:
@@ -62,13 +68,13 @@ def recipe_effects(
     return sorted(effects, key=lambda effect: -effect.mean)
 
 
-def chosen(effects: Sequence[RecipeEffect]) -> dict[str, Any]:
-    """Returns the values of the fields whose change helps; of two values of a field, the better one."""
-    values: dict[str, Any] = {}
-    for effect in effects:
+def kept_effects(effects: Sequence[RecipeEffect]) -> list[RecipeEffect]:
+    """Returns the changes that help; of two values of a field, the better one."""
+    best: dict[str, RecipeEffect] = {}
+    for effect in sorted(effects, key=lambda effect: -effect.mean):
         if effect.helps:
-            values.setdefault(effect.field, effect.value)
-    return values
+            best.setdefault(effect.field, effect)
+    return list(best.values())
 
 
 def _by_network(pairs: Accuracies) -> list[list[float]]:

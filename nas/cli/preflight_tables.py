@@ -50,9 +50,8 @@ def show_recipe(console: Console, found: TunedRecipe) -> None:
     add_columns(table, "recipe", "accuracy", "trainings", "kept")
     table.add_row("as it follows from the images", percent_text(found.accuracy), "", "")
     for effect in found.effects:
-        value = str(effect.value).lower() if isinstance(effect.value, bool) else f"{effect.value:g}"
         points = f"{100 * effect.mean:+.1f} ± {100 * effect.margin:.1f} points"
-        table.add_row(f"{effect.field}: {value}", points, str(effect.pairs), "yes" if effect.helps else "no")
+        table.add_row(effect.change, points, str(effect.pairs), "yes" if effect in found.kept else "no")
     console.print(table)
     amounts = " and ".join(count_text(cost(network).flops) for network in found.networks)
     console.print(
@@ -60,5 +59,8 @@ def show_recipe(console: Console, found: TunedRecipe) -> None:
         "A change is kept if it helps by more than that.",
         style="dim",
     )
-    kept = {name: value for name, value in found.space.recipe.to_dict().items() if found.base.to_dict()[name] != value}
-    console.print(f"Recipe: {kept}" if kept else "The recipe stays as it is.")
+    if found.space.recipe == found.base:
+        console.print("The recipe stays as it is.")
+    else:
+        kept = ", ".join(effect.change for effect in found.kept)
+        console.print(f"Kept: {kept}. With --yaml, the space is printed with that recipe, as a file to search.")

@@ -6,11 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Unpack
 
-from nas.analysis.recipe_effects import RecipeEffect, chosen, recipe_effects
-from nas.architectures.architecture import Architecture
-from nas.data.images import ImageData
+from nas.analysis.recipe_effects import RecipeEffect, kept_effects, recipe_effects
+from nas.architectures.architecture import Architecture, Input
 from nas.data.loading import load_data
-from nas.errors import StudyError
+from nas.errors import InvalidValue, StudyError
 from nas.spaces.preflight import preflight
 from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import trial_recipe_name
@@ -26,7 +25,7 @@ from nas.workers.task import Task
 from nas.workflows.repeat import repeat
 from nas.workflows.search import usual_study_name
 
-__all__ = ["TunedRecipe", "changes", "tune_recipe"]
+__all__ = ["TunedRecipe", "recipe_changes", "tune_recipe"]
 
 BASE = "base"
 
@@ -41,13 +40,18 @@ class TunedRecipe:
     accuracy: float
     effects: tuple[RecipeEffect, ...]
 
+    @property
+    def kept(self) -> list[RecipeEffect]:
+        """The changes that the tuned recipe has."""
+        return kept_effects(self.effects)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, with the accuracy of the base recipe and the effects in [0, 1]."""
         return {
             "recipe": self.space.recipe.to_dict(),
             "base": {"recipe": self.base.to_dict(), "accuracy": self.accuracy},
             "networks": [network.to_dict() for network in self.networks],
-            "effects": [{**effect._asdict(), "helps": effect.helps} for effect in self.effects],
+            "effects": [{**effect._asdict(), "kept": effect in self.kept} for effect in self.effects],
         }
 
 
@@ -65,7 +69,7 @@ def tune_recipe(
     listener: Listener | None = None,
     **workers: Unpack[ScalingOptions],
 ) -> TunedRecipe:
-    """Trains two networks of a space by its recipe and by recipes that differ in one field (`changes`).
+    """Trains two networks of a space by its recipe and by recipes that differ in one field (`recipe_changes`).
 
     Trainings are of full length, as short ones misjudge augmentation, and are paired by network and seed. Calling it
     again resumes where it stopped. The validation images judge; they are those of a search with the same seed.
@@ -95,6 +99,11 @@ def tune_recipe(
     description = described(images, data, max_images)
     name = name or usual_study_name(space, description["source"])
     base = space.recipe.for_images(len(images.train.labels), space.input)
+    changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]
+    if not changes:
+        raise InvalidValue(
+            "recipe: the space sets flip, crop_padding and learning_rate itself; leave one out to try it"
+        )
     networks = tuple(dict.fromkeys(preflight(space).examples[::2]))  # of low and of high FLOPs
     points = [space.point(network) for network in networks]
 
@@ -104,22 +113,20 @@ def tune_recipe(
         try:
             study = repeat(task, config, points=points, seeds=seeds, scaling=scaling, listener=listener)
         except StudyError:
-            if label == BASE:
+            study = Study.open(task.study, task.runs, storage=storage)
+            if label == BASE or not all(record.state == TrialState.FAILED for record in study.records()):
                 raise
-            return {}  # a rate at which every training fails is no candidate
-        return _accuracies(study)
+        return _accuracies(study)  # none of a rate at which every training fails
 
     found = accuracies(BASE, base)
     if not found:
         raise StudyError(f"{name}: no training by the recipe as it is was completed, so none can be compared with it")
     changed = {
-        (field, value): accuracies(f"{field}-{value}", base.with_values(**{field: value}))
-        for field, value in changes(base, images)
-        if field in tuned
+        (field, value): accuracies(f"{field}-{value}", base.with_values(**{field: value})) for field, value in changes
     }
     effects = recipe_effects(found, changed, images=len(images.validation.labels))
     return TunedRecipe(
-        space.with_changes(recipe=base.with_values(**chosen(effects))),
+        space.with_changes(recipe=base.with_values(**{effect.field: effect.value for effect in kept_effects(effects)})),
         base,
         networks,
         fmean(found.values()),
@@ -127,10 +134,10 @@ def tune_recipe(
     )
 
 
-def changes(recipe: Recipe, images: ImageData) -> Iterator[tuple[str, Any]]:
+def recipe_changes(recipe: Recipe, shape: Input) -> Iterator[tuple[str, Any]]:
     """Yields the fields to change and their values: mirroring and crops or none, half and twice the learning rate."""
     yield "flip", not recipe.flip
-    yield "crop_padding", 0 if recipe.crop_padding else max(1, images.input.size // 16)
+    yield "crop_padding", 0 if recipe.crop_padding else max(1, shape.size // 16)
     yield "learning_rate", recipe.learning_rate / 2
     yield "learning_rate", recipe.learning_rate * 2
 

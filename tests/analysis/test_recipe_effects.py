@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nas.analysis.recipe_effects import chosen, recipe_effects
+from nas.analysis.recipe_effects import kept_effects, recipe_effects
 
 BASE = {("a", 1): 0.80, ("a", 2): 0.82, ("b", 1): 0.60, ("b", 2): 0.61}
 
@@ -37,12 +37,16 @@ def test_the_spread_is_pooled_over_changes() -> None:
     assert [effect.field for effect in effects] == ["crop_padding", "flip", "learning_rate"]
     assert len({effect.margin for effect in effects}) == 1
     assert effects[0].margin == pytest.approx(2.447 * math.sqrt(4 * 0.02**2 / 6) / 2, rel=1e-3)
-    assert chosen(effects) == {"crop_padding": 2, "flip": True}  # alone, the latter was within its margin
+    assert [effect.change for effect in kept_effects(effects)] == [
+        "crop_padding: 2",
+        "flip: true",
+    ]  # alone, the latter would be within its margin
 
 
 def test_of_two_values_of_a_field_the_better_one_is_chosen() -> None:
     changed = {("learning_rate", 0.005): shifted(*[0.02] * 4), ("learning_rate", 0.02): shifted(*[0.03] * 4)}
-    assert chosen(recipe_effects(BASE, changed, images=1000)) == {"learning_rate": 0.02}
+    kept = kept_effects(recipe_effects(BASE, changed, images=1000))
+    assert [effect.change for effect in kept] == ["learning_rate: 0.02"]
 
 
 def test_trainings_without_a_counterpart_do_not_count() -> None:

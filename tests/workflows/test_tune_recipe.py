@@ -54,12 +54,28 @@ def test_it_resumes_and_gives_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_rate_at_which_trainings_fail_is_no_candidate(tmp_path: Path) -> None:
-    """Half the rate diverges as well, but the base's own failure is what is said."""
-    recipe = {"epochs": 1, "learning_rate": 1000, "optimizer": "sgd", "flip": False, "crop_padding": 0}
+def test_a_change_at_which_trainings_fail_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the rate diverges; the search for a recipe goes on."""
+    recipe = {"epochs": 1, "optimizer": "sgd", "flip": False, "crop_padding": 0}
     space = SearchSpace.from_dict({**COLOUR, "recipe": recipe})
+    extreme = [("learning_rate", 1e-3), ("learning_rate", 1000.0)]
+    monkeypatch.setattr("nas.workflows.tune_recipe.recipe_changes", lambda *_: extreme)
+    found = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+    assert [effect.value for effect in found.effects] == [1e-3]
+
+
+@pytest.mark.slow
+def test_a_recipe_by_which_every_training_fails_is_one_line(tmp_path: Path) -> None:
+    space = SearchSpace.from_dict({**COLOUR, "recipe": {"epochs": 1, "learning_rate": 1000, "optimizer": "sgd"}})
     with pytest.raises(NasError, match="not_finite"):
         tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
+
+
+def test_a_space_that_leaves_nothing_open_is_refused(tmp_path: Path) -> None:
+    recipe = {"epochs": 1, "learning_rate": 0.01, "flip": False, "crop_padding": 0}
+    with pytest.raises(NasError, match="leave one out to try it"):
+        tune_recipe(SearchSpace.from_dict({**COLOUR, "recipe": recipe}), sides(), runs=tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_one_seed_is_refused(tmp_path: Path) -> None:
