@@ -25,28 +25,29 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 class Scale:
     """The scale on which values are modelled: −log(1 − share) for shares, which spreads values near 1; else unchanged.
 
-    `least_error` replaces an error of 0: half of the smallest non-zero error observed, at most 0.01.
+    `perfect` is the value of the share 1: 1, or 100 for values in per cent; None: values are no shares. `least_error`
+    replaces an error of 0: half of the smallest non-zero error observed, at most 0.01.
     """
 
-    is_share: bool
+    perfect: float | None
     least_error: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Scale":
-        """Returns the scale for the observed `values`: that of shares if all of them lie in [0, 1]."""
+        """Returns the scale for the observed `values`: that of shares if all lie in [0, 1], or in [0, 100]."""
         array = np.asarray(values, dtype=float)
-        errors = (1 - array)[array < 1]
-        is_share = bool(((array >= 0) & (array <= 1)).all())
-        return cls(is_share, float(min(0.5 * errors.min(), 0.01)) if is_share and len(errors) else 1e-3)
+        perfect = next((most for most in (1.0, 100.0) if ((array >= 0) & (array <= most)).all()), None)
+        errors = 1 - array[array < perfect] / perfect if perfect else array[:0]
+        return cls(perfect, float(min(0.5 * errors.min(), 0.01)) if len(errors) else 1e-3)
 
     def modelled(self, values: Sequence[float]) -> Floats:
         """Transforms values to the model's scale; higher is better on both."""
         array = np.asarray(values, dtype=float)
-        return -np.log(np.maximum(1 - array, self.least_error)) if self.is_share else array
+        return -np.log(np.maximum(1 - array / self.perfect, self.least_error)) if self.perfect else array
 
     def values(self, modelled: Floats) -> Floats:
         """Transforms modelled values back: the inverse of `modelled`."""
-        return 1 - np.exp(-modelled) if self.is_share else modelled
+        return self.perfect * (1 - np.exp(-modelled)) if self.perfect else modelled
 
     def improvement(self, mean: Floats, sd: Floats, level: Floats) -> Floats:
         """Returns E[max(V − level, 0)] in units of the value, for Y ~ N(mean, sd²) on the model's scale.
@@ -59,10 +60,11 @@ class Scale:
             sd: Standard deviation of Y.
             level: Value to improve on, on the original scale. The three shapes broadcast.
         """
-        if self.is_share:
-            error = np.maximum(1 - level, 1e-12)
+        if self.perfect:
+            error = np.maximum(1 - level / self.perfect, 1e-12)
             d = (np.log(error) + mean) / sd
-            return np.asarray(np.maximum(error * ndtr(d) - np.exp(sd**2 / 2 - mean) * ndtr(d - sd), 0.0))
+            share = np.maximum(error * ndtr(d) - np.exp(sd**2 / 2 - mean) * ndtr(d - sd), 0.0)
+            return np.asarray(self.perfect * share)
         d = (mean - level) / sd
         return np.asarray(np.maximum(sd * (d * ndtr(d) + np.exp(-(d**2) / 2) / np.sqrt(2 * np.pi)), 0.0))
 

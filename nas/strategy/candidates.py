@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from nas.errors import InvalidValue
+from nas.validation import shown
+
 __all__ = ["Batch", "Candidates", "Point"]
 
 Point = tuple[Any, ...]
@@ -157,10 +160,14 @@ class Candidates:
         if point not in self._log_costs:
             params = self.params(point)
             valid = self._is_valid is None or self._is_valid(params)
-            value = float(self._cost(params)) if valid else 1.0
-            known = (value if self._cost_is_log else math.log(value)) if valid else None
-            self._log_costs[point] = known
+            self._log_costs[point] = self._log_of(self._cost(params), params) if valid else None
         return self._log_costs[point]
+
+    def _log_of(self, cost: float, params: dict[str, Any]) -> float:
+        if not math.isfinite(cost) or (cost <= 0 and not self._cost_is_log):
+            allowed = "a finite number" if self._cost_is_log else "a finite number above 0"
+            raise InvalidValue(f"cost={shown(cost)} of {shown(params)}: must be {allowed}")
+        return float(cost) if self._cost_is_log else math.log(cost)
 
 
 class _Axis:

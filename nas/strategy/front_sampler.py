@@ -4,6 +4,8 @@ It models only the value (`surrogate`), knows the cost exactly, and proposes the
 of (log cost, value) most (`acquisition`). With several schedule lengths it also chooses how long to train.
 """
 
+import threading
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,6 +32,8 @@ __all__ = ["SHORT_VALUE", "FrontSampler"]
 SHORT_VALUE = "accuracy"
 """User attribute that holds the value of a trial of a shorter length, which ends PRUNED and has no objective values."""
 
+ONE_AT_A_TIME = threading.Lock()
+"""Of the threads of a process that ask for a proposal; not an attribute, as samplers are pickled."""
 STRATA = 6
 STARTING_ORDER = (0, 5, 2, 3, 1, 4)
 """A search begins with one point from each of `STRATA` equal ranges of log cost, the cheapest point of all first, as it
@@ -57,9 +61,10 @@ class FrontSampler(BaseSampler):
     """Proposes the training that increases the hypervolume of (log cost, value) most per epoch.
 
     The study maximises its first objective, the value, and minimises its second, the cost. It begins with one point
-    from each of several strata by cost rank. Running trials are assumed to end with the value that the model predicts,
+    from each of several ranges of log cost. Running trials are assumed to end with the value that the model predicts,
     so that concurrent workers propose different points. A point is never proposed twice at the same length, whatever
-    its outcome. Proposals depend only on the seed and the trials: a new sampler continues where another one stopped.
+    its outcome, as long as others are left. Proposals depend only on the seed and the trials: a new sampler continues
+    where another one stopped.
 
     Args:
         search_space: Optuna distributions by parameter name.
@@ -108,6 +113,7 @@ class FrontSampler(BaseSampler):
         self._reference = reference
         self._study: tuple[object, int] | None = None
         self._ended: dict[int, _Training | None] = {}  # of `_study`, by trial number: ended trials never change
+        self._told: dict[int, _Training] = {}  # of `_study`: a trial's parameters are not in the storage at once
         self._start = self._starting_points()
         self.fell_back = False
 
@@ -119,7 +125,8 @@ class FrontSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Samples a parameter outside the search space, at random."""
-        return RandomSampler(self._seed).sample_independent(study, trial, param_name, param_distribution)
+        seed = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())]).generate_state(1)
+        return RandomSampler(int(seed[0])).sample_independent(study, trial, param_name, param_distribution)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -131,18 +138,20 @@ class FrontSampler(BaseSampler):
         """
         if study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
             raise InvalidValue("FrontSampler: the study's directions must be ['maximize', 'minimize']: value and cost")
-        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        if self._study != identity_of(study):
-            self._study, self._ended = identity_of(study), {}
-        chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
-        if chosen is None:  # nothing is left; Optuna then samples each parameter independently
-            return {}
-        point, rung = chosen
+        with ONE_AT_A_TIME:  # of several threads, each must know what the others were told
+            if self._study != identity_of(study):
+                self._study, self._ended, self._told = identity_of(study), {}, {}
+            others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+            chosen = self._propose([training for other in others if (training := self._known(other)) is not None])
+            if chosen is None:
+                return {}
+            point, rung = chosen
+            self._told[trial.number] = _Training(point, self._lengths[rung], None, running=True)
         params = self._candidates.params(point)
         return {**params, self._fidelity: self._lengths[rung]} if self._fidelity else params
 
     def _propose(self, trainings: Sequence[_Training]) -> tuple[Point, int] | None:
-        """Returns the next point and rung, given trainings in the order they were started; None if nothing is left."""
+        """Returns the next point and rung, given trainings in the order they were started; None if none is valid."""
         self.fell_back = False
         full = len(self._lengths) - 1
         begun: dict[Point, _Training] = {}
@@ -166,7 +175,7 @@ class FrontSampler(BaseSampler):
                     return point, rung
         candidates = [point for point in self._considered(trainings, rng) if open_rung(point) <= full]
         if not candidates:
-            return None
+            return self._again(rng)
         batch = self._candidates.batch(candidates)
         try:
             model = _Model(self, trainings, rng)
@@ -185,6 +194,11 @@ class FrontSampler(BaseSampler):
                 break
             batch, worth, rungs, best = around, worth_near, rungs_near, int(np.argmax(worth_near))
         return batch.points[best], int(rungs[best])
+
+    def _again(self, rng: np.random.Generator) -> tuple[Point, int] | None:
+        """Returns any valid point, in full, once each was trained; None if there is none."""
+        points = self._candidates.sample
+        return (points[rng.integers(len(points))], len(self._lengths) - 1) if points else None
 
     def _considered(self, trainings: Sequence[_Training], rng: np.random.Generator) -> list[Point]:
         """Returns all points, or a fixed sample, fresh points, neighbours of the front, and points already begun."""
@@ -229,7 +243,7 @@ class FrontSampler(BaseSampler):
     def _known(self, trial: FrozenTrial) -> _Training | None:
         """Returns the training of a trial, cached once the trial has ended."""
         if not trial.state.is_finished():
-            return self._training(trial)
+            return self._training(trial) or (self._told.get(trial.number) if not trial.params else None)
         if trial.number not in self._ended:
             self._ended[trial.number] = self._training(trial)
         return self._ended[trial.number]

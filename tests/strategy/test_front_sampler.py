@@ -1,5 +1,8 @@
 import itertools
+import pickle
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,10 @@ Params = dict[str, Any]
 
 def cost(params: Params) -> float:
     return float(params["depth"] * (params["mid"] ** 2 / params["groups"] + 20 * params["mid"]))
+
+
+def constant(amount: float, params: Params) -> float:
+    return amount
 
 
 def accuracy(params: Params) -> float:
@@ -113,7 +120,42 @@ def test_it_proposes_each_point_once_and_when_all_are_known_something_all_the_sa
         trial = study.ask(space)
         study.tell(trial, [1 / trial.params["groups"], trial.params["mid"]])
     assert sorted((trial.params["mid"], trial.params["groups"]) for trial in study.trials) == valid
-    assert study.ask(space).params
+    for _ in range(10):
+        again = study.ask(space).params
+        assert (again["mid"], again["groups"]) in valid
+
+
+def test_threads_that_ask_at_once_are_told_different_things() -> None:
+    """The storage learns the parameters of a trial only after the sampler has chosen them."""
+    sampler = FrontSampler(SPACE, cost, seed=0)
+    study = new_study(sampler)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        params = {name: trial._suggest(name, distribution) for name, distribution in SPACE.items()}
+        time.sleep(0.01)
+        return accuracy(params), cost(params)
+
+    study.optimize(objective, n_trials=40, n_jobs=4)
+    points = [tuple(trial.params[name] for name in SPACE) for trial in study.trials]
+    assert len(set(points)) == len(points) == 40
+    assert pickle.loads(pickle.dumps(sampler))
+
+
+def test_parameters_outside_its_space_are_random_in_each_trial() -> None:
+    study = new_study(FrontSampler(SPACE, cost, seed=0))
+    drawn = []
+    for _ in range(12):
+        trial = study.ask(SPACE)
+        drawn.append((trial.suggest_float("momentum", 0, 1), trial.suggest_float("decay", 0, 1)))
+        study.tell(trial, [accuracy(trial.params), cost(trial.params)])
+    assert len({momentum for momentum, _ in drawn}) == 12
+    assert all(momentum != decay for momentum, decay in drawn)
+
+
+def test_shares_and_per_cent_are_the_same_to_it() -> None:
+    shares = run(new_study(FrontSampler(SPACE, cost, seed=3, reference=0.1)), 20)
+    per_cent = run(new_study(FrontSampler(SPACE, cost, seed=3, reference=10)), 20, lambda p: 100 * accuracy(p))
+    assert shares == per_cent
 
 
 def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -> None:
@@ -124,6 +166,7 @@ def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -
     filled = np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, STRATA - 1)
     assert sorted(places[: len(set(filled))]) == sorted(set(filled))
     assert (places[0], places[1]) == (0, STRATA - 1)
+    assert cost(params[0]) == min(map(cost, POINTS))
 
 
 def test_it_follows_from_the_seed_and_the_trials_alone() -> None:
@@ -228,6 +271,9 @@ def test_what_it_cannot_do_is_one_line() -> None:
         study.ask(SPACE)
     with pytest.raises(InvalidValue, match="fidelity='length': must be a parameter"):
         FrontSampler(LONG, cost, fidelity="length", lengths=LENGTHS)
+    for amount in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidValue, match=r"cost=.* of .*depth.*: must be a finite number above 0"):
+            FrontSampler(SPACE, partial(constant, amount), seed=0)
     for lengths in ((), (3, 1), (0, 1)):
         with pytest.raises(InvalidValue, match=r"lengths=.*ascending"):
             FrontSampler(LONG, cost, fidelity="epochs", lengths=lengths)
