@@ -21,6 +21,7 @@ from nas.architectures.cost import cost
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
+from nas.system.hardware import HALF_ON_CPU_FROM
 from nas.units import amount_text, count_text, duration_text, epochs_text, memory_text, percent_text
 
 if TYPE_CHECKING:
@@ -290,7 +291,8 @@ def show_machine(console: Console, machine: "Machine") -> None:
     for name, found in machine.extras.items():
         line(f"extra {name}", found or f"not installed: pip install 'nas[{name}]'")
     memory = f"{memory_text(machine.free_memory)} of {memory_text(machine.total_memory)} free"
-    line("CPU", f"{machine.cores} core{'s' * (machine.cores > 1)}, {memory}")
+    half = f", trains in bfloat16 from {count_text(HALF_ON_CPU_FROM)} FLOPs on" if machine.bfloat16 else ""
+    line("CPU", f"{machine.cores} core{'s' * (machine.cores > 1)}, {memory}{half}")
     for number, gpu in enumerate(machine.gpus):
         precision = "bfloat16" if gpu.bfloat16 else "float32"
         memory = f"{memory_text(gpu.free)} of {memory_text(gpu.total)} free"

@@ -17,7 +17,9 @@ __all__ = [
     "AUTO",
     "CUDA_GRAPHS",
     "DEVICES",
+    "HALF_ON_CPU_FROM",
     "cores",
+    "cpu_multiplies_bfloat16",
     "device_id",
     "device_of",
     "free_memory",
@@ -34,6 +36,9 @@ AUTO = "auto"
 DEVICES = (AUTO, "cpu", "cuda")
 WORKER_MEMORY = 10**9
 """Bytes that a CPU worker needs besides the shared images: Python, torch and a small network."""
+HALF_ON_CPU_FROM = 10_000_000
+"""FLOPs of a network from which training in bfloat16 is faster on CPUs with instructions for it (docs/benchmarks.md);
+in smaller ones, conversions take longer than they save."""
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 CUDA_GRAPHS = "NAS_CUDA_GRAPHS"
 """Environment variable: 1 captures GPU training steps as CUDA graphs, 0 (the default) does not."""
@@ -46,6 +51,14 @@ def cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical = psutil.cpu_count(logical=False) or allowed
     return max(1, min(allowed, physical, _cgroup_cores()))
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Returns whether the CPU has instructions for bfloat16 (AVX-512-BF16 or AMX); without, it only emulates them."""
+    import torch
+
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.13
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def free_memory() -> int:

@@ -103,7 +103,8 @@ def train(
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
             identity |= {"images": len(data.train), "device": data.device.type}
             module.go_on_from(Checkpoint(checkpoint, identity))
-        trainer = bare_trainer(data.device, epochs=recipe.epochs - len(module.curve))
+        half = in_half(data.device, cost(architecture).flops)
+        trainer = bare_trainer(data.device, epochs=recipe.epochs - len(module.curve), half=half)
         try:
             trainer.fit(module)
         finally:
@@ -136,11 +137,12 @@ def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Itera
     affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
     rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)
     run = [rows] * (WARM_UP_STEPS + 1) if is_wanted(data.device) else [rows]
+    half = in_half(data.device, cost(architecture).flops)
     while True:
         with (
             quiet_lightning(),
             threads_for(architecture, recipe),
-            torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device), cache_enabled=False),
+            torch.autocast(data.device.type, torch.bfloat16, enabled=half, cache_enabled=False),
         ):
             module.learn(run, optimizer)
         module.wait()

@@ -1,4 +1,4 @@
-"""Configures the Lightning Trainer for trials: bare, quiet, and in bfloat16 on GPUs that support it."""
+"""Configures the Lightning Trainer for trials: bare, quiet, and in bfloat16 where that is faster."""
 
 import logging
 import warnings
@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 import lightning
 import torch
+
+from nas.system.hardware import HALF_ON_CPU_FROM, cpu_multiplies_bfloat16
 
 __all__ = ["Loader", "bare_trainer", "in_float32", "in_half", "quiet_lightning"]
 
@@ -27,23 +29,25 @@ class Loader(Generic[T]):
         return self._iterate()
 
 
-def bare_trainer(device: torch.device, *, epochs: int) -> lightning.Trainer:
+def bare_trainer(device: torch.device, *, epochs: int, half: bool = False) -> lightning.Trainer:
     """Returns a Trainer without logger, checkpoints, progress bars, summary and sanity steps.
 
-    The device is the CPU or the first CUDA device; precision is bfloat16 on GPUs that support it.
+    The device is the CPU or the first CUDA device; with `half`, it trains in mixed precision (`in_half`).
     """
     return lightning.Trainer(
         accelerator=device.type,
         devices=1,
-        precision="bf16-mixed" if in_half(device) else "32-true",
+        precision="bf16-mixed" if half else "32-true",
         max_epochs=epochs,
         barebones=True,
     )
 
 
-def in_half(device: torch.device) -> bool:
-    """Returns whether to train on a device in mixed precision: bfloat16 arithmetic, float32 weights."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+def in_half(device: torch.device, flops: int) -> bool:
+    """Returns whether to train a network on a device in mixed precision: bfloat16 arithmetic, float32 weights."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and flops >= HALF_ON_CPU_FROM and cpu_multiplies_bfloat16()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from nas.spaces.search_space import SearchSpace
 from nas.system.gpus import Gpu, gpus
-from nas.system.hardware import cores, free_memory, gpu_count, total_memory, usual_workers
+from nas.system.hardware import cores, cpu_multiplies_bfloat16, free_memory, gpu_count, total_memory, usual_workers
 from nas.workers.throughput import Throughput, best_per_gpu, throughput
 
 __all__ = ["EXTRAS", "Machine", "examine", "measure"]
@@ -19,7 +19,8 @@ EXTRAS = {"dashboard": "streamlit", "data": "datasets", "ray": "ray", "postgresq
 class Machine(NamedTuple):
     """The machine's hardware and software: versions by package (None: not installed), cores, memory in bytes, GPUs.
 
-    `usual_workers` is the number of workers that `auto` starts on a machine without a GPU.
+    `bfloat16` says whether the CPU has instructions for it; `usual_workers` is the number of workers that `auto` starts
+    on a machine without a GPU.
     """
 
     system: str
@@ -27,6 +28,7 @@ class Machine(NamedTuple):
     versions: dict[str, str | None]
     extras: dict[str, str | None]
     cores: int
+    bfloat16: bool
     usual_workers: int
     free_memory: int
     total_memory: int
@@ -45,6 +47,7 @@ def examine() -> Machine:
         {package: _version(package) for package in PACKAGES},
         {extra: _version(package) for extra, package in EXTRAS.items()},
         cores(),
+        cpu_multiplies_bfloat16(),
         usual_workers(),
         free_memory(),
         total_memory(),

@@ -55,7 +55,7 @@ def test_a_recorded_accuracy_is_found_again_on_the_gpu_and_on_the_cpu(
 ) -> None:
     data = on_device(digits, recipe, "cuda")
     result = train(network, data, recipe)
-    assert in_half(data.device)  # else this shows little
+    assert in_half(data.device, 0)  # else this shows little
     assert evaluate(network, result.weights, data, recipe=recipe) == result.accuracy
     on_cpu = evaluate(network, result.weights, on_device(digits, recipe, "cpu"), recipe=recipe)
     assert abs(on_cpu - result.accuracy) * len(digits.validation.labels) <= 1

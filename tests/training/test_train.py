@@ -15,12 +15,12 @@ from nas import NasError, Recipe, SearchSpace, build_network
 from nas.data.cache import open_shared, save_shared
 from nas.data.images import ImageData
 from nas.errors import TrainingFailed
-from nas.system.hardware import device_of
+from nas.system.hardware import HALF_ON_CPU_FROM, device_of
+from nas.training import train as train_module
 from nas.training import train as training_module
-from nas.training import trainer as trainer_module
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, threads_for, train
-from nas.training.trainer import bare_trainer, quiet_lightning
+from nas.training.trainer import bare_trainer, in_half, quiet_lightning
 
 
 @pytest.fixture
@@ -83,10 +83,20 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
     assert all(torch.equal(value, result.weights[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_large_networks_are_trained_in_bfloat16_on_cpus_with_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, has_instructions: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_instructions, "amx_bf16": False})
+    cpu = torch.device("cpu")
+    assert in_half(cpu, HALF_ON_CPU_FROM) == has_instructions
+    assert not in_half(cpu, HALF_ON_CPU_FROM - 1)
+
+
 @pytest.fixture
 def _in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings on the CPU run as on a GPU that computes in bfloat16."""
-    monkeypatch.setattr(trainer_module, "in_half", lambda _: True)
+    monkeypatch.setattr(train_module, "in_half", lambda *_: True)
 
 
 @pytest.mark.usefixtures("_in_bfloat16")
@@ -121,7 +131,7 @@ def test_an_accuracy_of_a_training_in_bfloat16_is_that_of_its_weights_in_float32
     """What an export computes: it is in float32 on whatever machine, and is checked against what was recorded."""
     data, recipe = on_device(digits, tiny.recipe, "cpu"), replace(tiny.recipe, epochs=3)
     in_float32 = train(network, data, recipe)
-    monkeypatch.setattr(trainer_module, "in_half", lambda _: True)
+    monkeypatch.setattr(train_module, "in_half", lambda *_: True)
     result = train(network, data, recipe)
     assert any(not torch.equal(value, in_float32.weights[name]) for name, value in result.weights.items())
 
