@@ -42,7 +42,7 @@ def undertrained_sentence(study: Study) -> str | None:
     batches = max(1, images // min(recipe.batch_size, images))
     if recipe.epochs * batches >= FEWEST_STEPS:
         return None
-    length = f"{recipe.epochs * batches:,} steps, {epochs_text(recipe.epochs)} of {batches} batches"
+    length = f"{recipe.epochs * batches:,} steps, {epochs_text(recipe.epochs)} of {batches} batch{'es' * (batches > 1)}"
     return (
         f"A training takes only {length}: longer ones are likely to be more accurate. --epochs {-(-STEPS // batches)} "
         f"makes {STEPS:,}."

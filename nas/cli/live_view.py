@@ -43,7 +43,8 @@ class _Progress:
 
     def search_started(self, study: Study, trials: int) -> None:
         """Loads the trials that the study already has."""
-        self.study, self.total, self.started = study, trials, time.monotonic()
+        self.study, self.total, self.ended_here = study, trials, 0.0
+        self.started = self.last_end = time.monotonic()
         self.headline = headline(study)  # only once: it reads the storage, and the screen refreshes often
         self.records = {record.trial: record for record in study.records()}
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from nas.architectures.cost import cost
 from nas.cli.tables import FLOPS_NOTE, add_columns
 from nas.spaces.preflight import Estimate, Preflight
-from nas.units import count_text, duration_text, percent_text
+from nas.units import count_text, duration_text, epochs_text, percent_text
 from nas.workflows.tune_recipe import TunedRecipe
 
 __all__ = ["show_preflight", "show_recipe"]
@@ -48,14 +48,15 @@ def show_recipe(console: Console, found: TunedRecipe) -> None:
     """Prints the effects of the changes that were tried, and the recipe that is left."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "recipe", "accuracy", "trainings", "kept")
+    table.columns[0].justify = "left"
     table.add_row("as it follows from the images", percent_text(found.accuracy), "", "")
     for effect in found.effects:
-        points = f"{100 * effect.mean:+.1f} ± {100 * effect.margin:.1f} points"
+        points = f"{100 * effect.mean:+.1f} ± {100 * effect.margin:.1f} points".replace("-", "−")
         table.add_row(effect.change, points, str(effect.pairs), "yes" if effect in found.kept else "no")
     console.print(table)
     amounts = " and ".join(count_text(cost(network).flops) for network in found.networks)
     console.print(
-        f"Networks of {amounts} FLOPs, {found.base.epochs} epochs each, paired by network and seed; ±: 95 %. "
+        f"Networks of {amounts} FLOPs, {epochs_text(found.base.epochs)} each, paired by network and seed; ±: 95 %. "
         "A change is kept if it helps by more than that.",
         style="dim",
     )

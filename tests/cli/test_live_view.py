@@ -90,6 +90,15 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
     assert "left" not in lines[4]
 
 
+def test_a_view_counts_the_trials_of_each_search_by_itself(tmp_path: Path, tiny: SearchSpace) -> None:
+    view = PlainView(screen())
+    for name in ("first", "second"):
+        study = nas.search(tiny, trials=2, runs=tmp_path, name=name, evaluate=formula, listener=view)
+        assert view.ended_here == 2
+        assert view.study is not None
+        assert view.study.name == study.name
+
+
 def test_before_a_training_has_ended_its_epochs_tell_how_long_is_left(
     tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
