@@ -118,8 +118,8 @@ def by_hand(to: Setting, seed: int) -> list[Trained]:
         taken, before = time.monotonic() - start - paused, time.monotonic()
         weights = {name: value.detach() for name, value in network.network.state_dict().items()}
         test = evaluate(architecture, weights, on, recipe=recipe)
-        trained = Trained(taken, flops, architecture.key, recipe.epochs, validation, test)
-        found.append(trained._replace(architecture=architecture.to_dict()))
+        whole = architecture.to_dict()
+        found.append(Trained(taken, flops, architecture.key, recipe.epochs, validation, test, whole))
         paused += time.monotonic() - before
     return found
 
@@ -152,8 +152,8 @@ def ours(to: Setting, seed: int) -> list[Trained]:
                 test = evaluate(record.architecture, weights, on, recipe=recipe)
                 length = record.length or recipe.epochs
                 key = record.architecture.key
-                trained = Trained(record.ended - start, record.flops, key, length, record.accuracy, test)
-                found.append(trained._replace(architecture=record.architecture.to_dict()))
+                seconds, whole = record.ended - start, record.architecture.to_dict()
+                found.append(Trained(seconds, record.flops, key, length, record.accuracy, test, whole))
     return found
 
 
