@@ -222,6 +222,11 @@ class SearchSpace:
         )
 
     @cached_property
+    def cheapest(self) -> Params | None:
+        """A point of least FLOPs; None if `max_params` excludes them all."""
+        return next(self.with_changes(max_flops=self.least_cost[0]).affordable(), None)
+
+    @cached_property
     def most_flops(self) -> int:
         """Upper bound on FLOPs: those of the largest architecture of the space, or the budget if lower."""
         rest = {out: out * self.classes for out in self.stages[-1].widths}

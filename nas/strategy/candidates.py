@@ -46,6 +46,7 @@ class Candidates:
         is_valid: Returns whether a point may be proposed; None: all may.
         cost_is_log: Whether `cost` returns the logarithm of the cost.
         draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
+        cheapest: The parameters of a valid point of least cost, where that is known.
         seed: Seed of the sample of a large space.
     """
 
@@ -57,6 +58,7 @@ class Candidates:
         is_valid: Callable[[dict[str, Any]], bool] | None = None,
         cost_is_log: bool = False,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
+        cheapest: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
         self.names = list(search_space)
@@ -71,7 +73,8 @@ class Candidates:
         self.complete = 0 < len(points) <= MOST_CONSIDERED
         """Whether `sample` is the whole space."""
         if not self.complete:
-            points = self._spread_over_cost(rng)
+            known = self.point(cheapest) if cheapest is not None else None
+            points = self._spread_over_cost(rng, [known] if known is not None else [])
         self.sample = points
         logs = [self.log_cost(point) for point in points]
         self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)
@@ -128,10 +131,13 @@ class Candidates:
         drawn = dict.fromkeys(self._random_point(rng) for _ in range(count))
         return [point for point in drawn if point is not None]
 
-    def _spread_over_cost(self, rng: np.random.Generator) -> list[Point]:
-        """Returns a sample that is spread over log cost: most random points of a space cost nearly the same."""
-        drawn = dict.fromkeys(self.random(DRAWN, rng))
-        while drawn:  # down to the cheapest, which is hardly ever drawn
+    def _spread_over_cost(self, rng: np.random.Generator, known: list[Point]) -> list[Point]:
+        """Returns a sample that is spread over log cost: most random points of a space cost nearly the same.
+
+        It includes the known points, and the cheapest point, as far as single changes lead there.
+        """
+        drawn = dict.fromkeys([*known, *self.random(DRAWN, rng)])
+        while drawn:  # the cheapest points are hardly ever drawn
             cheapest = min(drawn, key=self.log_cost)
             drawn |= dict.fromkeys(self.neighbours(cheapest, rng))
             if self.log_cost(min(drawn, key=self.log_cost)) == self.log_cost(cheapest):
@@ -143,7 +149,7 @@ class Candidates:
         counts, edges = np.histogram(logs, COST_BINS)
         weights = 1 / counts[np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, COST_BINS - 1)]
         chosen = rng.choice(len(points), SAMPLED, replace=False, p=weights / weights.sum())
-        return [points[at] for at in np.sort(chosen)]
+        return [points[at] for at in np.union1d(chosen, logs.argmin())]
 
     def _random_point(self, rng: np.random.Generator) -> Point | None:
         if self._draw is not None:

@@ -79,6 +79,7 @@ class FrontSampler(BaseSampler):
         prior: Trainings of an earlier study that the model learns from; they do not count as results of this one.
         reference: Value from which hypervolume is measured; None: the lowest one observed at full length.
         draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
+        cheapest: The parameters of a valid point of least cost, where that is known; the search starts from it.
 
     Attributes:
         fell_back: Whether the last proposal was drawn at random because the model could not be fitted.
@@ -97,6 +98,7 @@ class FrontSampler(BaseSampler):
         prior: Sequence[PastTraining] = (),
         reference: float | None = None,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
+        cheapest: Mapping[str, Any] | None = None,
     ) -> None:
         self._search_space = dict(search_space)
         self._fidelity = fidelity
@@ -104,7 +106,7 @@ class FrontSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         choices = {name: distribution for name, distribution in search_space.items() if name != fidelity}
         self._candidates = Candidates(
-            choices, cost, is_valid=is_valid, cost_is_log=cost_is_log, draw=draw, seed=self._seed
+            choices, cost, is_valid=is_valid, cost_is_log=cost_is_log, draw=draw, cheapest=cheapest, seed=self._seed
         )
         known = [(self._candidates.point(seen.params), seen) for seen in prior]
         self._prior = [

@@ -73,6 +73,7 @@ def front_sampler(
         prior=prior,
         reference=1 / space.classes,
         draw=affordable,
+        cheapest=space.cheapest,
     )
 
 

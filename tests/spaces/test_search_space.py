@@ -84,6 +84,8 @@ def test_repair_takes_the_next_lower_divisor_that_is_a_choice() -> None:
 def test_least_cost_is_the_least_of_all(either: SearchSpace) -> None:
     every = [cost(either.architecture(point)) for point in either.points()]
     assert either.least_cost == (min(amounts.flops for amounts in every), min(amounts.params for amounts in every))
+    assert either.cheapest is not None
+    assert cost(either.architecture(either.cheapest)).flops == either.least_cost[0]
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 1.0])

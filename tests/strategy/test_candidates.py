@@ -80,6 +80,19 @@ def test_of_a_large_space_a_sample_that_is_spread_over_log_cost_is_considered() 
     assert again.sample == candidates.sample
 
 
+def test_the_cheapest_point_is_a_candidate_where_it_is_told_though_single_changes_do_not_lead_there() -> None:
+    space = {f"x{n}": IntDistribution(0, 9) for n in range(6)}
+
+    def spent(params: dict[str, Any]) -> float:
+        return 0.5 if not any(params.values()) else 100 - sum(params.values())
+
+    cheapest = dict.fromkeys(space, 0)
+    assert (0,) * 6 not in Candidates(space, spent, seed=3).sample
+    told = Candidates(space, spent, cheapest=cheapest, seed=3)
+    assert told.log_cost(min(told.sample, key=told.log_cost)) == np.log(0.5)
+    assert Candidates(SMALL, flops, is_valid=divides, cheapest={"mid": 8, "groups": 3}).complete  # not valid: ignored
+
+
 def test_a_cost_may_be_a_logarithm_and_points_may_be_drawn() -> None:
     space = {f"x{n}": IntDistribution(0, 9) for n in range(6)}
     drawn = Candidates(

@@ -62,6 +62,12 @@ def test_a_large_space_with_a_tight_budget_still_yields() -> None:
     assert len(set(keys)) == 20
 
 
+def test_the_search_of_a_large_space_starts_at_its_cheapest_architecture() -> None:
+    space = load_space("regnet")
+    _, study = run(space, FRONT, 1)
+    assert study.trials[0].values[1] == space.least_cost[0]
+
+
 def test_distributions_are_integers_with_a_step_where_values_are_evenly_spaced(tiny: SearchSpace) -> None:
     made = distributions(tiny)
     assert made["stage1.mid"] == optuna.distributions.IntDistribution(8, 16, step=4)
