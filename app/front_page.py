@@ -18,8 +18,9 @@ from nas.units import amount_text, percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
-    "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Bars are "
-    "95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
+    "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Accuracies "
+    "are estimates by a model of all trainings, as single measurements are partly luck; point at one to see both. Bars "
+    "are 95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
     "Click a point to open it; draw a lasso around several to compare them."
 )
 CONFIRMED = (
@@ -88,7 +89,7 @@ def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
     front = seen.shared(_front, axis.key)
     total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > seen.spent else ""
     knee = knee_of(front, by=axis.value)
-    at = f"{percent_text(knee.accuracy or 0.0)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
+    at = f"{percent_text(knee.quality)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
     panel.metrics(
         {
             "trials finished": f"{amount_text(seen.spent)}{total}",
@@ -101,7 +102,7 @@ def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
 
 def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
     if seen.confirmed is None:
-        return {"best accuracy": percent_text(most_accurate.accuracy or 0.0)}
+        return {"best accuracy": percent_text(most_accurate.quality)}
     best = max(seen.confirmed.members, key=lambda member: member.validation.mean)
     return {"best accuracy, confirmed": best.validation.text()}
 

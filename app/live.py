@@ -233,7 +233,7 @@ def _read(name: str, place: Place) -> Snapshot:
     unchanged = last and version == last.seen.version and last.seen.live == last.live and last.seen.made.kept
     if last and unchanged and now - last.read < SECONDS_BETWEEN_LOOKS:
         return last.seen
-    seen = Snapshot(study, study.records(), study.attributes.search, version, place)
+    seen = Snapshot(study, study.estimated_records(), study.attributes.search, version, place)
     if last and unchanged and seen == last.seen and study.storage is None:
         seen = last.seen  # unchanged, so its shared results are still valid
     else:

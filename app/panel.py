@@ -11,7 +11,6 @@ from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.figures.architecture import drawing_figure
 from nas.analysis.figures.curves import curves_figure
 from nas.analysis.selection import Limit, Recommendation, choose_from
-from nas.analysis.significance import wilson_interval
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 
@@ -28,7 +27,7 @@ def metrics(values: dict[str, str]) -> None:
 def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     """Shows a trial's accuracy with its confidence interval, measured latency, FLOPs, parameters and training time."""
     member = seen.confirmed.of(record.architecture) if seen.confirmed is not None else None
-    score = percent_text(record.accuracy) if record.accuracy is not None else "–"
+    score = record.estimate.text() if record.estimate else _measured(record)
     latency = LATENCY.value(record)
     metrics(
         {
@@ -39,12 +38,8 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
             "training": duration_text(record.seconds) if record.seconds is not None else "–",
         }
     )
-    if record.accuracy is not None and seen.images:
-        low, high = wilson_interval(record.accuracy, seen.images)
-        which = "In the search " if member else ""
-        st.caption(
-            f"{which}{100 * low:.1f} to {100 * high:.1f} % at 95 % confidence, on {seen.images:,} validation images"
-        )
+    if record.accuracy is not None and (caption := _precision(seen, record)):
+        st.caption(f"In the search {caption}" if member else caption)
     if seen.confirmed is not None and member is not None:
         _confirmed(member, epochs=seen.confirmed.epochs)
     if record.reason:
@@ -53,6 +48,22 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
         st.text(f"{record.state}, {len(record.curve)} of {seen.study.config.space.recipe.epochs} epochs so far")
     if record.detail:
         st.code(record.detail.strip(), language=None, wrap_lines=True)
+
+
+def _measured(record: TrialRecord) -> str:
+    return percent_text(record.accuracy) if record.accuracy is not None else "–"
+
+
+def _precision(seen: live.Snapshot, record: TrialRecord) -> str | None:
+    """Says how precisely a trial's accuracy is known."""
+    interval = record.interval(seen.images)
+    if interval is None:
+        return None
+    between = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} % at 95 % confidence"
+    on = f" on {seen.images:,} validation images" if seen.images else ""
+    if record.estimate is None:
+        return f"{between},{on}"
+    return f"{between}, by the model of all trainings; {_measured(record)} measured{on}"
 
 
 def _confirmed(member: Confirmation, *, epochs: int) -> None:
@@ -104,5 +115,5 @@ def label(seen: live.Snapshot, trial: int) -> str:
     """Returns a trial's label for lists: number, name, accuracy or state, FLOPs."""
     if (record := seen.find(trial)) is None:
         return f"{trial}"
-    result = percent_text(record.accuracy) if record.accuracy is not None else record.state
+    result = percent_text(record.quality) if record.accuracy is not None else record.state
     return f"{trial} · {record.name} · {result} · {count_text(record.flops)}"

@@ -17,7 +17,11 @@ COLUMNS = {
     "front": st.column_config.TextColumn(
         "front", width="small", help="No other trial beats it on both accuracy and FLOPs."
     ),
-    "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
+    "accuracy": st.column_config.NumberColumn("accuracy", format="percent", help="Measured on the validation images."),
+    "estimate": st.column_config.NumberColumn(
+        "estimate", format="percent", help="Weighed with all other trainings by the search's model."
+    ),
+    "error": st.column_config.NumberColumn("± error", format="percent", help="The standard error of the estimate."),
     "flops": st.column_config.NumberColumn("FLOPs", format="compact", help="multiply–adds for one image"),
     "params": st.column_config.NumberColumn("parameters", format="compact"),
     "activations": st.column_config.NumberColumn("activations", format="compact"),

@@ -12,8 +12,9 @@ import numpy as np
 import optuna
 
 from benchmarks.search import TABLES
-from nas.strategy import acquisition, front_sampler, surrogate
+from nas.strategy import acquisition, front_sampler
 from nas.study.plan import PastTraining
+from nas.surrogate import gaussian_process
 from nas.workflows.tabular_benchmark import Table, replay
 
 SEEDS, TRIALS, AT = 10, 30, (10, 20, 30)
@@ -32,7 +33,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     variants: dict[str, list[Any]] = {
         "as it is": [],
         "hyperparameters by likelihood alone": [
-            patch.object(surrogate, name, prior) for name, prior in LIKELIHOOD_ALONE.items()
+            patch.object(gaussian_process, name, prior) for name, prior in LIKELIHOOD_ALONE.items()
         ],
         "short trainings at half their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(0.5))],
         "short trainings at twice their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(2.0))],

@@ -18,8 +18,8 @@ ROOT = PACKAGE.parent
 
 # A package imports only itself and packages before it; what stands in no package is for all.
 PACKAGES = (
-    *("system", "architectures", "data", "training", "spaces", "study", "analysis", "strategy", "workers"),
-    *("workflows", "exporters", "cli"),
+    *("system", "architectures", "data", "training", "spaces", "surrogate", "study", "analysis", "strategy"),
+    *("workers", "workflows", "exporters", "cli"),
 )
 TEMPLATES = PACKAGE / "exporters" / "templates"
 MODULES = sorted(

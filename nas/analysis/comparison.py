@@ -1,9 +1,9 @@
 """Side-by-side comparison of trials: how their architectures, costs and accuracies differ."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.architectures.architecture import Architecture
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
@@ -26,7 +26,8 @@ class Row(NamedTuple):
 def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None) -> list[Row]:
     """Returns the results and costs of the trials, then their architectures field by field.
 
-    `images` is the number of validation images; if given, a row with the 95 % intervals of the accuracies is added.
+    `images` is the number of validation images; if given, a row with the 95 % intervals of the accuracies, estimated
+    ones where there are any, is added.
     """
     rows = [
         _row("state", [record.state + (f": {record.reason}" if record.reason else "") for record in records]),
@@ -37,8 +38,10 @@ def comparison_rows(records: Sequence[TrialRecord], *, images: int | None = None
         ),
         _row("validation accuracy", [_percent(record.accuracy) for record in records]),
     ]
+    if any(record.estimate for record in records):
+        rows.append(_row("estimated", [record.estimate.text() if record.estimate else "–" for record in records]))
     if images:
-        rows.append(_row("95 % interval", [_interval(record.accuracy, images) for record in records]))
+        rows.append(_row("95 % interval", [_interval(record, images) for record in records]))
     rows += [
         _row("FLOPs per image", [count_text(record.flops) for record in records]),
         _row("parameters", [count_text(record.params) for record in records]),
@@ -74,11 +77,11 @@ def verdict(first: TrialRecord, second: TrialRecord, images: int | None = None) 
         return f"Trial {second.trial} has {costs} of trial {first.trial}; without both accuracies no more can be said."
     if first.state != second.state:
         return f"Trial {second.trial} has {costs} of trial {first.trial}; one is a short training, the other is not."
-    gain = second.accuracy - first.accuracy
+    gain = second.quality - first.quality
     words = f"{100 * abs(gain):.2f} points {'more' if gain > 0 else 'less'} accurate than" if gain else "as accurate as"
     chance = ""
-    if images and gain and abs(gain) < least_significant_difference(max(first.accuracy, second.accuracy), images):
-        chance = f" The difference in accuracy may be chance on {images:,} images."
+    if gain and abs(gain) < max(first, second, key=attrgetter("quality")).least_difference(images):
+        chance = " The difference in accuracy may be chance."
     return f"Trial {second.trial} is {words} trial {first.trial}, with {costs}.{chance}"
 
 
@@ -98,11 +101,11 @@ def _percent(accuracy: float | None) -> str:
     return percent_text(accuracy) if accuracy is not None else "–"
 
 
-def _interval(accuracy: float | None, images: int) -> str:
-    if accuracy is None:
+def _interval(record: TrialRecord, images: int) -> str:
+    interval = record.interval(images)
+    if record.accuracy is None or interval is None:
         return "–"
-    low, high = wilson_interval(accuracy, images)
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
 def _times(value: float, base: float) -> str:

@@ -1,6 +1,6 @@
 """Confirmation: architectures retrained from scratch on several seeds, and what that says about the search's scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf, sqrt
@@ -12,6 +12,7 @@ from nas.architectures.architecture import Architecture
 from nas.study import pareto
 from nas.study.catalog import list_repetitions
 from nas.study.creation import IncompleteStudy
+from nas.study.precision import DIFFERENCE
 from nas.study.records import TrialRecord, TrialState, trained_networks
 from nas.study.storage.backend import QUEUED
 from nas.study.storage.optuna_private import storage_of
@@ -80,10 +81,10 @@ class Confirmation:
 
     @property
     def optimism(self) -> float | None:
-        """By how much the search's score exceeds the confirmed mean; None without a search."""
+        """By how much the search's estimate, or its score, exceeds the confirmed mean; None without a search."""
         if self.record in self.trainings or self.record.accuracy is None:
             return None
-        return self.record.accuracy - self.validation.mean
+        return self.record.quality - self.validation.mean
 
     @property
     def best(self) -> TrialRecord:
@@ -138,18 +139,13 @@ class ConfirmationReport:
 
     def as_records(self) -> list[TrialRecord]:
         """Returns the trials with their confirmed means as accuracies."""
-        return [replace(member.record, accuracy=member.validation.mean) for member in self.members]
+        return [replace(member.record, accuracy=member.validation.mean, estimate=None) for member in self.members]
 
-    def least_difference(self) -> Callable[[float], float] | None:
-        """Returns two standard errors of the difference of two means over seeds, the same at any accuracy.
-
-        None if no architecture has several seeds to estimate their spread from.
-        """
-        spread = _pooled([member.trainings for member in self.members])
-        if spread is None:
-            return None
-        least = 2 * spread * sqrt(2 / min(len(member.trainings) for member in self.members))
-        return lambda _: least
+    @property
+    def least_difference(self) -> float:
+        """Two standard errors of the difference of two means over seeds; 0 if no architecture has several seeds."""
+        spread = _pooled([member.trainings for member in self.members]) or 0.0
+        return DIFFERENCE * spread / sqrt(min(len(member.trainings) for member in self.members))
 
     def missing(self, front: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Returns the members of a search's front that are not confirmed yet."""
@@ -179,7 +175,7 @@ def confirmed(study: Study) -> ConfirmationReport | None:
     """
     for repetitions in _repetitions(study):
         records = repetitions.records()
-        searched = [] if repetitions is study else study.records()
+        searched = [] if repetitions is study else study.estimated_records()
         if members := confirmations(searched, records, repetitions.attributes.tested):
             return ConfirmationReport(repetitions, tuple(members), study.config.space.recipe.epochs)
     return None

@@ -61,7 +61,7 @@ def history(
     """Returns what a search has spent and the hypervolume it has reached after each finished trial.
 
     The reference point is fixed in advance: accuracy at chance, cost at the upper bound. Trainings of every length
-    count, with the accuracy that they reached.
+    count, with the accuracy that they reached, or its estimate.
 
     Args:
         records: Trials of the study.
@@ -75,7 +75,7 @@ def history(
     chance = 1 / space.classes
     least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
-        [(record.accuracy or 0.0) if record.trained else chance for record in ended],
+        [record.quality if record.trained else chance for record in ended],
         [most if record.objective_cost is None else record.objective_cost for record in ended],
         chance=chance,
         least_flops=least,
@@ -172,9 +172,9 @@ def bands(past: History) -> list[Band]:
     for number in range(BANDS):
         trials, best = list[int](), list[float]()
         for (index, record), at in zip(trained, which, strict=True):
-            if at == number and record.accuracy is not None and (not best or record.accuracy > best[-1]):
+            if at == number and (not best or record.quality > best[-1]):
                 trials.append(index)
-                best.append(record.accuracy)
+                best.append(record.quality)
         if best:
             found.append(Band(float(edges[number]), float(edges[number + 1]), trials, best))
     return found

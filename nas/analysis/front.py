@@ -7,7 +7,6 @@ import numpy as np
 
 from nas.analysis.cost_metrics import FLOPS, CostMetric, default_cost_metric
 from nas.analysis.selection import references
-from nas.analysis.significance import least_significant_difference, wilson_interval
 from nas.study.records import TrialRecord, TrialState, front_of, knee_of
 
 __all__ = ["CELLS", "DRAWN_WHOLE", "FrontNumbers", "front_numbers", "lowest_accuracy", "thinned"]
@@ -21,9 +20,9 @@ wide."""
 class FrontNumbers(NamedTuple):
     """Trials by their position relative to the Pareto front, which is sorted by ascending cost.
 
-    `near` are beaten by no more than chance explains on the given number of validation images, `beaten` by more. `band`
-    has a (cost, accuracy) for each corner of the line below which a trial is beaten beyond chance; `intervals` has the
-    95 % interval of each member's accuracy. Both are empty if the number of images is unknown.
+    `near` are beaten by no more than chance explains, `beaten` by more. `band` has a (cost, accuracy) for each corner
+    of the line below which a trial is beaten beyond chance; `intervals` has the 95 % interval of each member's
+    accuracy. Both are empty if there are no estimates and the number of images is unknown.
     """
 
     front: list[TrialRecord]
@@ -52,7 +51,7 @@ def front_numbers(
     axis = axis or default_cost_metric(records)
     front = front_of(records, by=axis.value)
     costs = np.array([axis.value(record) for record in front], dtype=float)
-    floors = [_floor(record.accuracy or 0.0, images) for record in front]
+    floors = [record.quality - record.least_difference(images) for record in front]
     on_front = {record.trial for record in front}
     near, beaten = list[TrialRecord](), list[TrialRecord]()
     others = [
@@ -62,8 +61,9 @@ def front_numbers(
     ]
     below = np.searchsorted(costs, np.array([axis.value(record) for record in others], dtype=float), side="right") - 1
     for record, place in zip(others, below.tolist(), strict=True):
-        (near if (record.accuracy or 0.0) >= floors[place] else beaten).append(record)
-    band = list(zip(costs.tolist(), floors, strict=True)) if images else []
+        (near if record.quality >= floors[place] else beaten).append(record)
+    intervals = [interval for record in front if (interval := record.interval(images)) is not None]
+    band = list(zip(costs.tolist(), floors, strict=True)) if intervals else []
     states: dict[str, list[TrialRecord]] = {
         TrialState.SHORT: [],
         TrialState.STOPPED: [],
@@ -83,7 +83,7 @@ def front_numbers(
         [record for record in states[TrialState.FAILED] if record.finished],
         states[TrialState.RUNNING],
         {name: record for name, record in references(records).items() if axis.value(record) is not None},
-        [wilson_interval(record.accuracy or 0.0, images) for record in front] if images else [],
+        intervals,
         band,
     )
 
@@ -101,7 +101,7 @@ def thinned(records: Sequence[TrialRecord], axis: CostMetric = FLOPS, *, log: bo
     if len(records) <= DRAWN_WHOLE:
         return records
     x = np.array([axis.value(record) for record in records], dtype=float)
-    y = np.array([record.accuracy for record in records], dtype=float)
+    y = np.array([record.quality for record in records])
     if log:
         x = np.log(np.maximum(x, np.finfo(float).tiny))
     columns, rows = (
@@ -112,14 +112,10 @@ def thinned(records: Sequence[TrialRecord], axis: CostMetric = FLOPS, *, log: bo
     return [records[index] for index in sorted(kept.tolist())]
 
 
-def _floor(accuracy: float, images: int | None) -> float:
-    return accuracy - least_significant_difference(accuracy, images) if images else accuracy
-
-
 def lowest_accuracy(numbers: FrontNumbers) -> float:
     """Returns a height a little below the accuracies of the front and of the full trainings."""
     shown = [*numbers.front, *numbers.near, *numbers.beaten]
-    accuracies = [record.accuracy for record in shown if record.accuracy is not None]
+    accuracies = [record.quality for record in shown]
     if not accuracies:
         return 0.0
     return min(accuracies) - 0.04 * max(max(accuracies) - min(accuracies), 0.05)

@@ -37,12 +37,12 @@ def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
     front = front_of(others, by=lambda record: record.flops)
     found = []
     for record in front_of(drawn, by=lambda record: record.flops):
-        accuracy = record.accuracy or 0.0
-        best = max((member.accuracy or 0.0 for member in front if member.flops <= record.flops), default=accuracy)
-        variance = (accuracy * (1 - accuracy) + best * (1 - best)) / images if images else 0.0
-        least = min((member.flops for member in front if (member.accuracy or 0.0) >= accuracy), default=record.flops)
-        family = family_of[record.architecture.key]
-        found.append(Gain(family, record, best - accuracy, math.sqrt(variance), min(1.0, least / record.flops)))
+        within = [member for member in front if member.flops <= record.flops]
+        best = max(within, key=lambda member: member.quality, default=record)
+        error = math.hypot(*(each.standard_error(images) or 0.0 for each in (record, best)))
+        least = min((member.flops for member in front if member.quality >= record.quality), default=record.flops)
+        points, share = best.quality - record.quality, min(1.0, least / record.flops)
+        found.append(Gain(family_of[record.architecture.key], record, points, error, share))
     return found
 
 
@@ -65,6 +65,6 @@ def gain_sentences(records: Sequence[TrialRecord], config: StudyConfig) -> list[
             what = f"the search found nothing better at its FLOPs ({points})"
         sentences.append(
             f"Over the {gain.family} {record.name} ({count_text(record.flops)} FLOPs, "
-            f"{percent_text(record.accuracy or 0.0)}) {what}."
+            f"{percent_text(record.quality)}) {what}."
         )
     return sentences

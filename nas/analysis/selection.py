@@ -4,12 +4,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple, TypedDict
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
-from nas.analysis.significance import least_significant_difference
 from nas.errors import InvalidValue, NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
@@ -65,7 +63,7 @@ class Pick(NamedTuple):
         self,
         axis: CostMetric,
         limits: Sequence[Limit],
-        least_difference: Callable[[float], float] | None,
+        least_difference: Callable[[TrialRecord], float],
         *,
         kind: str = "complete",
     ) -> list[str]:
@@ -74,14 +72,13 @@ class Pick(NamedTuple):
         Args:
             axis: Cost to compare by.
             limits: Limits that the trial keeps.
-            least_difference: Returns the least difference near an accuracy that chance does not explain; None if
-                unknown.
+            least_difference: Returns the least difference to a trial's accuracy that chance does not explain.
             kind: What the trials have in common.
         """
         limit = " with at most " + " and ".join(each.axis.text(each.most) for each in limits) if limits else ""
-        accuracy, cost = self.record.accuracy or 0.0, axis.value(self.record) or 0.0
+        cost = axis.text(axis.value(self.record) or 0.0)
         what = f"{self.why} of the {self.within} {kind} trials" if self.within > 1 else f"the only {kind} trial"
-        sentences = [f"Trial {self.record.trial} is {what}{limit}: {percent_text(accuracy)} at {axis.text(cost)}."]
+        sentences = [f"Trial {self.record.trial} is {what}{limit}: {self.record.score_text()} at {cost}."]
         for other, words in ((self.cheaper, "Runner-up"), (self.dearer, "The next step up")):
             if other is not None:
                 sentences.append(f"{words}: {_against(other, self.record, axis, least_difference)}")
@@ -109,7 +106,7 @@ def pick(
     """
     networks = [record for record in trained_networks(records) if axis.value(record) is not None]
     least = min_accuracy or 0.0
-    within = [r for r in networks if all(limit.kept_by(r) for limit in limits) and (r.accuracy or 0.0) >= least]
+    within = [r for r in networks if all(limit.kept_by(r) for limit in limits) and r.quality >= least]
     front = front_of(within, by=axis.value)
     if not front:
         return None
@@ -119,9 +116,9 @@ def pick(
     elif min_accuracy is not None:
         chosen, why = front[0], f"the cheapest, at {percent_text(min_accuracy)} or more,"
     whole = front_of(networks, by=axis.value)
-    cost, accuracy = axis.value(chosen) or 0.0, chosen.accuracy or 0.0
-    cheaper = [member for member in whole if (axis.value(member) or 0.0) < cost and (member.accuracy or 0.0) < accuracy]
-    dearer = [member for member in whole if (axis.value(member) or 0.0) > cost and (member.accuracy or 0.0) > accuracy]
+    cost, accuracy = axis.value(chosen) or 0.0, chosen.quality
+    cheaper = [member for member in whole if (axis.value(member) or 0.0) < cost and member.quality < accuracy]
+    dearer = [member for member in whole if (axis.value(member) or 0.0) > cost and member.quality > accuracy]
     return Pick(chosen, why, len(within), cheaper[-1] if cheaper else None, dearer[0] if dearer else None)
 
 
@@ -142,13 +139,13 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
     def excesses(record: TrialRecord) -> dict[str, float]:
         found = {limit.name: (limit.axis.value(record) or math.inf) / limit.most for limit in limits}
         if min_accuracy is not None:
-            found["min_accuracy"] = (1 - (record.accuracy or 0.0)) / max(1 - min_accuracy, 1e-9)
+            found["min_accuracy"] = (1 - record.quality) / max(1 - min_accuracy, 1e-9)
         return found
 
     networks = trained_networks(records)
     if not networks:
         raise StudyError("the study has no trained network yet")
-    nearest = min(networks, key=lambda record: (max(excesses(record).values()), -(record.accuracy or 0.0)))
+    nearest = min(networks, key=lambda record: (max(excesses(record).values()), -record.quality))
     asked = [f"{limit.name}={limit.axis.write(limit.most)}" for limit in limits]
     asked += [f"min_accuracy={min_accuracy:g}"] if min_accuracy is not None else []
     misses = [
@@ -156,8 +153,8 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
         for limit in limits
         if not limit.kept_by(nearest)
     ]
-    if min_accuracy is not None and (nearest.accuracy or 0.0) < min_accuracy:
-        misses.append(f"min_accuracy (it has {percent_text(nearest.accuracy or 0.0)})")
+    if min_accuracy is not None and nearest.quality < min_accuracy:
+        misses.append(f"min_accuracy (it has {percent_text(nearest.quality)})")
     return (
         f"no trained network keeps {' and '.join(asked)}; nearest is trial {nearest.trial}, "
         f"which misses {' and '.join(misses)}"
@@ -180,19 +177,19 @@ def references(records: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
         elif all(after.mid == 2 * before.mid for before, after in itertools.pairwise(stages)):
             shapes["ResNeXt-like"].append(record)
     return {
-        name: max(members, key=lambda record: (record.accuracy or 0.0, -record.flops))
+        name: max(members, key=lambda record: (record.quality, -record.flops))
         for name, members in shapes.items()
         if members
     }
 
 
 def _against(
-    other: TrialRecord, chosen: TrialRecord, axis: CostMetric, least_difference: Callable[[float], float] | None
+    other: TrialRecord, chosen: TrialRecord, axis: CostMetric, least_difference: Callable[[TrialRecord], float]
 ) -> str:
-    accuracy, base = other.accuracy or 0.0, chosen.accuracy or 0.0
+    accuracy, base = other.quality, chosen.quality
     points = 100 * abs(accuracy - base)
     chance = ""
-    if least_difference is not None and abs(accuracy - base) < least_difference(max(accuracy, base)):
+    if abs(accuracy - base) < least_difference(other if accuracy > base else chosen):
         chance = ", a difference that may be chance,"
     ratio = (axis.value(other) or 0.0) / (axis.value(chosen) or 1.0)
     cost = f"{100 * ratio:.0f} % of" if ratio < 1 else f"{ratio:.2g} times"
@@ -265,7 +262,7 @@ def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recomme
     Raises:
         NasError: A requirement is invalid, or no trial meets them all; the message says which comes nearest.
     """
-    limits, found, records = wanted.limits(), confirmed(study), study.records()
+    limits, found, records = wanted.limits(), confirmed(study), study.estimated_records()
     if wanted.max_latency is not None:
         records = with_latency(records, device=device)
     choice = choose_from(
@@ -310,12 +307,13 @@ def choose_from(
         means = [replace(each, measures=measures.get(each.trial, {})) for each in found.as_records()]
         picked = pick(means, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
         if picked is not None:
-            reasons = picked.reasons(axis, limits, found.least_difference(), kind="confirmed")
+            least = found.least_difference
+            reasons = picked.reasons(axis, limits, lambda _: least, kind="confirmed")
             return Recommendation(picked, [*reasons, "Accuracies are means over several seeds."])
     picked = pick(records, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
     if picked is None:
         return None
-    reasons = picked.reasons(axis, limits, partial(least_significant_difference, images=images) if images else None)
+    reasons = picked.reasons(axis, limits, lambda record: record.least_difference(images))
     unconfirmed = ["No confirmed trial qualifies. This one is not confirmed, and its score may be due to chance."]
     return Recommendation(picked, reasons + (unconfirmed if found is not None else []))
 
@@ -324,7 +322,7 @@ def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[
     """Returns the trained networks, measuring missing latencies of one image for at most the 100 most accurate."""
     networks = trained_networks(records)
     missing = sorted(
-        (record for record in networks if LATENCY.value(record) is None), key=lambda record: -(record.accuracy or 0.0)
+        (record for record in networks if LATENCY.value(record) is None), key=lambda record: -record.quality
     )[:MOST_MEASURED]
     if not missing:
         return networks

@@ -1,7 +1,7 @@
-"""Significance: which differences in accuracy exceed noise, and how probable a place on the front is."""
+"""Significance: how probable a place on the front is, and which trials noise may have kept off it."""
 
-import math
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,36 +13,11 @@ __all__ = [
     "WORTH_A_LOOK",
     "contenders",
     "front_probability",
-    "least_significant_difference",
-    "wilson_interval",
 ]
 
 DRAWS = 4096
 WORTH_A_LOOK = 0.2
 """Trials off the front are contenders if their probability of being on it is at least this."""
-
-Z = 1.96
-"""A normal distribution has 95 % of its mass within this many standard deviations of the mean."""
-
-
-def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
-    """Returns the 95 % interval of an accuracy in [0, 1] measured on `images` images (Wilson, 1927).
-
-    Unlike accuracy ± z·√(p(1 − p)/n), it stays within [0, 1] and has a width even if all images were right.
-    """
-    centre = (accuracy + Z**2 / (2 * images)) / (1 + Z**2 / images)
-    half = Z / (1 + Z**2 / images) * math.sqrt(accuracy * (1 - accuracy) / images + Z**2 / (4 * images**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def least_significant_difference(accuracy: float, images: int) -> float:
-    """Returns two standard errors of the difference of two accuracies near this one, each measured on `images` images.
-
-    A share p of right answers has the variance p(1 − p)/n. One right and one wrong answer are added, so that p = 1 does
-    not imply certainty.
-    """
-    share = (accuracy * images + 1) / (images + 2)
-    return 2 * math.sqrt(2 * share * (1 - share) / images)
 
 
 def front_probability(
@@ -84,25 +59,26 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
 
     Args:
         records: Trials of the study.
-        images: Number of validation images; None if unknown, which leaves only the front, the most accurate first.
+        images: Number of validation images; None if unknown, which without estimates leaves only the front, the most
+            accurate first.
         top: Most trials to return; None: all.
     """
     front = front_of(records)
-    if images is None:
+    if any(member.standard_error(images) is None for member in front):
         return front[::-1][:top]
     known = [record for record in trained_networks(records) if record.objective_cost is not None]
     near = [record for record in known if _is_near(record, front, images)]
-    scores = np.array([record.accuracy or 0.0 for record in near])
-    share = (scores * images + 1) / (images + 2)  # so that a perfect score is not a certainty
     costs = np.array([record.objective_cost for record in near], dtype=float)
-    probability = front_probability(scores, costs, np.sqrt(share * (1 - share) / images))
+    errors = [record.standard_error(images) or 0.0 for record in near]
+    probability = front_probability([record.quality for record in near], costs, errors)
     members = {member.trial for member in front}
     ranked = sorted(zip(probability.tolist(), near, strict=True), key=lambda pair: (-pair[0], pair[1].trial))
     kept = [record for chance, record in ranked if chance >= WORTH_A_LOOK or record.trial in members]
     return kept[:top]
 
 
-def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int) -> bool:
+def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int | None) -> bool:
     """Returns whether no member of the front beats the trial by more than chance explains."""
-    level = max((member.accuracy or 0.0 for member in front if member.costs_at_most(record)), default=0.0)
-    return (record.accuracy or 0.0) >= level - least_significant_difference(level, images)
+    cheaper = [member for member in front if member.costs_at_most(record)]
+    best = max(cheaper, key=attrgetter("quality"), default=record)
+    return record.quality >= best.quality - best.least_difference(images)

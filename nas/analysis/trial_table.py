@@ -16,7 +16,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
     """Returns a row per trial, in order.
 
     `front` says whether it is on the front of accuracy and the study's cost; `reference` is the family of a network
-    drawn by hand (`nas.spaces.references`), or None.
+    drawn by hand (`nas.spaces.references`), or None; `error` the standard error of the `estimate`.
     """
     on_front = {record.trial for record in front_of(records)}
     family_of = families(space)
@@ -29,6 +29,8 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
             "name": record.name,
             "reference": family_of.get(record.architecture.key),
             "accuracy": record.accuracy,
+            "estimate": record.estimate.accuracy if record.estimate else None,
+            "error": record.estimate.error if record.estimate else None,
             "flops": record.flops,
             "params": record.params,
             "activations": record.cost.activations,

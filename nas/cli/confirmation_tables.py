@@ -31,7 +31,7 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
         table.add_row(
             str(record.trial),
             Text(record.name),
-            *([percent_text(record.accuracy or 0.0) if member.optimism is not None else "–"] if searched else []),
+            *([percent_text(record.quality) if member.optimism is not None else "–"] if searched else []),
             member.validation.text(),
             str(len(member.trainings)),
             sure,

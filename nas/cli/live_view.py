@@ -16,12 +16,15 @@ from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
+from nas.study.estimates import estimates
 from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text
 
 __all__ = ["LiveView", "PlainView"]
 
+FITS, SECONDS_BETWEEN_FITS = 0.05, 2.0
+"""Share of the time in which estimates are made for the screen, and the seconds after which they are in any case."""
 ENDINGS = {
     SearchStatus.TIMEOUT: "The time is up.",
     SearchStatus.EXHAUSTED: "Every architecture of the space within its budgets has been trained.",
@@ -146,6 +149,8 @@ class LiveView(_Progress):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self._seen: list[TrialRecord] = []
+        self._next_fit = 0.0
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
 
     def search_ended(self, reason: SearchStatus) -> None:
@@ -191,7 +196,17 @@ class LiveView(_Progress):
         if any(record.seed is not None for record in records):
             members = confirmations([], records, {})[-rows:]
             return confirmed_table(members, title="Trained so far") if members else Text("")
-        return front_table(records, rows=rows, title="The front so far")
+        return front_table(self._estimated(records), rows=rows, title="The front so far")
+
+    def _estimated(self, records: list[TrialRecord]) -> list[TrialRecord]:
+        """Returns the records with their estimates, as of a moment ago: making them takes time from the search."""
+        began = time.monotonic()
+        if self.study is not None and began >= self._next_fit:
+            found = estimates(records, self.study.config.space)
+            self._seen = [replace(record, estimate=found.get(record.trial)) for record in records]
+            ended = time.monotonic()
+            self._next_fit = ended + min((ended - began) / FITS, SECONDS_BETWEEN_FITS)
+        return self._seen
 
     def _running_lines(self, running: Sequence[TrialRecord]) -> RenderableType:
         if not running:

@@ -53,7 +53,7 @@ def front(study: "Study", as_json: bool, report: bool) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 def trials(study: "Study", as_json: bool, as_csv: bool) -> None:
     """Show all trials of STUDY."""
-    records = study.records()
+    records = study.estimated_records()
     if as_json:
         print_json([record.to_dict() for record in records])
         return

@@ -15,7 +15,6 @@ from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.analysis.front import front_numbers
 from nas.analysis.gain import gain_sentences
 from nas.analysis.rank_correlation import proxies
-from nas.analysis.significance import least_significant_difference
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.spaces.search_space import SearchSpace
@@ -52,6 +51,10 @@ AVOIDED = {
 BARS = "▁▂▃▄▅▆▇█"
 DISTURBED = 0.25
 """Relative error of a `LatencyModel` above which measurements count as disturbed; far above that of an idle device."""
+ESTIMATED_NOTE = (
+    "Measured: on the validation images. Accuracy: that weighed with all other trainings, ± its standard error; the "
+    "front goes by it."
+)
 FLOPS_NOTE = "FLOPs are multiply–adds per image."
 KNEE_NOTE = "◆ the knee: beyond it, accuracy rises more slowly with each doubling of {}."
 
@@ -76,7 +79,7 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
 
     Args:
         records: all trials.
-        rows: show only this many of the most accurate members. None: all.
+        rows: show only this many of the most accurate members, without what was measured beside an estimate. None: all.
         title: the table's title.
     """
     numbers = front_numbers(records)
@@ -85,14 +88,17 @@ def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, titl
     latency = [LATENCY.key] if cells else []
     lengths = any(record.state == TrialState.SHORT for record in numbers.front)
     epochs = ["epochs"] if lengths else []
-    add_columns(table, "trial", "architecture", "accuracy", *latency, "FLOPs", "parameters", *epochs, "seconds")
+    measured = ["measured"] if rows is None and any(record.estimate for record in numbers.front) else []
+    names = ("trial", "architecture", "accuracy", *measured, *latency, "FLOPs", "parameters", *epochs, "seconds")
+    add_columns(table, *names)
     shown = numbers.front[-rows:] if rows else numbers.front
     for record in shown:
         is_knee = numbers.knee is not None and record.trial == numbers.knee.trial
         table.add_row(
             str(record.trial),
             Text(record.name + (" ◆" if is_knee else "")),
-            percent_text(record.accuracy or 0.0),
+            record.estimate.text() if record.estimate else percent_text(record.quality),
+            *([percent_text(record.accuracy or 0.0)] if measured else []),
             *([cells[record.trial]] if cells else []),
             count_text(record.flops),
             count_text(record.params),
@@ -168,12 +174,12 @@ def architecture_table(architecture: Architecture) -> Table:
 
 def show_front(console: Console, study: Study) -> None:
     """Prints the front and its knee, with notes on the numbers."""
-    records = study.records()
+    records = study.estimated_records()
     numbers = front_numbers(records)
     axis = default_cost_metric(records)
     console.print(front_table(records, title=f"The accuracy–{axis.name} front of {study.name}"))
     notes = [
-        "Accuracy is on the validation images.",
+        ESTIMATED_NOTE if any(each.estimate for each in numbers.front) else "Accuracy is on the validation images.",
         FLOPS_NOTE,
         *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
     ]
@@ -182,9 +188,10 @@ def show_front(console: Console, study: Study) -> None:
     if device := model.device if model else study.attributes.latency_device:
         console.print(f"Latency is that of one image on {device}.", style="dim")
     images = study.config.validation_images
-    if images and numbers.front:
-        points = 100 * least_significant_difference(numbers.front[-1].accuracy or 0.0, images)
-        console.print(f"On {images:,} images, differences below about {points:.1f} points may be chance.", style="dim")
+    if numbers.front and (points := 100 * numbers.front[-1].least_difference(images)):
+        on = f"On {images:,} images, " if images and not numbers.front[-1].estimate else ""
+        words = f"{on}differences below about {points:.1f} points may be chance."
+        console.print(words[0].upper() + words[1:], style="dim")
     for number, sentence in enumerate(baseline_sentences(study, numbers.front)):
         console.print(sentence, style="yellow" if number else "dim")
     for sentence in gain_sentences(records, study.config):
@@ -195,7 +202,7 @@ def show_front(console: Console, study: Study) -> None:
 
 def show_summary(console: Console, study: Study) -> None:
     """Prints a summary of a search: trainings by kind, replaced proposals, and the expected gain from searching on."""
-    records, full = study.records(), study.config.space.recipe.epochs
+    records, full = study.estimated_records(), study.config.space.recipe.epochs
     finished = [record for record in records if record.finished]
     short = [record for record in finished if record.state == TrialState.SHORT]
     if short or any(record.state == TrialState.STOPPED for record in finished):
@@ -262,7 +269,7 @@ def show_trial(console: Console, record: TrialRecord) -> None:
     facts = [
         record.state + (f", {record.reason}" if record.reason else ""),
         *([f"a schedule of {epochs_text(record.length)}"] if record.length is not None else []),
-        *([f"{percent_text(record.accuracy)} validation accuracy"] if record.accuracy is not None else []),
+        *([f"{record.score_text()} validation accuracy"] if record.accuracy is not None else []),
         f"{count_text(record.flops)} FLOPs",
         f"{count_text(record.params)} parameters",
         f"{count_text(record.cost.activations)} activations",

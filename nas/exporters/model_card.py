@@ -4,11 +4,11 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
-from nas.analysis.significance import wilson_interval
 from nas.architectures.cost import cost
 from nas.errors import visible
 from nas.exporters.formats import FILES
 from nas.exporters.trained_network import TrainedNetwork
+from nas.study.precision import wilson_interval
 from nas.training.recipe import Recipe
 from nas.units import count_text, epochs_text, percent_text
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
 from nas.errors import InvalidValue
+from nas.surrogate.encoding import Encoding
 from nas.validation import shown
 
 __all__ = ["Batch", "Candidates", "Point"]
@@ -24,8 +25,6 @@ MOST_CONSIDERED, DRAWN, SAMPLED = 2_000, 2_400, 600
 by a fixed sample of `SAMPLED` points out of `DRAWN`."""
 COST_BINS = 30
 """Number of ranges of log cost that are equally represented in the sample of a large space, where it has the points."""
-GRID = 33
-"""Number of values proposed from a range that has more."""
 ATTEMPTS = 40
 
 
@@ -62,7 +61,8 @@ class Candidates:
         seed: int = 0,
     ) -> None:
         self.names = list(search_space)
-        self._axes = [_Axis(distribution) for distribution in search_space.values()]
+        self._encoding = Encoding(search_space)
+        self._axes = self._encoding.axes
         self._cost, self._is_valid, self._cost_is_log, self._draw = cost, is_valid, cost_is_log, draw
         self._log_costs: dict[Point, float | None] = {}
         rng = np.random.default_rng(seed)
@@ -103,14 +103,8 @@ class Candidates:
         """Encodes valid points for a model."""
         kept = list(points)
         logs = np.array([self.log_cost(point) for point in kept], dtype=float)
-        rows = [
-            [column for axis, value in zip(self._axes, point, strict=True) for column in axis.columns(value)]
-            for point in kept
-        ]
-        width = sum(len(axis.columns(axis.grid[0])) for axis in self._axes)
-        choices = np.array(rows, dtype=float).reshape(len(kept), width)
         costs = (logs - self._least) / max(self.most_log_cost - self._least, 1e-9)
-        return Batch(kept, np.column_stack([choices, costs]), logs)
+        return Batch(kept, np.column_stack([self._encoding.features(kept), costs]), logs)
 
     def neighbours(self, point: Point, rng: np.random.Generator) -> list[Point]:
         """Returns valid points that differ in one parameter; where that is invalid, in a random second one as well."""
@@ -174,50 +168,3 @@ class Candidates:
             allowed = "a finite number" if self._cost_is_log else "a finite number above 0"
             raise InvalidValue(f"cost={shown(cost)} of {shown(params)}: must be {allowed}")
         return float(cost) if self._cost_is_log else math.log(cost)
-
-
-class _Axis:
-    """One parameter: its candidate values, and their encoding as columns in [0, 1] for a model.
-
-    A number is one column, by its value, or by its rank if it is categorical; other categories are one-hot.
-    """
-
-    def __init__(self, distribution: BaseDistribution) -> None:
-        self._distribution = distribution
-        self._columns: dict[Any, list[float]] = {}
-        if isinstance(distribution, CategoricalDistribution):
-            self.grid: list[Any] = list(distribution.choices)
-            numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.grid)
-            order = sorted(self.grid) if numbers else self.grid
-            for rank, value in enumerate(order):
-                one_hot = [float(rank == other) for other in range(len(order))]
-                self._columns[value] = [rank / max(1, len(order) - 1)] if numbers else one_hot
-            return
-        assert isinstance(distribution, IntDistribution | FloatDistribution)
-        low, high, step = distribution.low, distribution.high, distribution.step
-        steps = round((high - low) / step) if step else GRID
-        if steps < GRID:
-            values = [low + index * step for index in range(steps + 1)] if step else [low]
-        else:
-            spaced = np.geomspace(low, high, GRID) if distribution.log else np.linspace(low, high, GRID)
-            values = [low + round((value - low) / step) * step if step else value for value in spaced.tolist()]
-        kind = int if isinstance(distribution, IntDistribution) else float
-        self.grid = list(dict.fromkeys(kind(value) for value in values))
-
-    def contains(self, value: Any) -> bool:
-        """Returns whether the distribution contains the value, even if it is never proposed."""
-        try:
-            return self._distribution._contains(self._distribution.to_internal_repr(value))
-        except (TypeError, ValueError):
-            return False
-
-    def columns(self, value: Any) -> list[float]:
-        """Returns the encoding of a value."""
-        if value not in self._columns:
-            low, high = self._distribution.low, self._distribution.high  # type: ignore[attr-defined]
-            if self._distribution.log:  # type: ignore[attr-defined]
-                low, high, value_at = math.log(low), math.log(high), math.log(value)
-            else:
-                value_at = value
-            self._columns[value] = [(value_at - low) / (high - low) if high > low else 0.0]
-        return self._columns[value]

@@ -1,7 +1,7 @@
 """FrontSampler: an Optuna sampler for a value observed by training and a cost known in advance.
 
-It models only the value (`surrogate`), knows the cost exactly, and proposes the training that increases the hypervolume
-of (log cost, value) most (`acquisition`). With several schedule lengths it also chooses how long to train.
+It models only the value (`nas.surrogate`), knows the cost exactly, and proposes the training that increases the
+hypervolume of (log cost, value) most (`acquisition`). With several schedule lengths it also chooses how long to train.
 """
 
 import threading
@@ -20,11 +20,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InvalidValue
-from nas.strategy.acquisition import NODES, Scale, Staircase, gain_per_epoch
+from nas.strategy.acquisition import NODES, Staircase, gain_per_epoch
 from nas.strategy.candidates import Batch, Candidates, Point
-from nas.strategy.surrogate import Observations, Surrogate
 from nas.study.plan import PastTraining
 from nas.study.storage.optuna_private import enqueued_params, identity_of
+from nas.surrogate.gaussian_process import Observations, Surrogate
+from nas.surrogate.scale import Scale
 from nas.validation import shown
 
 __all__ = ["SHORT_VALUE", "FrontSampler"]
@@ -299,7 +300,7 @@ class _Model:
             self._surrogate = self._surrogate.believing(around.features, rungs)
         longest = {training.point: training for training in sorted(known, key=lambda each: each.length)}
         reached, rungs = self._encoded(candidates, longest.values())
-        levels = self._scale.values(self._surrogate.mean(reached.features, rungs))
+        levels = self._scale.values(self._surrogate.at_rungs(reached.features, rungs)[0])
         logs = reached.log_cost
         reference = sampler._reference
         if reference is None:

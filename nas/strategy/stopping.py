@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from nas.analysis.convergence import has_converged
-from nas.analysis.significance import least_significant_difference
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.multi_fidelity import strength
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
+from nas.study.precision import least_significant_difference
 from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
 
 __all__ = ["StopRule", "stop_reason"]

@@ -52,16 +52,18 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
 def _drop_beaten(study: Study) -> None:
     """Deletes the weights of networks that are dominated on accuracy, cost and parameters, or were trained longer.
 
-    The rest are the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
+    A lead in accuracy that may be chance does not count, as later trainings may reverse it. The rest include the Pareto
+    front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
     trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
     networks = trained_networks(trained)
     there = set(study.weights_file(0).parent.iterdir())
-    points = np.array([(-(record.accuracy or 0.0), record.objective_cost, record.params) for record in networks])
+    points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
+    leads = [record.least_difference(study.config.validation_images) for record in networks]
     unbeaten = {
         record.trial
-        for record, point in zip(networks, points, strict=True)
-        if not ((points <= point).all(axis=1) & (points < point).any(axis=1)).any()
+        for record, point, lead in zip(networks, points, leads, strict=True)
+        if not ((points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)).any()
     }
     for record in trained:
         file = study.weights_file(record.trial)

@@ -12,7 +12,9 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.cost import Cost, cost
 from nas.study import pareto
 from nas.study.config import BY_FLOPS
+from nas.study.precision import DIFFERENCE, Estimate, standard_error, wilson_interval
 from nas.system.processes import is_alive
+from nas.units import percent_text
 
 __all__ = [
     "INTERRUPTED",
@@ -40,6 +42,7 @@ RESERVED_NAMES = frozenset(
         "front",
         "name",
         "accuracy",
+        "estimate",
         "flops",
         "params",
         "activations",
@@ -128,7 +131,8 @@ class TrialRecord:
     timestamps in seconds; `worker` names the process that trains it (`worker_named`); `measures` is as in `Outcome`.
     `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`, and `fallbacks`, drawn at random
     because the surrogate could not be fitted. `seed` is the training's seed, where architectures are trained on several
-    seeds; None in a search. `objective` is that of the study: the cost that accuracy is weighed against.
+    seeds; None in a search. `objective` is that of the study: the cost that accuracy is weighed against. `estimate` is
+    what the other trainings add to the measured accuracy, if `Study.estimated_records` was asked for it.
     """
 
     trial: int
@@ -147,6 +151,7 @@ class TrialRecord:
     avoided: Mapping[str, int] = field(default_factory=dict, hash=False)
     seed: int | None = None
     objective: str = BY_FLOPS
+    estimate: Estimate | None = None
     cost: Cost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +171,32 @@ class TrialRecord:
     def params(self) -> int:
         """Number of trainable parameters."""
         return self.cost.params
+
+    @property
+    def quality(self) -> float:
+        """The accuracy to rank by: the estimate if there is one, else the measured one; 0 without either."""
+        return self.estimate.accuracy if self.estimate else self.accuracy or 0.0
+
+    def score_text(self) -> str:
+        """Formats the accuracy, as `97.60 %` or `96.4 ± 0.3 % estimated, 97.60 % measured`."""
+        measured = percent_text(self.accuracy or 0.0)
+        return f"{self.estimate.text()} estimated, {measured} measured" if self.estimate else measured
+
+    def standard_error(self, images: int | None) -> float | None:
+        """Returns the standard error of `quality`, measured on `images` images; None if that number is unknown."""
+        if self.estimate:
+            return self.estimate.error
+        return standard_error(self.quality, images) if images else None
+
+    def interval(self, images: int | None) -> tuple[float, float] | None:
+        """Returns the 95 % interval of `quality`, measured on `images` images; None if that number is unknown."""
+        if self.estimate:
+            return self.estimate.low, self.estimate.high
+        return wilson_interval(self.quality, images) if images else None
+
+    def least_difference(self, images: int | None) -> float:
+        """Returns the least difference to a similar network that noise does not explain; 0 if it is unknown."""
+        return DIFFERENCE * (self.standard_error(images) or 0.0)
 
     @property
     def objective_cost(self) -> float | None:
@@ -208,6 +239,7 @@ class TrialRecord:
             "state": self.state,
             "name": self.name,
             "accuracy": self.accuracy,
+            "estimate": self.estimate._asdict() if self.estimate else None,
             "flops": self.flops,
             "params": self.params,
             "activations": self.cost.activations,
@@ -267,13 +299,13 @@ def trained_networks(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 def front_of(
     records: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> list[TrialRecord]:
-    """Returns the Pareto front of accuracy against cost: the non-dominated trained networks, by ascending cost.
+    """Returns the Pareto front of `quality` against cost: the non-dominated trained networks, by ascending cost.
 
     The cost is the study's (`objective_cost`) unless `by` gives another; trials without one are left out.
     """
     networks = [record for record in trained_networks(records) if by(record) is not None]
     indices = pareto.front(
-        [record.accuracy or 0.0 for record in networks], np.array([by(record) for record in networks], dtype=float)
+        [record.quality for record in networks], np.array([by(record) for record in networks], dtype=float)
     )
     return [networks[index] for index in indices]
 
@@ -299,5 +331,5 @@ def knee_of(
     front: Sequence[TrialRecord], *, by: Callable[[TrialRecord], float | None] = attrgetter("objective_cost")
 ) -> TrialRecord | None:
     """Returns the knee of a front: beyond it, more cost (on a log scale) buys little accuracy; None: no knee."""
-    at = pareto.knee([member.accuracy or 0.0 for member in front], np.array([by(member) for member in front], float))
+    at = pareto.knee([member.quality for member in front], np.array([by(member) for member in front], float))
     return front[at] if at is not None else None

@@ -10,7 +10,7 @@ from nas.analysis.cost_metrics import cost_metrics_of
 from nas.analysis.figures.curves import confusion_figure, curves_figure
 from nas.analysis.figures.front import front_figure
 from nas.analysis.front import front_numbers, thinned
-from nas.analysis.significance import least_significant_difference, wilson_interval
+from nas.study.precision import least_significant_difference, wilson_interval
 from nas.study.records import TrialRecord, TrialState
 from tests.analysis.test_selection import trial
 from tests.helpers import formula

@@ -72,7 +72,7 @@ def test_at_the_knee_more_buys_little(records: list[TrialRecord]) -> None:
     assert chosen is not None
     assert knee is not None
     assert chosen.record == knee
-    assert "the knee of the front" in chosen.reasons(FLOPS, [], None)[0]
+    assert "the knee of the front" in chosen.reasons(FLOPS, [], lambda _: 0.0)[0]
 
 
 def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> None:
@@ -90,7 +90,9 @@ def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> N
     assert "chance" not in chosen.reasons(FLOPS, [], lambda _: 0.01)[1]
     only = pick(records, FLOPS, within(records[0].flops))
     assert only is not None
-    assert only.reasons(FLOPS, [], None, kind="confirmed")[0].startswith("Trial 0 is the only confirmed trial:")
+    assert only.reasons(FLOPS, [], lambda _: 0.0, kind="confirmed")[0].startswith(
+        "Trial 0 is the only confirmed trial:"
+    )
 
 
 def test_where_nothing_will_do_the_nearest_is_named_with_what_it_misses(records: list[TrialRecord]) -> None:

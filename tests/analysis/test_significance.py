@@ -1,24 +1,65 @@
 import numpy as np
 import pytest
 
-from nas.analysis.significance import least_significant_difference, wilson_interval
+from nas import SearchSpace
+from nas.analysis.significance import contenders, front_probability
+from nas.study.records import TrialRecord, TrialState
 
 
-def test_wilson_s_interval_is_the_published_one() -> None:
-    """Newcombe (1998), table I: 81 of 263 is 0.2553 to 0.3662, 0 of 20 is 0 to 0.1611, 1 of 29 is 0.0061 to 0.1718."""
-    for right, images, low, high in ((81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):
-        assert wilson_interval(right / images, images) == pytest.approx((low, high), abs=1e-4)
+def test_without_errors_a_network_is_on_the_front_or_it_is_not() -> None:
+    accuracy, flops = [0.7, 0.9, 0.8, 0.95, 0.95], [10, 20, 30, 40, 50]
+    assert front_probability(accuracy, flops, np.zeros(5)).tolist() == [1, 1, 0, 1, 0]
+    assert front_probability([], [], []).tolist() == []
 
 
-def test_an_interval_holds_its_accuracy_and_shrinks_with_images() -> None:
-    for accuracy in (0.0, 0.3, 0.99, 1.0):
-        few, many = wilson_interval(accuracy, 50), wilson_interval(accuracy, 5000)
-        assert 0 <= few[0] <= many[0] <= accuracy <= many[1] <= few[1] <= 1
+def test_of_equal_cost_only_the_best_is_on_the_front() -> None:
+    assert front_probability([0.7, 0.9, 0.8], [10, 10, 10], np.zeros(3)).tolist() == [0, 1, 0]
+    shares = front_probability([0.8, 0.8], [10, 10], [0.01, 0.01])
+    assert shares.sum() == pytest.approx(1)
+    assert shares[0] == pytest.approx(0.5, abs=0.03)
 
 
-def test_chance_difference_is_the_spread_of_two_measured_accuracies() -> None:
-    rng = np.random.default_rng(0)
-    pairs = rng.binomial(300, 0.9, size=(20_000, 2)) / 300
-    spread = np.std(pairs[:, 0] - pairs[:, 1])
-    assert least_significant_difference(0.9, 300) == pytest.approx(2 * spread, rel=0.05)
-    assert least_significant_difference(1.0, 300) > 0
+def test_two_networks_have_the_probability_of_the_normal_distribution() -> None:
+    cheap, dear = front_probability([0.80, 0.82], [10, 20], [0.01, 0.01])
+    assert cheap == 1  # nothing is cheaper
+    assert dear == pytest.approx(0.921, abs=0.02)  # Φ(0.02 / (0.01 · √2))
+    few = front_probability([0.80, 0.82], [10, 20], [0.01, 0.01], freedom=2)[1]
+    assert few < dear  # what is estimated from few trainings is less sure
+
+
+def test_the_order_does_not_matter_and_the_same_gives_the_same() -> None:
+    accuracy, flops, error = np.array([0.8, 0.81, 0.83]), np.array([10, 20, 15]), np.array([0.01, 0.02, 0.01])
+    forth = front_probability(accuracy, flops, error)
+    back = front_probability(accuracy[::-1], flops[::-1], error[::-1])[::-1]
+    assert forth == pytest.approx(back, abs=0.04)
+    assert (front_probability(accuracy, flops, error) == forth).all()
+
+
+@pytest.fixture
+def records(tiny: SearchSpace) -> list[TrialRecord]:
+    """Ever more FLOPs: on the front, beaten by a hair, beaten by far, on the front, stopped."""
+    points = sorted(
+        map(tiny.architecture, tiny.points()), key=lambda each: TrialRecord(0, TrialState.COMPLETE, each).flops
+    )
+    scores = [
+        (0.80, TrialState.COMPLETE),
+        (0.795, TrialState.COMPLETE),
+        (0.5, TrialState.COMPLETE),
+        (0.9, TrialState.COMPLETE),
+        (None, TrialState.STOPPED),
+    ]
+    return [
+        TrialRecord(number, state, points[20 * number], accuracy) for number, (accuracy, state) in enumerate(scores)
+    ]
+
+
+def test_contenders_are_the_front_and_what_chance_may_have_kept_from_it(records: list[TrialRecord]) -> None:
+    assert {record.trial for record in contenders(records, 400)} == {0, 1, 3}
+    assert {record.trial for record in contenders(records, 400_000)} == {0, 3}
+    assert [record.trial for record in contenders(records, None)] == [3, 0]
+    assert contenders([], 400) == []
+
+
+def test_the_most_probable_are_kept(records: list[TrialRecord]) -> None:
+    assert {record.trial for record in contenders(records, 400, top=2)} == {0, 3}
+    assert len(contenders(records, 400, top=1)) == 1

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from nas.strategy.candidates import SAMPLED, Candidates
 
@@ -33,21 +33,6 @@ def test_all_of_a_small_space_are_candidates_and_each_cost_is_asked_once() -> No
     assert batch.features.min() == 0
     assert batch.features.max() == 1
     assert set(asked.values()) == {1}
-
-
-def test_what_a_model_sees_of_numbers_and_of_names() -> None:
-    space = {
-        "groups": CategoricalDistribution((4, 1, 64)),  # by rank
-        "rate": FloatDistribution(1e-4, 1e-2, log=True),
-        "kind": CategoricalDistribution(("a", "b", None)),
-        "width": IntDistribution(0, 10**6),
-    }
-    candidates = Candidates(space, lambda _: 1.0)
-    point = candidates.point({"groups": 4, "rate": 1e-3, "kind": "b", "width": 250_000})
-    assert point is not None
-    assert candidates.batch([point]).features[0] == pytest.approx([0.5, 0.5, 0, 1, 0, 0.25, 0])
-    assert not candidates.complete
-    assert len({member[1] for member in candidates.sample}) > 10
 
 
 def test_a_point_of_another_space_is_none() -> None:

@@ -24,7 +24,7 @@ def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis:
     falls: list[tuple[float | None, float | None]] = []
     for member, cost in shown:
         if member.optimism is not None:
-            falls += [(cost, member.record.accuracy), (cost, member.validation.mean), (None, None)]
+            falls += [(cost, member.record.quality), (cost, member.validation.mean), (None, None)]
     figure.add_scatter(
         name="from the score to the confirmed mean",
         x=[x for x, _ in falls],

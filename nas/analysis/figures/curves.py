@@ -13,7 +13,7 @@ from nas.analysis.figures.style import (
     new_figure,
     plain,
 )
-from nas.analysis.significance import wilson_interval
+from nas.study.precision import wilson_interval
 from nas.study.records import TrialRecord
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def front_figure(
     Args:
         records: Trials of the study.
         axis: Cost on the x-axis.
-        images: Number of validation images; None leaves intervals and the band of chance out.
+        images: Number of validation images; None, without estimates, leaves intervals and the band of chance out.
         log: Whether the x-axis is logarithmic.
         selected: Numbers of trials to highlight.
         budget: Cost to mark with a vertical line.
@@ -149,7 +149,7 @@ class _Points:
 
     def _height(self, record: TrialRecord) -> float:
         if record.accuracy is not None:
-            return record.accuracy
+            return record.quality
         if record.state == TrialState.FAILED or not record.curve:
             return self._floor
         return max(record.curve[-1], self._floor)  # a first epoch at chance would squeeze the other points together
@@ -158,7 +158,7 @@ class _Points:
 def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> None:
     """Draws the area below the staircase where a trial is not beaten beyond chance; first, so that it lies below."""
     costs = [cost for cost, _ in numbers.band] + [most]
-    levels = [record.accuracy or 0.0 for record in numbers.front]
+    levels = [record.quality for record in numbers.front]
     floors = [floor for _, floor in numbers.band]
     steps = {"mode": "lines", "line": {"shape": "hv", "width": 0}, "hoverinfo": "skip", "x": costs}
     figure.add_scatter(y=[*levels, levels[-1]], showlegend=False, name="level", **steps)
@@ -170,7 +170,7 @@ def _draw_band(figure: "go.Figure", numbers: FrontNumbers, *, most: float) -> No
 def _result(record: TrialRecord) -> str:
     if record.accuracy is not None:
         after = f" after {epochs_text(record.length or 0)}" if record.state == TrialState.SHORT else ""
-        return percent_text(record.accuracy) + after
+        return record.score_text() + after
     if record.state == TrialState.RUNNING and record.curve:
         return f"{percent_text(record.curve[-1])} after epoch {len(record.curve)}"
     return record.reason or record.state

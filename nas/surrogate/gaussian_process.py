@@ -20,7 +20,9 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from nas.surrogate.kernels import Columns, SameRung, ShortNoise
 
 __all__ = ["Observations", "Posterior", "Surrogate"]
 
@@ -83,14 +85,14 @@ class Surrogate:
         standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs]
         inputs = np.column_stack([seen.features, seen.rungs])
         width = seen.features.shape[1]
-        smooth = _Columns(Matern(np.full(width, np.exp(LENGTH_SCALE[0])), (0.05, 100.0), nu=2.5), 0, width)
+        smooth = Columns(Matern(np.full(width, np.exp(LENGTH_SCALE[0])), (0.05, 100.0), nu=2.5), 0, width)
         shared = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
         signal, noise = shared * smooth, WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
         priors = [AMPLITUDE, *[LENGTH_SCALE] * width, NOISE]
         if rungs > 1:
             own = ConstantKernel(np.exp(OWN_AMPLITUDE[0]), (0.01, 50.0))
-            signal = (shared + own * _SameRung(width)) * smooth + _SameRung(width)
-            noise += ConstantKernel(np.exp(SHORT_NOISE[0]), (0.01, 5.0)) * _ShortNoise(width, rungs - 1)
+            signal = (shared + own * SameRung(width)) * smooth + SameRung(width)
+            noise += ConstantKernel(np.exp(SHORT_NOISE[0]), (0.01, 5.0)) * ShortNoise(width, rungs - 1)
             priors = [AMPLITUDE, OWN_AMPLITUDE, *[LENGTH_SCALE] * width, NOISE, SHORT_NOISE]
         chosen = np.arange(len(standard))
         if len(chosen) > MOST_FITTED:
@@ -133,9 +135,10 @@ class Surrogate:
             shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(other)))
         return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, shifts)
 
-    def mean(self, features: Floats, rungs: NDArray[np.intp]) -> Floats:
-        """Returns the posterior means of candidates (m,), each at its own rung."""
-        return self.offsets[rungs] + self.scales[rungs] * self._known(features, rungs)[0]
+    def at_rungs(self, features: Floats, rungs: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Returns the posterior means and noise-free variances of candidates (m,), each at its own rung."""
+        mean, variance, _ = self._known(features, rungs)
+        return self.offsets[rungs] + self.scales[rungs] * mean, self.scales[rungs] ** 2 * variance
 
     def _known(self, features: Floats, rung: int | NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at one or many rungs (Rasmussen, Williams, 2.25)."""
@@ -185,92 +188,3 @@ def _most_probable(objective: Any, start: Floats, bounds: Floats, *, priors: Flo
 
     found = minimize(posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": ITERATIONS})
     return found.x, float(found.fun)
-
-
-class _Columns(Kernel):  # type: ignore[misc]
-    """A kernel that sees only the columns from `start` to `stop`."""
-
-    def __init__(self, kernel: Kernel, start: int, stop: int) -> None:
-        self.kernel, self.start, self.stop = kernel, start, stop
-
-    @property
-    def hyperparameters(self) -> list[Hyperparameter]:
-        """The hyperparameters of the inner kernel."""
-        return [
-            Hyperparameter(f"kernel__{inner.name}", inner.value_type, inner.bounds, inner.n_elements)
-            for inner in self.kernel.hyperparameters
-        ]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Returns the parameters as scikit-learn's compound kernels do."""
-        params = {"kernel": self.kernel, "start": self.start, "stop": self.stop}
-        return {**params, **{f"kernel__{k}": v for k, v in self.kernel.get_params().items()}} if deep else params
-
-    @property
-    def theta(self) -> Floats:
-        """The log hyperparameters of the inner kernel."""
-        return np.asarray(self.kernel.theta)
-
-    @theta.setter
-    def theta(self, theta: Floats) -> None:
-        self.kernel.theta = theta
-
-    @property
-    def bounds(self) -> Floats:
-        """The bounds of `theta`."""
-        return np.asarray(self.kernel.bounds)
-
-    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """Returns the kernel matrix between X and Y, with its gradient with respect to `theta` if `eval_gradient`."""
-        part = slice(self.start, self.stop)
-        return self.kernel(X[:, part], None if Y is None else Y[:, part], eval_gradient)
-
-    def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """Returns the diagonal of the kernel matrix."""
-        return np.asarray(self.kernel.diag(X[:, self.start : self.stop]))
-
-    def is_stationary(self) -> bool:
-        """Returns whether only differences between inputs matter."""
-        return True
-
-
-class _SameRung(Kernel):  # type: ignore[misc]
-    """1 where two inputs have the same rung, an integer in column `column`, else 0: an offset for each length."""
-
-    def __init__(self, column: int) -> None:
-        self.column = column
-
-    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """Returns the kernel matrix between X and Y; there are no hyperparameters."""
-        same = (X[:, self.column, None] == (X if Y is None else Y)[None, :, self.column]).astype(float)
-        return (same, np.empty((len(X), len(X), 0))) if eval_gradient else same
-
-    def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """Returns ones."""
-        return np.ones(len(X))
-
-    def is_stationary(self) -> bool:
-        """Returns whether only differences between inputs matter."""
-        return True
-
-
-class _ShortNoise(Kernel):  # type: ignore[misc]
-    """White noise of variance 1 at all rungs, integers in column `column`, except the full one, `full`."""
-
-    def __init__(self, column: int, full: int) -> None:
-        self.column, self.full = column, full
-
-    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """Returns the kernel matrix between X and Y; there are no hyperparameters."""
-        if Y is not None:
-            return np.zeros((len(X), len(Y)))
-        matrix = np.diag(self.diag(X))
-        return (matrix, np.empty((len(X), len(X), 0))) if eval_gradient else matrix
-
-    def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """Returns 1 for short trainings, else 0."""
-        return np.asarray((X[:, self.column] != self.full).astype(float))
-
-    def is_stationary(self) -> bool:
-        """Returns whether only differences between inputs matter."""
-        return False

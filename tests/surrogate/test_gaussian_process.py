@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nas.strategy.surrogate import Observations, Surrogate
+from nas.surrogate.gaussian_process import Observations, Surrogate
 
 Floats = NDArray[np.float64]
 

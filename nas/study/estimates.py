@@ -1,0 +1,60 @@
+"""Estimates: the true accuracy of each trained network by the model of all trainings of its study.
+
+A single accuracy says little: it is measured on some hundred or thousand images after one training, and the best of
+many are partly luck. Networks that differ little have similar accuracies, so their trainings are witnesses for each
+other. The surrogate, by which architectures are chosen, weighs them; the front, its knee and the pick go by its word.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.spaces.search_space import SearchSpace
+from nas.study.precision import Estimate, Z
+from nas.study.records import TrialRecord
+from nas.study.storage.trials import distributions
+
+__all__ = ["estimates"]
+
+FEWEST, MOST = 8, 1000
+"""Fewest trainings that are modelled, and most: the last ones, full-length ones first."""
+WIDER = 1.25
+"""The model takes its fitted hyperparameters for certain, so its intervals are too narrow by about this factor."""
+
+
+def estimates(records: Sequence[TrialRecord], space: SearchSpace) -> dict[int, Estimate]:
+    """Returns the estimates of a search's trained networks by trial number, each for its own length of training.
+
+    There are none for fewer than `FEWEST` trainings, for accuracies that do not differ, and for trainings on several
+    seeds, whose means speak for themselves.
+    """
+    from scipy.linalg import LinAlgError
+
+    from nas.surrogate.encoding import Encoding
+    from nas.surrogate.gaussian_process import Observations, Surrogate
+    from nas.surrogate.scale import Scale
+
+    full = space.recipe.epochs
+    trained = [record for record in records if record.trained and record.seed is None and record.accuracy is not None]
+    if len(trained) < FEWEST:
+        return {}
+    lengths = np.array([record.length or full for record in trained])
+    kinds, rungs = np.unique(lengths, return_inverse=True)
+    least, most = math.log(space.least_cost[0]), math.log(space.most_flops)
+    costs = np.array([(math.log(record.flops) - least) / max(most - least, 1e-9) for record in trained])
+    points = [tuple(space.point(record.architecture).values()) for record in trained]
+    features = np.column_stack([Encoding(distributions(space)).features(points), costs])
+    accuracies = [record.accuracy or 0.0 for record in trained]
+    scale = Scale.of(accuracies)
+    values = scale.modelled(accuracies)
+    kept = np.sort(np.lexsort((np.arange(len(trained)), lengths == full))[-MOST:])
+    seen = Observations(features[kept], rungs[kept], values[kept])
+    try:
+        model = Surrogate.fit(seen, rungs=len(kinds), rng=np.random.default_rng(0))
+    except (ValueError, LinAlgError):
+        return {}
+    means, variances = model.at_rungs(features, rungs)
+    spread = WIDER * Z * np.sqrt(variances)
+    rows = np.clip(scale.values(np.stack([means, means - spread, means + spread], axis=1)), 0.0, 1.0)
+    return {record.trial: Estimate(*row) for record, row in zip(trained, rows.tolist(), strict=True)}

@@ -1,0 +1,1 @@
+"""The surrogate model of accuracy, and what is encoded for it."""
