@@ -6,11 +6,11 @@
 Both sides get the same images, split by the same seed, and search the same space, the one that nas makes for them. The
 script is `benchmarks.by_hand`: Optuna's default sampler, Lightning with a DataLoader, AdamW under one cycle with its
 peak at 0.003, batches of 64, 10 epochs; nas has its defaults and `--workers auto`. At each moment a side reports its
-front by validation accuracy; it is judged by the accuracy of those networks on the data set's 10,000 test images, which
-neither side sees. The value is the mean of that accuracy over log FLOPs, in per cent, from a thirtieth of the budget,
-or the space's cheapest network, to all of it: at each FLOPs counts the network that a person would take, the most
-accurate one on validation within them; where there is none, chance. The script's clock stands still while a network is
-tested.
+front, the script by validation accuracy and nas by its estimates; it is judged by the accuracy of those networks on the
+data set's 10,000 test images, which neither side sees. The value is the mean of that accuracy over log FLOPs, in per
+cent, from a thirtieth of the budget, or the space's cheapest network, to all of it: at each FLOPs counts the network
+that a person would take, the most accurate one within them by that side's report; where there is none, chance. The
+script's clock stands still while a network is tested.
 
 Each run is kept as a file in benchmarks/results/outcome, so that the table can be filled bit by bit and reprinted;
 `--only` takes one side and seed.
@@ -33,9 +33,11 @@ from numpy.typing import NDArray
 
 import nas
 from benchmarks.recipes import FASHION, fashion_mnist
-from nas import Input, Recipe, SearchSpace
+from nas import Architecture, Input, Recipe, SearchSpace
 from nas.data.images import ImageData, Split
 from nas.spaces.generation import generate_space
+from nas.study.estimates import estimates
+from nas.study.records import TrialRecord, TrialState
 
 CLASSES = 10
 BY_HAND = Recipe(epochs=10, batch_size=64, learning_rate=0.003, weight_decay=0.01, label_smoothing=0.0, warmup=0.3)
@@ -47,8 +49,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 class Trained(NamedTuple):
     """One training: when it was complete, in seconds from the start, its FLOPs, and its accuracies in [0, 1].
 
-    `key` names the architecture, of which only the longest training so far counts; `architecture` is kept so that a run
-    can be judged again by another rule.
+    `key` names the architecture, of which only the longest training so far counts.
     """
 
     seconds: float
@@ -157,15 +158,27 @@ def ours(to: Setting, seed: int) -> list[Trained]:
     return found
 
 
-def reported(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> NDArray[np.float64]:
-    """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small."""
+def reported(trained: Sequence[Trained], space: SearchSpace, seconds: float, *, estimated: bool) -> NDArray[np.float64]:
+    """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small.
+
+    `estimated` networks are reported by what `nas` estimates of those trained so far, else by validation accuracy.
+    """
     in_time = [each for each in trained if each.seconds <= seconds]
-    longest = {each.key: each for each in sorted(in_time, key=lambda each: each.epochs)}
+    known = estimates([record_of(number, each) for number, each in enumerate(in_time)], space) if estimated else {}
+    quality = [known[number].accuracy if number in known else each.validation for number, each in enumerate(in_time)]
+    by_length = sorted(range(len(in_time)), key=lambda number: in_time[number].epochs)
+    longest = {in_time[number].key: number for number in by_length}.values()
     values = []
     for flops in ladder(space):
-        within = [each for each in longest.values() if each.flops <= flops]
-        values.append(max(within, key=lambda each: each.validation).test if within else math.nan)
+        within = [number for number in longest if in_time[number].flops <= flops]
+        values.append(in_time[max(within, key=quality.__getitem__)].test if within else math.nan)
     return np.array(values)
+
+
+def record_of(number: int, training: Trained) -> TrialRecord:
+    """The training as a trial of a study."""
+    architecture = Architecture.from_dict(training.architecture)
+    return TrialRecord(number, TrialState.SHORT, architecture, training.validation, length=training.epochs)
 
 
 def ladder(space: SearchSpace) -> NDArray[np.float64]:
@@ -174,14 +187,15 @@ def ladder(space: SearchSpace) -> NDArray[np.float64]:
     return np.exp(np.linspace(math.log(max(most / 30, space.least_cost[0])), math.log(most), 200))
 
 
-def area(trained: Sequence[Trained], space: SearchSpace, seconds: float) -> float:
+def area(trained: Sequence[Trained], space: SearchSpace, seconds: float, *, estimated: bool) -> float:
     """Returns the mean test accuracy over log FLOPs of what is reported at a moment, in [0, 1]."""
-    return float(np.nan_to_num(reported(trained, space, seconds), nan=1 / CLASSES).mean())
+    return float(np.nan_to_num(reported(trained, space, seconds, estimated=estimated), nan=1 / CLASSES).mean())
 
 
 def comparison(mine: Sequence[Trained], theirs: Sequence[Trained], space: SearchSpace, seconds: float) -> str:
-    """Says by how much one side's front is more accurate at equal FLOPs, where both report a network, and cheaper."""
-    left, right = reported(mine, space, seconds), reported(theirs, space, seconds)
+    """Says by how much nas's front is more accurate at equal FLOPs, where both report a network, and cheaper."""
+    left = reported(mine, space, seconds, estimated=True)
+    right = reported(theirs, space, seconds, estimated=False)
     points = 100 * float(np.nanmean(left - right))
     flops = ladder(space)
     as_good = [
@@ -211,7 +225,7 @@ def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> 
     for side, runs in found.items():
         cells = []
         for moment in MOMENTS:
-            values = [100 * area(run, to.space, moment * to.seconds) for run in runs]
+            values = [100 * area(run, to.space, moment * to.seconds, estimated=side == OURS) for run in runs]
             cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
         trainings = fmean(len(run) for run in runs)
         yield f"| {side}, {trainings:.0f} trainings | {' | '.join(cells)} |"
@@ -225,7 +239,8 @@ def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> 
                 yield f"seed {seed}, nas search after {moment * to.seconds:.0f} s to the script at its end: {said}"
 
 
-SIDES = {"script by hand": by_hand, "nas search": ours}
+OURS = "nas search"
+SIDES = {"script by hand": by_hand, OURS: ours}
 RESULTS = Path(__file__).parent / "results" / "outcome"
 
 
