@@ -45,8 +45,9 @@ def show(seen: live.Snapshot) -> None:
         words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
         chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
         st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
-        if seen.confirmed is not None and (optimism := seen.confirmed.optimism_text()):
-            st.text(optimism)
+        if seen.confirmed is not None:
+            for sentence in filter(None, [seen.confirmed.optimism_text(), seen.confirmed.unfinished_text()]):
+                st.text(sentence)
         sentences = [*baseline_sentences(seen.study, seen.front), *seen.shared(_gained)]
         for sentence in [*sentences, *filter(None, [undertrained_sentence(seen.study)])]:
             st.text(sentence)

@@ -10,7 +10,8 @@ from nas.analysis.confirmation import Confirmation
 from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.figures.architecture import drawing_figure
 from nas.analysis.figures.curves import curves_figure
-from nas.analysis.selection import Limit, Recommendation, choose_from
+from nas.analysis.requirements import Limit
+from nas.analysis.selection import Recommendation, choose_from
 from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 
@@ -40,8 +41,8 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
     )
     if record.accuracy is not None and (caption := _precision(seen, record)):
         st.caption(f"In the search {caption}" if member else caption)
-    if seen.confirmed is not None and member is not None:
-        _confirmed(member, epochs=seen.confirmed.epochs)
+    if member is not None:
+        _confirmed(member)
     if record.reason:
         st.text(f"{record.state}: {record.reason}")
     elif record.accuracy is None:
@@ -66,8 +67,8 @@ def _precision(seen: live.Snapshot, record: TrialRecord) -> str | None:
     return f"{between}, by the model of all trainings; {_measured(record)} measured{on}"
 
 
-def _confirmed(member: Confirmation, *, epochs: int) -> None:
-    sentences = [f"Confirmed on {len(member.trainings)} seeds of {epochs} epochs"]
+def _confirmed(member: Confirmation) -> None:
+    sentences = [f"Confirmed on {len(member.trainings)} seeds of {member.epochs} epochs"]
     if member.probability is not None:
         sentences.append(f"on the front with a probability of {100 * member.probability:.0f} %")
     if member.test is not None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, sqrt
+from operator import attrgetter
 from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from nas.units import percent_text
 __all__ = [
     "Confirmation",
     "ConfirmationReport",
+    "Repetitions",
     "Spread",
     "confirmations",
     "confirmed",
@@ -48,8 +50,23 @@ class Spread(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Repetitions:
+    """Trainings of `epochs` epochs on several seeds: the trials of `study` (None: not stored), with test accuracies.
+
+    `tested` maps trial numbers to accuracies on the test images, where evaluated.
+    """
+
+    epochs: int
+    records: Sequence[TrialRecord]
+    tested: Mapping[int, float] = field(default_factory=dict)
+    study: Study | None = None
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """One architecture: `record` is its trial in the search, `trainings` are its complete trainings on other seeds.
+
+    They were trained for `epochs` epochs each, and are stored in `study`.
 
     `probability` is the probability of truly being on the front of the confirmed architectures, given the spread over
     seeds (None if each has a single seed); `on_front` says whether it is on the front of the means. `tested` maps
@@ -61,6 +78,8 @@ class Confirmation:
     probability: float | None
     on_front: bool
     tested: Mapping[int, float]
+    epochs: int
+    study: Study | None = field(default=None, compare=False, repr=False)
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -94,6 +113,7 @@ class Confirmation:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form that `--json` prints."""
         return {
+            "epochs": self.epochs,
             "seeds": [training.seed for training in self.trainings],
             "accuracies": list(self.accuracies),
             **self.validation._asdict(),
@@ -106,40 +126,50 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class ConfirmationReport:
-    """All confirmations of a study, from the lowest cost to the highest; `study` holds their trainings.
+    """All confirmations of a study, from the lowest cost to the highest.
 
-    `searched` is the number of epochs of a full training in the search.
+    An architecture that was trained for several numbers of epochs has a confirmation for each. `searched` is the number
+    of epochs of a full training in the search, `unfinished` the number of trainings that were begun or queued and have
+    not ended.
     """
 
-    study: Study
     members: tuple[Confirmation, ...]
     searched: int
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of each confirmation training."""
-        return self.study.config.space.recipe.epochs
+    unfinished: int = 0
 
     @property
     def optimism(self) -> Spread | None:
-        """Spread over all confirmed architectures of how far the search's scores exceed the confirmed means."""
-        return Spread.of([value for member in self.members if (value := member.optimism) is not None])
+        """Spread of how far the search's estimates exceed the confirmed means, over what was trained as long as then.
+
+        None without a search.
+        """
+        alike = [member for member in self.members if member.epochs == self.searched]
+        return Spread.of([value for member in alike if (value := member.optimism) is not None])
 
     def optimism_text(self) -> str | None:
-        """Summarises in a sentence how far off the search's scores were; None without a search."""
+        """Summarises in a sentence how far off the search's estimates were; None without a search."""
         if (optimism := self.optimism) is None:
             return None
+        count = sum(member.epochs == self.searched and member.optimism is not None for member in self.members)
         spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
         points = f"{100 * abs(optimism.mean):.1f}{spread} points"
-        which = "the confirmed architectures" if len(self.members) > 1 else "the confirmed architecture"
-        text = f"The search scored {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
-        if self.epochs != self.searched:
-            return f"{text}; but they were confirmed with {self.epochs} epochs, and searched with {self.searched}."
-        return f"{text}: the best scores owe part of their rank to chance." if optimism.mean > 0 else f"{text}."
+        which = f"the {count} confirmed architectures" if count > 1 else "the confirmed architecture"
+        text = f"The search put {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
+        if optimism.std is not None and abs(optimism.mean) <= 2 * optimism.std / sqrt(count):
+            return f"{text}, no more than chance explains."
+        return f"{text}: the best owe part of their rank to chance." if optimism.mean > 0 else f"{text}."
+
+    def unfinished_text(self) -> str | None:
+        """Says in a sentence that trainings are missing; None if none is."""
+        if not self.unfinished:
+            return None
+        what = f"{self.unfinished} trainings are" if self.unfinished > 1 else "1 training is"
+        return f"The confirmation is not finished: {what} missing; the same nas confirm resumes it."
 
     def as_records(self) -> list[TrialRecord]:
-        """Returns the trials with their confirmed means as accuracies."""
-        return [replace(member.record, accuracy=member.validation.mean, estimate=None) for member in self.members]
+        """Returns the trials with their confirmed means, of the longest trainings each, as accuracies."""
+        longest = {member.record.trial: member for member in sorted(self.members, key=attrgetter("epochs"))}
+        return [replace(each.record, accuracy=each.validation.mean, estimate=None) for each in longest.values()]
 
     @property
     def least_difference(self) -> float:
@@ -152,8 +182,9 @@ class ConfirmationReport:
         return [record for record in front if self.of(record.architecture) is None]
 
     def of(self, architecture: Architecture) -> Confirmation | None:
-        """Returns an architecture's confirmation, if any; its number of classes, set by the images, is ignored."""
-        return next((each for each in self.members if each.record.architecture.alike(architecture)), None)
+        """Returns an architecture's longest confirmation, if any, regardless of the number of classes."""
+        alike = [member for member in self.members if member.record.architecture.alike(architecture)]
+        return max(alike, key=attrgetter("epochs"), default=None)
 
 
 def holds_repetitions(study: Study) -> bool:
@@ -169,25 +200,29 @@ def repetitions_of(study: Study) -> dict[int, str]:
 
 
 def confirmed(study: Study) -> ConfirmationReport | None:
-    """Returns the confirmations of a study, from its longest repeated trainings; None if there are none.
+    """Returns the confirmations of a study, of all lengths; None if there are none.
 
     A study created by `nas.retrain` is its own confirmation.
     """
-    for repetitions in _repetitions(study):
-        records = repetitions.records()
-        searched = [] if repetitions is study else study.estimated_records()
-        if members := confirmations(searched, records, repetitions.attributes.tested):
-            return ConfirmationReport(repetitions, tuple(members), study.config.space.recipe.epochs)
-    return None
+    found = [
+        Repetitions(each.config.space.recipe.epochs, each.records(), each.attributes.tested, each)
+        for each in _repetitions(study)
+    ]
+    searched = [] if holds_repetitions(study) else study.estimated_records()
+    members = confirmations(searched, found)
+    if not members:
+        return None
+    left = sum(record.state in (TrialState.WAITING, TrialState.RUNNING) for each in found for record in each.records)
+    return ConfirmationReport(tuple(members), study.config.space.recipe.epochs, left)
 
 
 def _repetitions(study: Study) -> list[Study]:
-    """Returns the studies that hold repeated trainings, the longest trainings first."""
+    """Returns the studies that hold repeated trainings, by their epochs."""
     if holds_repetitions(study):
         return [study]
     found = repetitions_of(study)
     opened = []
-    for epochs in sorted(found, reverse=True):
+    for epochs in sorted(found):
         with suppress(IncompleteStudy):
             opened.append(Study.open(found[epochs], study.folder, storage=study.storage))
     return opened
@@ -203,35 +238,39 @@ def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str,
     return [{**record.to_dict(), "confirmed": member.to_dict() if member else None} for record, member in ordered]
 
 
-def confirmations(
-    searched: Sequence[TrialRecord], repeated: Sequence[TrialRecord], tested: Mapping[int, float]
-) -> list[Confirmation]:
-    """Returns a confirmation for each architecture with repeated trainings, sorted by the search's cost.
+def confirmations(searched: Sequence[TrialRecord], repeated: Sequence[Repetitions]) -> list[Confirmation]:
+    """Returns a confirmation for each architecture and number of epochs, by the search's cost, then by epochs.
 
     Args:
         searched: Trials of the search; empty if there was none.
-        repeated: Trials of the repeated trainings; only complete ones count.
-        tested: Accuracy on the test images by the trial number of a repeated training.
+        repeated: Repeated trainings, of which only complete ones count.
     """
-    trainings: dict[str, list[TrialRecord]] = {}
-    for record in sorted(repeated, key=lambda record: record.seed or 0):
-        if record.state == TrialState.COMPLETE:
-            trainings.setdefault(record.architecture.key, []).append(record)
-    found = {record.architecture.key: record for record in trained_networks(searched)}
-    shown = {key: found.get(key, _best(group)) for key, group in trainings.items()}
-    groups = sorted(trainings.values(), key=lambda group: _by_expense(shown[group[0].architecture.key]))
+    of_search = {record.architecture.key: record for record in trained_networks(searched)}
+    found: list[tuple[TrialRecord, list[TrialRecord], Repetitions]] = []
+    for each in sorted(repeated, key=attrgetter("epochs")):
+        trainings: dict[str, list[TrialRecord]] = {}
+        for record in sorted(each.records, key=lambda record: record.seed or 0):
+            if record.state == TrialState.COMPLETE:
+                trainings.setdefault(record.architecture.key, []).append(record)
+        found += [(of_search.get(key, _best(group)), group, each) for key, group in trainings.items()]
+    found.sort(key=lambda one: _by_expense(one[0]))
+    groups = [group for _, group, _ in found]
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]
-    costs = [_by_expense(shown[group[0].architecture.key])[0] for group in groups]
+    costs = [_by_expense(record)[0] for record, _, _ in found]
     front = set(pareto.front(means, costs).tolist())
     return [
         Confirmation(
-            shown[group[0].architecture.key],
+            record,
             tuple(group),
             probability,
             index in front,
-            {record.trial: tested[record.trial] for record in group if record.trial in tested},
+            {training.trial: each.tested[training.trial] for training in group if training.trial in each.tested},
+            each.epochs,
+            each.study,
         )
-        for index, (group, probability) in enumerate(zip(groups, _probabilities(groups, means, costs), strict=True))
+        for index, ((record, group, each), probability) in enumerate(
+            zip(found, _probabilities(groups, means, costs), strict=True)
+        )
     ]
 
 

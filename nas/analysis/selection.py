@@ -4,24 +4,21 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed
-from nas.analysis.cost_metrics import FLOPS, LATENCY, PARAMS, CostMetric, default_cost_metric
-from nas.errors import InvalidValue, NasError, StudyError
+from nas.analysis.cost_metrics import FLOPS, LATENCY, CostMetric, default_cost_metric
+from nas.analysis.requirements import Limit, Requirements
+from nas.errors import NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.units import parse_count, percent_text
-from nas.validation import real
+from nas.units import percent_text
 
 __all__ = [
     "MOST_MEASURED",
-    "Limit",
     "Pick",
     "Recommendation",
-    "RequirementOptions",
-    "Requirements",
     "choose",
     "choose_from",
     "nearest_miss",
@@ -31,19 +28,6 @@ __all__ = [
 ]
 
 MOST_MEASURED = 100
-
-
-class Limit(NamedTuple):
-    """The most that a network may cost on an axis; `name` is the user's name for it, such as `max_flops`."""
-
-    name: str
-    axis: CostMetric
-    most: float
-
-    def kept_by(self, record: TrialRecord) -> bool:
-        """Returns whether the record costs at most the limit; an unmeasured cost does not qualify."""
-        value = self.axis.value(record)
-        return value is not None and value <= self.most
 
 
 class Pick(NamedTuple):
@@ -64,8 +48,6 @@ class Pick(NamedTuple):
         axis: CostMetric,
         limits: Sequence[Limit],
         least_difference: Callable[[TrialRecord], float],
-        *,
-        kind: str = "complete",
     ) -> list[str]:
         """Returns a sentence each on why this trial, what a cheaper one would give and what a more expensive one would.
 
@@ -73,11 +55,10 @@ class Pick(NamedTuple):
             axis: Cost to compare by.
             limits: Limits that the trial keeps.
             least_difference: Returns the least difference to a trial's accuracy that chance does not explain.
-            kind: What the trials have in common.
         """
         limit = " with at most " + " and ".join(each.axis.text(each.most) for each in limits) if limits else ""
         cost = axis.text(axis.value(self.record) or 0.0)
-        what = f"{self.why} of the {self.within} {kind} trials" if self.within > 1 else f"the only {kind} trial"
+        what = f"{self.why} of the {self.within} trained networks" if self.within > 1 else "the only trained network"
         sentences = [f"Trial {self.record.trial} is {what}{limit}: {self.record.score_text()} at {cost}."]
         for other, words in ((self.cheaper, "Runner-up"), (self.dearer, "The next step up")):
             if other is not None:
@@ -199,54 +180,6 @@ def _against(
     )
 
 
-class RequirementOptions(TypedDict, total=False):
-    """The fields of `Requirements` as keyword arguments."""
-
-    max_flops: int | str | None
-    max_params: int | str | None
-    max_latency: float | None
-    min_accuracy: float | None
-    knee: bool
-
-
-class Requirements(NamedTuple):
-    """A user's requirements for a network.
-
-    `max_flops` and `max_params` are as `parse_count` reads them, `max_latency` is in milliseconds for one image on this
-    machine, `min_accuracy` is in [0, 1]; `knee` asks for the point where more cost begins to buy little.
-    """
-
-    max_flops: int | str | None = None
-    max_params: int | str | None = None
-    max_latency: float | None = None
-    min_accuracy: float | None = None
-    knee: bool = False
-
-    def given(self) -> list[str]:
-        """Returns the names of the requirements that are set."""
-        return [name for name, value in self._asdict().items() if value not in (None, False)]
-
-    def limits(self) -> list[Limit]:
-        """Returns the limits on the cost.
-
-        Raises:
-            InvalidValue: A value is out of range, or the requirements contradict each other.
-        """
-        if self.min_accuracy is not None:
-            real(self.min_accuracy, "min_accuracy", minimum=0, maximum=1)
-            if self.knee:
-                raise InvalidValue("knee and min_accuracy: give one of them; each says where to stop")
-        found = [
-            Limit(name, axis, parse_count(value, name))
-            for name, axis, value in (("max_flops", FLOPS, self.max_flops), ("max_params", PARAMS, self.max_params))
-            if value is not None
-        ]
-        if self.max_latency is not None:
-            real(self.max_latency, "max_latency", minimum=1e-6, maximum=1e9)
-            found.append(Limit("max_latency", LATENCY, self.max_latency))
-        return found
-
-
 class Recommendation(NamedTuple):
     """The picked trial, with its confirmed mean as accuracy if it was confirmed, and the reasons, in sentences."""
 
@@ -255,7 +188,7 @@ class Recommendation(NamedTuple):
 
 
 def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
-    """Returns the network to take: a confirmed one, if any qualifies, else one of all trained networks.
+    """Returns the network to take, by confirmed means where there are any and by estimates elsewhere.
 
     If `wanted` limits the latency, trials that have none recorded are measured on this machine.
 
@@ -291,7 +224,8 @@ def choose_from(
 ) -> Recommendation | None:
     """Returns the network to take from records already read, on any axis; None if no trial qualifies.
 
-    Confirmed trials take precedence: their accuracies are means over seeds, which can only be compared with each other.
+    Confirmed trials have their means over seeds as accuracies. Others compete by their estimates; without any, only if
+    no confirmed trial qualifies, as what was measured once is too high among the best.
 
     Args:
         records: Trials of the study.
@@ -302,20 +236,32 @@ def choose_from(
         min_accuracy: Required accuracy in [0, 1], if any.
         at_knee: Whether to prefer the knee of the front.
     """
-    if found is not None:
-        measures = {record.trial: record.measures for record in records}
-        means = [replace(each, measures=measures.get(each.trial, {})) for each in found.as_records()]
-        picked = pick(means, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
+    means = _with_measures(found.as_records(), records) if found is not None else []
+    known = {record.architecture.key for record in means}
+    others = [record for record in trained_networks(records) if record.architecture.key not in known]
+    estimated = [record for record in others if record.estimate is not None]
+    for pool in ([*means, *estimated], others):
+        picked = pick(pool, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
         if picked is not None:
-            least = found.least_difference
-            reasons = picked.reasons(axis, limits, lambda _: least, kind="confirmed")
-            return Recommendation(picked, [*reasons, "Accuracies are means over several seeds."])
-    picked = pick(records, axis, limits, min_accuracy=min_accuracy, at_knee=at_knee)
-    if picked is None:
+            break
+    else:
         return None
-    reasons = picked.reasons(axis, limits, lambda record: record.least_difference(images))
-    unconfirmed = ["No confirmed trial qualifies. This one is not confirmed, and its score may be due to chance."]
-    return Recommendation(picked, reasons + (unconfirmed if found is not None else []))
+    is_confirmed = picked.record.architecture.key in known
+
+    def least_difference(record: TrialRecord) -> float:
+        confirmed_one = found is not None and record.architecture.key in known
+        return found.least_difference if found and confirmed_one else record.least_difference(images)
+
+    reasons = picked.reasons(axis, limits, least_difference)
+    if found is not None:
+        reasons += ["Its accuracy is the mean of its confirmation." if is_confirmed else "It is not confirmed yet."]
+        reasons += [text] if (text := found.unfinished_text()) else []
+    return Recommendation(picked, reasons)
+
+
+def _with_measures(confirmed_ones: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    measures = {record.trial: record.measures for record in records}
+    return [replace(each, measures=measures.get(each.trial, {})) for each in confirmed_ones]
 
 
 def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:

@@ -11,7 +11,7 @@ from nas.analysis.confirmation import Confirmation, ConfirmationReport
 from nas.analysis.cost_metrics import LATENCY
 from nas.cli.tables import FLOPS_NOTE, add_columns, latency_cells
 from nas.study.study import Study
-from nas.units import count_text, percent_text
+from nas.units import count_text, epochs_text, percent_text
 
 __all__ = ["confirmed_table", "show_confirmed", "show_trained"]
 
@@ -21,8 +21,10 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
     cells = latency_cells([member.record for member in members])
     searched = any(member.optimism is not None for member in members)
     tested = any(member.tested for member in members)
+    lengths = len({member.epochs for member in members}) > 1
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    names = ["trial", "architecture", *(["search"] if searched else []), "confirmed", "seeds", "on the front"]
+    epochs = ["epochs"] if lengths else []
+    names = ["trial", "architecture", *(["search"] if searched else []), "confirmed", "seeds", *epochs, "on the front"]
     latency = [LATENCY.key] if cells else []
     add_columns(table, *names, *(["test"] if tested else []), *latency, "FLOPs", "parameters")
     for member in members:
@@ -34,6 +36,7 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
             *([percent_text(record.quality) if member.optimism is not None else "–"] if searched else []),
             member.validation.text(),
             str(len(member.trainings)),
+            *([str(member.epochs)] if lengths else []),
             sure,
             *([(member.test.text() if member.test else "–")] if tested else []),
             *([cells[record.trial]] if cells else []),
@@ -46,9 +49,11 @@ def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None
 
 def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study) -> None:
     """Prints the confirmed front, with notes on the numbers."""
-    title = f"{study.name}, each trained from scratch for {found.epochs} epochs on several seeds"
+    lengths = {member.epochs for member in found.members}
+    epochs = f" for {epochs_text(min(lengths))}" if len(lengths) == 1 else ""
+    title = f"{study.name}, each trained from scratch{epochs} on several seeds"
     console.print(confirmed_table(found.members, title=title))
-    images = found.study.config.validation_images
+    images = study.config.validation_images
     notes = [
         f"Confirmed: mean ± standard deviation over seeds, on the {f'{images:,} ' if images else ''}validation images.",
         "Bold: on the front of the means; beside it, how probable that is, by the spread over seeds.",
@@ -57,6 +62,8 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
     console.print(" ".join(notes), style="dim")
     if optimism := found.optimism_text():
         console.print(optimism)
+    if unfinished := found.unfinished_text():
+        console.print(unfinished, style="yellow")
     if left := found.missing(study.front()):
         trials = ", ".join(str(record.trial) for record in left)
         console.print(
@@ -66,9 +73,10 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
         console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
 
 
-def show_trained(console: Console, found: ConfirmationReport, member: Confirmation) -> None:
+def show_trained(console: Console, member: Confirmation) -> None:
     """Prints each training of one architecture with its accuracy and weights file, then their mean and spread."""
-    record, study = member.record, found.study
+    record, study = member.record, member.study
+    assert study is not None  # what was trained is stored
     amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"
     console.print(Text(f"{record.name}: {amounts}", style="bold"), soft_wrap=True)
     for training in member.trainings:
@@ -76,4 +84,4 @@ def show_trained(console: Console, found: ConfirmationReport, member: Confirmati
         console.print(f"seed {training.seed}  {accuracy}  {study.weights_file(training.trial)}", soft_wrap=True)
     images = study.config.validation_images
     of = f" of the {images:,} validation images" if images else ""
-    console.print(f"{member.validation.text()}{of}, after {found.epochs} epochs each")
+    console.print(f"{member.validation.text()}{of}, after {epochs_text(member.epochs)} each")

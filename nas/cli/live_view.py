@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.analysis.confirmation import confirmations
+from nas.analysis.confirmation import Repetitions, confirmations
 from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
@@ -33,10 +33,14 @@ ENDINGS = {
 
 
 class _Progress:
-    """The state of a running search that both views share."""
+    """The state of a running search that both views share.
+
+    `searched` are the trials of the search that is being confirmed, by whose numbers repeated trainings are shown.
+    """
 
     def __init__(self) -> None:
         self.study: Study | None = None
+        self.searched: list[TrialRecord] = []
         self.headline = ""
         self.records: dict[int, TrialRecord] = {}
         self.total = 0
@@ -86,6 +90,11 @@ class _Progress:
         """The epochs of the finished trials, in units of one full-length training."""
         return trainings_spent(self.records.values(), self.epochs)
 
+    def number(self, record: TrialRecord) -> int:
+        """Returns the number by which to show a trial: that of its architecture in the search, if that is confirmed."""
+        known = (each.trial for each in self.searched if each.architecture.key == record.architecture.key)
+        return next(known, record.trial)
+
     def seconds_left(self) -> float | None:
         """Estimates the remaining seconds from the mean time of trials or epochs; None before the first epoch ends."""
         if not self.ended_here:
@@ -121,7 +130,7 @@ class PlainView(_Progress):
         left = self.seconds_left()
         front = front_numbers(list(self.records.values())).front if record.seed is None else []
         parts = [
-            f"trial {record.trial} ({amount_text(self.finished)}/{self.total})",
+            f"trial {self.number(record)} ({amount_text(self.finished)}/{self.total})",
             percent_text(record.accuracy) if record.accuracy is not None else f"{record.state}: {record.reason}",
             *([f"after {epochs_text(record.length or 0)}"] if record.state == TrialState.SHORT else []),
             *([LATENCY.text(latency)] if (latency := LATENCY.value(record)) is not None else []),
@@ -194,7 +203,7 @@ class LiveView(_Progress):
     def _table(self, rows: int) -> RenderableType:
         records = list(self.records.values())
         if any(record.seed is not None for record in records):
-            members = confirmations([], records, {})[-rows:]
+            members = confirmations(self.searched, [Repetitions(self.epochs, records)])[-rows:]
             return confirmed_table(members, title="Trained so far") if members else Text("")
         return front_table(self._estimated(records), rows=rows, title="The front so far")
 
@@ -219,6 +228,9 @@ class LiveView(_Progress):
                 line = Text(f"epoch {len(record.curve)} of {length}  {percent_text(record.curve[-1])}  ")
                 line.append(sparkline(record.curve[-30:]), style="cyan")
             lines.add_row(
-                Text(f"trial {record.trial}", style="bold"), record.name, f"{count_text(record.flops)} FLOPs", line
+                Text(f"trial {self.number(record)}", style="bold"),
+                record.name,
+                f"{count_text(record.flops)} FLOPs",
+                line,
             )
         return lines

@@ -114,6 +114,6 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
             )
     trained = confirmed(found)
     member = trained.of(chosen.architecture) if trained is not None else None
-    if trained is None or member is None:
+    if member is None:
         raise NasError(f"no training was completed; `nas trials {found.name} --runs {found.folder.parent}` says why")
-    show_trained(console, trained, member)
+    show_trained(console, member)

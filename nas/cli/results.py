@@ -22,7 +22,7 @@ from nas.exporters.formats import FILES, FORMATS
 from nas.units import count_text, percent_text
 
 if TYPE_CHECKING:
-    from nas.analysis.selection import Requirements
+    from nas.analysis.requirements import Requirements
     from nas.study.study import Study
 
 __all__ = ["confirm", "export", "pick"]
@@ -38,7 +38,7 @@ def requirement_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")
     @functools.wraps(command)
     def with_wishes(*arguments: Any, **options: Any) -> None:
-        from nas.analysis.selection import Requirements
+        from nas.analysis.requirements import Requirements
 
         command(
             *arguments, wanted=Requirements(**{name: options.pop(name) for name in Requirements._fields}), **options
@@ -70,6 +70,7 @@ def confirm(study: "Study", as_json: bool, **options: Any) -> None:
 
     console = Console(file=sys.stderr, highlight=False, markup=False) if as_json else make_console()
     with watched(console) as view:
+        view.searched = study.estimated_records()
         found = run_confirm(study, listener=view, **options)
     if as_json:
         print_json(front_rows(study, found))

@@ -17,7 +17,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from nas.analysis.selection import RequirementOptions, Requirements, choose
+from nas.analysis.requirements import RequirementOptions, Requirements
+from nas.analysis.selection import choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData

@@ -49,7 +49,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     origin = f"trial {trial} of the study '{study.name}'"
     found = confirmed(study)
     member = found.of(record.architecture) if found is not None else None
-    if found is None or member is None:
+    if member is None or member.study is None:
         config = study.config
         if record.length is not None:
             recipe = replace(config.space.recipe, epochs=record.length)
@@ -57,7 +57,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         return TrainedNetwork(
             record.architecture, study.weights_file(trial), record.accuracy, config, origin, config.seed
         )
-    if found.study is study and trial in {training.trial for training in member.trainings}:
+    if member.study is study and trial in {training.trial for training in member.trainings}:
         best = record  # requested by its number
     else:
         best = member.best
@@ -67,9 +67,9 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     assert best.accuracy is not None
     return TrainedNetwork(
         record.architecture,
-        found.study.weights_file(best.trial),
+        member.study.weights_file(best.trial),
         best.accuracy,
-        found.study.config,
+        member.study.config,
         origin,
         best.seed if best.seed is not None else study.config.seed,
         member.accuracies,

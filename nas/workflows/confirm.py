@@ -38,7 +38,7 @@ def confirm(
     """Retrains a study's Pareto front, and trials that chance may have kept off it, from scratch on several seeds.
 
     Calling it again trains only what is missing. The trainings are stored in a separate study inside the study's
-    folder, one per number of epochs; the report shows the longest.
+    folder, one per number of epochs; the report shows all of them.
 
     Args:
         study: a search with at least one trained network.
@@ -132,14 +132,15 @@ def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -
     from nas.architectures.weights import load_weights
     from nas.training.train import evaluate, on_device
 
-    study, recipe = found.study, found.study.config.space.recipe
-    tested = {trial: accuracy for member in found.members for trial, accuracy in member.tested.items()}
-    winners = [training for member in found.members if member.on_front for training in member.trainings]
-    missing = [training for training in winners if training.trial not in tested]
-    if not missing:
-        return
-    data = on_device(replace(images, validation=images.test), recipe, device)
-    for training in missing:
-        weights = load_weights(study.weights_file(training.trial))
-        tested[training.trial] = evaluate(training.architecture, weights, data, recipe=recipe)
-    study.attributes.tested = tested
+    data = None
+    for member in found.members:
+        missing = [training for training in member.trainings if training.trial not in member.tested]
+        if not member.on_front or not missing:
+            continue
+        assert member.study is not None  # what was trained is stored
+        recipe, tested = member.study.config.space.recipe, member.study.attributes.tested
+        data = data or on_device(replace(images, validation=images.test), recipe, device)
+        for training in missing:
+            weights = load_weights(member.study.weights_file(training.trial))
+            tested[training.trial] = evaluate(training.architecture, weights, data, recipe=recipe)
+        member.study.attributes.tested = tested

@@ -1,7 +1,7 @@
 import pytest
 
 from nas import SearchSpace
-from nas.analysis.confirmation import Confirmation, confirmations
+from nas.analysis.confirmation import Confirmation, Repetitions, confirmations
 from nas.analysis.cost_metrics import FLOPS, cost_metrics_of
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
@@ -21,7 +21,7 @@ def members(searched: list[TrialRecord]) -> list[Confirmation]:
         TrialRecord(n, TrialState.COMPLETE, searched[at].architecture, value, seed=seed)
         for n, (at, value, seed) in enumerate(seeds)
     ]
-    return confirmations(searched, repeated, {})
+    return confirmations(searched, [Repetitions(10, repeated)])
 
 
 def test_means_are_drawn_with_their_spread_beside_the_scores(

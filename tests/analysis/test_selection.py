@@ -5,7 +5,8 @@ import pytest
 
 from nas import NasError, SearchSpace
 from nas.analysis.cost_metrics import FLOPS, PARAMS, cost_metrics_of, round_steps
-from nas.analysis.selection import Limit, nearest_miss, pick, references
+from nas.analysis.requirements import Limit
+from nas.analysis.selection import nearest_miss, pick, references
 from nas.study.records import TrialRecord, TrialState, front_of, knee_of
 
 
@@ -81,7 +82,7 @@ def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> N
     assert chosen is not None
     assert (chosen.within, chosen.cheaper, chosen.dearer) == (3, records[0], records[3])
     why, less, more = chosen.reasons(FLOPS, limits, lambda _: 0.06)
-    assert "Trial 1 is the most accurate of the 3 complete trials with at most" in why
+    assert "Trial 1 is the most accurate of the 3 trained networks with at most" in why
     assert "95.00 %" in why
     share = 100 * records[0].flops / records[1].flops
     assert "trial 0, 5.00 points less accurate, a difference that may be chance, for" in less
@@ -90,9 +91,7 @@ def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> N
     assert "chance" not in chosen.reasons(FLOPS, [], lambda _: 0.01)[1]
     only = pick(records, FLOPS, within(records[0].flops))
     assert only is not None
-    assert only.reasons(FLOPS, [], lambda _: 0.0, kind="confirmed")[0].startswith(
-        "Trial 0 is the only confirmed trial:"
-    )
+    assert only.reasons(FLOPS, [], lambda _: 0.0)[0].startswith("Trial 0 is the only trained network")
 
 
 def test_where_nothing_will_do_the_nearest_is_named_with_what_it_misses(records: list[TrialRecord]) -> None:

@@ -7,7 +7,8 @@ import pytest
 import nas
 from nas import NasError, SearchSpace
 from nas.analysis.cost_metrics import LATENCY
-from nas.analysis.selection import Requirements, choose, with_latency
+from nas.analysis.requirements import Requirements
+from nas.analysis.selection import choose, with_latency
 from nas.exporters.trained_network import trained_weights
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial
@@ -66,7 +67,7 @@ def test_confirmed_trials_are_chosen_by_their_means(confirmed_study: nas.Study) 
     best = max(found.values(), key=lambda member: member.validation.mean)
     assert choice.pick.record.trial == best.record.trial
     assert choice.pick.record.accuracy == best.validation.mean
-    assert choice.sentences[-1] == "Accuracies are means over several seeds."
+    assert choice.sentences[-1] == "Its accuracy is the mean of its confirmation."
 
 
 def test_where_no_confirmed_one_will_do_another_is_taken_and_called_unconfirmed(

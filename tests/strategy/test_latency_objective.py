@@ -11,11 +11,12 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
-from nas.analysis.confirmation import confirmations, front_rows
+from nas.analysis.confirmation import Repetitions, confirmations, front_rows
 from nas.analysis.convergence import history
 from nas.analysis.cost_metrics import FLOPS, LATENCY, cost_metrics_of, default_cost_metric
 from nas.analysis.front import front_numbers
-from nas.analysis.selection import Limit, Requirements, choose, pick
+from nas.analysis.requirements import Limit, Requirements
+from nas.analysis.selection import choose, pick
 from nas.analysis.significance import contenders
 from nas.architectures import latency as latency_module
 from nas.architectures.cost import cost
@@ -233,7 +234,7 @@ def test_confirmations_are_by_the_search_s_latency(tiny: SearchSpace) -> None:
         for number, each in enumerate(searched_ones)
         for seed in (1, 2)
     ]
-    found = confirmations(searched_ones, trainings, {})
+    found = confirmations(searched_ones, [Repetitions(2, trainings)])
     assert [(member.record.trial, member.on_front) for member in found] == [(439, True), (0, False)]
 
 

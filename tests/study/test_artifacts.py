@@ -53,7 +53,8 @@ def test_weights_are_kept_of_what_nothing_beats_on_accuracy_cost_and_parameters(
 
 
 def test_what_no_limit_may_pick_is_what_goes(tmp_path: Path, tiny: SearchSpace) -> None:
-    from nas.analysis.selection import Requirements, choose
+    from nas.analysis.requirements import Requirements
+    from nas.analysis.selection import choose
 
     study = search(tiny, tmp_path, trials=20)
     for record in study.records():

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +15,26 @@ import torch
 
 import nas
 from nas import NasError, SearchSpace
-from nas.analysis.confirmation import ConfirmationReport, Spread, confirmations, confirmed, front_rows
+from nas.analysis.confirmation import ConfirmationReport, Repetitions, Spread, confirmations, confirmed, front_rows
+from nas.analysis.requirements import Requirements
+from nas.analysis.selection import choose
 from nas.study.records import TrialRecord, TrialState
+from nas.study.storage.backend import SEED
 from nas.training import train as train_module
-from nas.workflows.confirm import confirm
+from nas.workers.scaling import ScalingConfig
+from nas.workflows.confirm import confirm, repeat_trials
 from tests.helpers import TINY, Ran, formula
+
+
+def study_of(found: ConfirmationReport) -> nas.Study:
+    """The study that holds the trainings of a report."""
+    study = found.members[0].study
+    assert study is not None
+    return study
+
+
+def seeded_formula(architecture: nas.Architecture, report: Callable[[int, float], None], *, seed: int) -> float:
+    return formula(architecture, report) - seed / 1000
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +61,7 @@ def test_each_contender_is_trained_from_scratch_on_other_seeds(searched: nas.Stu
             safetensors.torch.load_file(file)
             for file in (
                 searched.weights_file(member.record.trial),
-                *(found.study.weights_file(training.trial) for training in member.trainings),
+                *(study_of(found).weights_file(training.trial) for training in member.trainings),
             )
         ]
         assert not torch.equal(weights[0]["classifier.weight"], weights[1]["classifier.weight"])
@@ -77,7 +93,7 @@ def test_the_test_accuracy_is_that_of_the_weights_on_the_test_images(
 ) -> None:
     member = next(member for member in found.members if member.on_front)
     network = nas.build_network(member.record.architecture)
-    network.load_state_dict(safetensors.torch.load_file(found.study.weights_file(member.trainings[0].trial)))
+    network.load_state_dict(safetensors.torch.load_file(study_of(found).weights_file(member.trainings[0].trial)))
     data = nas.load_data("digits", searched.config.space.input)
     images = torch.from_numpy(data.test.images[:]).float().permute(0, 3, 1, 2) / 255
     images = (images - data.normalization.mean[0]) / data.normalization.std[0]
@@ -88,26 +104,71 @@ def test_the_test_accuracy_is_that_of_the_weights_on_the_test_images(
 def test_what_is_there_is_not_trained_again_and_more_seeds_add_what_is_missing(
     searched: nas.Study, found: ConfirmationReport
 ) -> None:
-    before = found.study.records()
+    before = study_of(found).records()
     confirm(searched, top=3, seeds=2, device="cpu")
-    assert nas.Study.open(found.study.name, searched.folder).records() == before
+    assert nas.Study.open(study_of(found).name, searched.folder).records() == before
     more = confirm(searched, top=3, seeds=3, device="cpu")
     assert all([training.seed for training in member.trainings] == [1, 2, 3] for member in more.members)
-    assert more.study.records()[: len(before)] == before
+    assert study_of(more).records()[: len(before)] == before
 
 
 @pytest.mark.slow
-def test_longer_trainings_are_another_confirmation_and_the_longest_counts(tmp_path: Path, tiny: SearchSpace) -> None:
-    study = nas.search(tiny, "digits", trials=2, name="s", runs=tmp_path, device="cpu")
-    confirm(study, top=1, seeds=1, device="cpu")
+def test_confirmations_of_other_lengths_stand_beside_each_other(
+    tmp_path: Path, tiny: SearchSpace, nas_command: Callable[..., Ran]
+) -> None:
+    study = nas.search(tiny, "digits", trials=4, name="s", runs=tmp_path, device="cpu")
+    confirm(study, top=2, seeds=1, device="cpu")
     longer = confirm(study, top=1, seeds=1, epochs=3, device="cpu")
-    assert longer.epochs == 3
-    assert len(longer.members[0].trainings[0].curve) == 3
+    assert [member.epochs for member in longer.members].count(3) == 1
+    assert len(longer.members) == 3
+    [long] = [member for member in longer.members if member.epochs == 3]
+    assert len(long.trainings[0].curve) == 3
+    assert longer.of(long.record.architecture) == long
+    assert len(longer.as_records()) == 2
     assert sorted(file.parent.name for file in study.folder.glob("*/study.yaml")) == ["s.confirmed-2", "s.confirmed-3"]
     again = confirmed(study)
     assert again is not None
-    assert again.epochs == 3
+    assert again.members == longer.members
     assert nas.Study.open("s", tmp_path).records() == study.records()
+    shown = nas_command("front", "s", "--runs", tmp_path).out
+    assert re.search(r"seeds +epochs +on the front", shown)
+
+
+def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.search(tiny, trials=20, name="own", runs=tmp_path, evaluate=formula)
+    lowest, best = study.front()[0], study.front()[-1]
+    begun = repeat_trials(
+        study, [lowest], seeds=1, epochs=None, images=None, evaluate=seeded_formula, scaling=ScalingConfig()
+    )
+    begun.queue([{**study.config.space.point(best.architecture), SEED: 1}])
+    found = confirmed(study)
+    assert found is not None
+    assert found.unfinished == 1
+    choice = choose(study, Requirements())
+    assert choice.pick.record.trial == best.trial
+    assert choice.sentences[-2] == "It is not confirmed yet."
+    assert choice.sentences[-1].startswith("The confirmation is not finished: 1 training is missing")
+    choice = choose(study, Requirements(max_flops=lowest.flops))
+    assert (choice.pick.record.trial, choice.pick.record.estimate) == (lowest.trial, None)
+    assert choice.sentences[-2] == "Its accuracy is the mean of its confirmation."
+
+
+@pytest.mark.parametrize(
+    ("excess", "words"),
+    [
+        ([0.02, 0.021, 0.019, 0.02], "2.0 ± 0.1 points too high: the best owe part of their rank to chance."),
+        ([-0.02, -0.021, -0.019, -0.02], "2.0 ± 0.1 points too low."),
+        ([0.02, -0.01, 0.015, -0.02], "points too high, no more than chance explains."),
+        ([0.02], "put the confirmed architecture 2.0 points too high: the best owe part of their rank to chance."),
+    ],
+)
+def test_luck_is_called_luck_only_beyond_its_error(tiny: SearchSpace, excess: list[float], words: str) -> None:
+    chosen = list(map(tiny.architecture, tiny.points()))[: len(excess)]
+    searched = [TrialRecord(n, TrialState.COMPLETE, each, 0.8 + excess[n]) for n, each in enumerate(chosen)]
+    trained = [TrialRecord(n, TrialState.COMPLETE, each, 0.8, seed=1) for n, each in enumerate(chosen)]
+    alike = confirmations(searched, [Repetitions(10, trained)])
+    assert (ConfirmationReport(tuple(alike), 10).optimism_text() or "").endswith(words)
+    assert ConfirmationReport(tuple(alike), 5).optimism_text() is None  # confirmed with other epochs
 
 
 def test_a_copied_study_takes_its_confirmations_along(
@@ -131,7 +192,7 @@ def test_spread_probability_and_optimism(tiny: SearchSpace) -> None:
         )
     ]
     failed = TrialRecord(9, TrialState.FAILED, cheap, None, seed=3)
-    first, second = confirmations(searched, [*repeated, failed], {0: 0.5})
+    first, second = confirmations(searched, [Repetitions(10, [*repeated, failed], {0: 0.5})])
     assert (first.record, first.accuracies) == (searched[0], (0.88, 0.86))
     assert tuple(first.validation) == pytest.approx((0.87, 0.0141421), abs=1e-6)
     assert first.optimism == pytest.approx(0.03)
@@ -140,7 +201,7 @@ def test_spread_probability_and_optimism(tiny: SearchSpace) -> None:
     assert second.probability == pytest.approx(0.964, abs=0.01)  # t with 2 degrees of freedom at 0.05 / 0.01414
     assert second.test == Spread(0.5, None)
     assert first.test is None
-    single = confirmations([], repeated[:2], {})
+    single = confirmations([], [Repetitions(10, repeated[:2])])
     assert [(member.probability, member.optimism) for member in single] == [(None, None), (None, None)]
 
 
@@ -184,7 +245,7 @@ def test_the_command_shows_the_confirmed_front(
     ran = nas_command("confirm", "s", "--runs", runs, "--top", 3, "--seeds", 2, "--workers", 1, "--device", "cpu")
     assert ran.code == 0
     shown = nas_command("front", "s", "--runs", runs)
-    for text in ("confirmed", "on the front", "test", "±", "The search scored"):
+    for text in ("confirmed", "on the front", "test", "±", "The search put"):
         assert text in ran.out
         assert text in shown.out
     assert shown.out in ran.out
@@ -200,7 +261,9 @@ def test_json_has_the_confirmations(
     confirmed_rows = {row["trial"]: row["confirmed"] for row in rows if row["confirmed"]}
     assert set(confirmed_rows) == {member.record.trial for member in found.members}
     for row in confirmed_rows.values():
-        assert {"seeds", "accuracies", "mean", "std", "probability", "on_front", "optimism", "test"} == set(row)
+        assert {"epochs", "seeds", "accuracies", "mean", "std", "probability", "on_front", "optimism", "test"} == set(
+            row
+        )
 
 
 @pytest.mark.slow
@@ -248,7 +311,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path: Path, tiny: Sear
     found = confirm(study, top=2, seeds=2, epochs=12, device="cpu")
     assert len(found.members) == len(chosen.members)
     assert all([training.seed for training in member.trainings] == [1, 2] for member in found.members)
-    assert not list(found.study.folder.glob("artifacts/checkpoint*"))
+    assert not list(study_of(found).folder.glob("artifacts/checkpoint*"))
     undisturbed = confirm(_copy_without_confirmations(study, tmp_path), top=2, seeds=2, epochs=12, device="cpu")
     assert [m.accuracies for m in found.members] == [m.accuracies for m in undisturbed.members]
 
@@ -265,7 +328,7 @@ def test_several_workers_confirm(tmp_path: Path, tiny: SearchSpace) -> None:
     alone = confirm(study, top=2, seeds=2, device="cpu")
     shared = confirm(_copy_without_confirmations(study, tmp_path), top=2, seeds=2, device="cpu", workers=2)
     assert [m.accuracies for m in shared.members] == [m.accuracies for m in alone.members]
-    assert len({record.worker for record in shared.study.records()}) == 2
+    assert len({record.worker for record in study_of(shared).records()}) == 2
 
 
 def test_a_better_score_is_no_better_network(tiny: SearchSpace) -> None:
@@ -276,6 +339,6 @@ def test_a_better_score_is_no_better_network(tiny: SearchSpace) -> None:
         TrialRecord(n, TrialState.COMPLETE, a, v, seed=s)
         for n, (a, v, s) in enumerate([(cheap, 0.9, 1), (dear, 0.89, 1)])
     ]
-    members = confirmations(searched, repeated, {})
+    members = confirmations(searched, [Repetitions(10, repeated)])
     assert [member.on_front for member in members] == [True, False]
     assert replace(members[1].record) == searched[1]

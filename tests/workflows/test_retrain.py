@@ -64,7 +64,7 @@ def test_a_trial_s_architecture_joins_the_confirmations_of_its_study(tmp_path: P
     found = confirmed(study)
     assert found is not None
     assert [(member.record.trial, len(member.trainings)) for member in found.members] == [(1, 1)]
-    assert found.epochs == 3
+    assert found.members[0].epochs == 3
     assert len(study.records()) == 2
 
 

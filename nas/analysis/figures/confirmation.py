@@ -26,7 +26,7 @@ def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis:
         if member.optimism is not None:
             falls += [(cost, member.record.quality), (cost, member.validation.mean), (None, None)]
     figure.add_scatter(
-        name="from the score to the confirmed mean",
+        name="from the estimate to the confirmed mean",
         x=[x for x, _ in falls],
         y=[y for _, y in falls],
         mode="lines",
@@ -49,7 +49,8 @@ def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis:
         },
         customdata=[member.record.trial for member, _ in shown],
         text=[
-            f"trial {member.record.trial}, confirmed: {member.validation.text()} over {len(member.trainings)} seeds"
+            f"trial {member.record.trial}, confirmed: {member.validation.text()} over {len(member.trainings)} seeds of "
+            f"{member.epochs} epochs"
             + (f", on the front with {100 * member.probability:.0f} %" if member.probability is not None else "")
             for member, _ in shown
         ],
