@@ -192,9 +192,8 @@ def seconds_left(records: Sequence[TrialRecord], state: SearchState | None, epoc
         epochs: Epochs of a full training.
     """
     finished = [record for record in records if record.finished]
-    taken = [record.seconds / record.epochs_spent(epochs) for record in finished if record.seconds is not None][
-        -RECENT:
-    ]
+    timed = [(record.seconds, spent) for record in finished if (spent := record.epochs_spent(epochs))]
+    taken = [seconds / spent for seconds, spent in timed if seconds is not None][-RECENT:]
     if state is None or not state.live or not taken:
         return None
     workers = len({record.worker for record in records if record.state == "running"})

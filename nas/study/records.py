@@ -225,10 +225,9 @@ class TrialRecord:
     def epochs_spent(self, full: int) -> int:
         """Returns the epochs that the trial costs the budget; `full` is the length of a full training.
 
-        An unfinished trial costs none, a stopped one the epochs it trained, and a failed one its whole length, so that
-        failures cost budget.
+        An unfinished or failed trial costs none, and a stopped one the epochs it trained.
         """
-        if not self.finished:
+        if not self.finished or self.state == TrialState.FAILED:
             return 0
         return max(1, len(self.curve)) if self.state == TrialState.STOPPED else self.length or full
 

@@ -30,14 +30,17 @@ __all__ = [
 Report = Callable[[int, float], None]
 """Called after each epoch with its number, from 1, and the validation accuracy in [0, 1]."""
 Evaluate = Callable[..., Any]
-"""A user's training function, (architecture, report) → accuracy in [0, 1]; `report(epoch, accuracy)` is optional.
+"""A user's training function, (architecture) or (architecture, report) → accuracy in [0, 1].
 
+`report(epoch, accuracy)` may be called after each epoch.
 Optional keywords: `epochs`, the length of the training, which is required to search with several lengths; `seed`, for
 architectures trained on several seeds; `checkpoint`, a file for the state to resume from after an interruption.
 Instead of an accuracy it may return an object with `accuracy` and any other attributes of `TrainingResult`.
 """
 
 
+KEYWORDS = ("epochs", "seed", "checkpoint")
+"""Attributes of the context that a user's training function receives if it accepts such a keyword."""
 NO_CONFUSION: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
 
 
@@ -94,11 +97,12 @@ class CustomObjective:
         Raises:
             TrainingFailed: what it returned is not an accuracy (`bad_accuracy`).
         """
-        offered = {"epochs": context.epochs, "seed": context.seed, "checkpoint": context.checkpoint}
+        offered = {name: getattr(context, name) for name in KEYWORDS}
         keywords = {
             name: value for name, value in offered.items() if value is not None and accepts(self.evaluate, name)
         }
-        result = self.evaluate(architecture, context.report, **keywords)
+        positional = (architecture, context.report) if _takes_report(self.evaluate) else (architecture,)
+        result = self.evaluate(*positional, **keywords)
         return TrainingResult(
             as_accuracy(getattr(result, "accuracy", result)),
             weights=getattr(result, "weights", {}),
@@ -113,6 +117,15 @@ def accepts(evaluate: Evaluate, keyword: str) -> bool:
     return any(parameter.name == keyword or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
+def _takes_report(evaluate: Evaluate) -> bool:
+    """Returns whether a training function takes a second positional argument that is none of the keywords."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = list(inspect.signature(evaluate).parameters.values())
+    names = [parameter.name for parameter in parameters if parameter.kind in positional]
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return several or (len(names) > 1 and names[1] not in KEYWORDS)
+
+
 def as_accuracy(value: Any) -> float:
     """Returns a returned or reported value as an accuracy in [0, 1].
 
@@ -124,5 +137,6 @@ def as_accuracy(value: Any) -> float:
     except (TypeError, ValueError):
         raise TrainingFailed("bad_accuracy", f"evaluate returned {shown(value)}, which is not a number") from None
     if not 0 <= accuracy <= 1:
-        raise TrainingFailed("bad_accuracy", f"evaluate returned {accuracy:g}; an accuracy is between 0 and 1")
+        hint = f" ({accuracy:g} % is {accuracy / 100:g})" if 1 < accuracy <= 100 else ""
+        raise TrainingFailed("bad_accuracy", f"evaluate returned {accuracy:g}; an accuracy is between 0 and 1{hint}")
     return accuracy

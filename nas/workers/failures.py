@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import takewhile
 
 from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import TrialRecord, TrialState
@@ -14,6 +15,10 @@ DETAIL_CHARACTERS = 2000
 OUT_OF_MEMORY, UNFORESEEN = "out_of_memory", "error"
 ALIKE_AT_FIRST = 3
 """Number of identical failures, with no other outcome since the search began, after which the search is ended."""
+ALIKE_IN_A_ROW = 10
+"""The same once there were other outcomes."""
+MISTAKES = {"bad_accuracy", "bad_measures"}
+"""Reasons that are mistakes of a custom training, of which the first one ends a search."""
 
 
 def failure(error: Exception) -> tuple[str, str]:
@@ -48,29 +53,34 @@ def _device_is_lost() -> bool:
     return False
 
 
-def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> bool:
-    """Raises if the first `ALIKE_AT_FIRST` trainings of this search all failed in the same way.
+def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> None:
+    """Raises if the trainings of this search fail in a way that leaves no hope for the others.
+
+    That is the case if nothing else has happened since it began than `ALIKE_AT_FIRST` identical failures, or one that
+    is a mistake of a custom training, and after `ALIKE_IN_A_ROW` identical failures at any time: a failed training does
+    not count towards the budget, so that the search would go on for ever.
 
     Args:
         study: the study's name, for the error message.
         records: all trials of the study.
         before: number of trials that had finished when this search began; they are skipped.
 
-    Returns:
-        Whether the first trainings have ended without such a pattern, so that no further check is needed.
-
     Raises:
         StudyError: gives the reason and the last line of the recorded detail.
     """
-    ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)
-    first = ended[before : before + ALIKE_AT_FIRST]
-    if len(first) < ALIKE_AT_FIRST:
-        return False
-    if len({_kind(record) for record in first}) > 1 or first[0].state != TrialState.FAILED:
-        return True
+    ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)[before:]
+    if not ended or ended[-1].state != TrialState.FAILED:
+        return
+    last = ended[-1]
+    alike = sum(1 for _ in takewhile(lambda record: _kind(record) == _kind(last), reversed(ended)))
+    at_first = 1 if last.reason in MISTAKES else ALIKE_AT_FIRST
+    if alike < (at_first if alike == len(ended) else ALIKE_IN_A_ROW):
+        return
+    which = "first" if alike == len(ended) else "last"
+    what = f"{which} {alike} trainings all failed" if alike > 1 else f"{which} training failed"
     raise StudyError(
-        f"study '{study}': the first {len(first)} trainings all failed as {first[0].reason} ({_last_line(first[0])}); "
-        "the search was ended, as the others would fail too. Once that is fixed, the same command resumes it"
+        f"study '{study}': the {what} as {last.reason} ({_last_line(last)}); the search was ended, as the others would "
+        "fail too. Once that is fixed, the same command resumes it"
     )
 
 

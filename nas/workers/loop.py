@@ -53,7 +53,7 @@ def run(
         Why the worker ended: complete, timeout, settled or exhausted.
 
     Raises:
-        StudyError: the storage is unusable, or the search's first trainings all failed in the same way.
+        StudyError: the storage is unusable, or trainings keep failing in the same way.
         DeviceLost: a failed training left the GPU unusable in this process.
     """
     model = study.attributes.latency_model
@@ -61,14 +61,14 @@ def run(
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     runner = TrialRunner(study, objective, plan, strategy.stop, clock, listener)
     bounds = model.bounds if model else None
-    before, well_begun = state.before if (state := study.attributes.search) else 0, False
+    before = state.before if (state := study.attributes.search) else 0
     if listener:
         listener.search_started(study, plan.trials)
     with not_growing() as give_memory_back:
         while True:
             with study.ask_lock():
                 records = study.records()
-                well_begun = well_begun or raise_if_failing(study.name, records, before=before)
+                raise_if_failing(study.name, records, before=before)
                 ended = stop_reason(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
                 step = _Step(ended=ended) if ended else _next_step(study, strategy, records)
             if step.ended:
@@ -108,6 +108,8 @@ def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord])
         return _Step(study.ask(last_resort, **also))
     if running:
         return _Step()
+    if plan.sampler == QUEUED:
+        return _Step(ended=SearchStatus.COMPLETE)
     if not any(record.finished for record in records):
         space = study.config.space
         raise InvalidValue(

@@ -76,8 +76,8 @@ def repeat(
         ]
         left = len(missing) + sum(record.state != TrialState.COMPLETE for record in there)
         if left:
-            finished = sum(record.finished for record in records)
-            plan = SearchPlan(finished + left, (space.recipe.epochs,), QUEUED, stopping="none")
+            complete = sum(record.state == TrialState.COMPLETE for record in records)
+            plan = SearchPlan(complete + left, (space.recipe.epochs,), QUEUED, stopping="none")
             if left == 1:
                 scaling, task = _for_one(scaling, config, task)
             work = scaling.work(config, plan, task, listener=listener)

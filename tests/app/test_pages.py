@@ -126,7 +126,7 @@ def test_pages_of_a_small_study(open_page: Open, small: Study, page: str) -> Non
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) -> None:
     app = open_page(page)
-    assert "4 of 9 trials" in app.sidebar.get("progress")[0].proto.text
+    assert "3 of 9 trials" in app.sidebar.get("progress")[0].proto.text
     assert "training trial 4 (epoch 1)" in app.sidebar.caption[0].value
     if page == "front":
         traces = {trace["name"]: trace for trace in figures(app)["front"]["data"]}
@@ -136,7 +136,7 @@ def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) ->
     if page == "progress":
         [workers] = [frame.value for frame in app.dataframe]
         assert workers[["trial", "epoch"]].to_numpy().tolist() == [[4, 1]]
-        assert app.metric[0].value == "4 of 9"
+        assert app.metric[0].value == "3 of 9"
         assert "bad_accuracy" in said(app)
 
 

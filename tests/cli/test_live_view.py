@@ -54,19 +54,28 @@ def test_failures_are_seen_while_the_search_runs(tmp_path: Path, tiny: SearchSpa
     console = screen()
     view = LiveView(console)
 
-    def evaluate(architecture: nas.Architecture, report: object) -> float:
-        raise ValueError
+    outcomes = iter([ValueError(), ValueError(), 0.5])
 
-    nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
+    def evaluate(architecture: nas.Architecture) -> float:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
     assert "2 failed" in "\n".join(rendered(console, view))
 
 
 def test_plain_lines_say_what_failed_and_why_the_search_ended(tmp_path: Path, tiny: SearchSpace) -> None:
     console = Console(file=io.StringIO(), width=40)
     space = tiny.with_changes(max_flops=tiny.least_cost[0])
-    nas.search(space, trials=5, runs=tmp_path, name="s", evaluate=lambda *_: 7.0, listener=PlainView(console))
+
+    def evaluate(architecture: nas.Architecture) -> float:
+        raise ValueError
+
+    nas.search(space, trials=5, runs=tmp_path, name="s", evaluate=evaluate, listener=PlainView(console))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert "failed: bad_accuracy" in lines[1]
+    assert "failed: error" in lines[1]
     assert lines[-1] == "Every architecture of the space within its budgets has been trained."
 
 

@@ -81,7 +81,7 @@ def runs_out_of_memory(architecture: Architecture, report: Report) -> float:
 
 def test_each_failure_is_recorded_with_its_reason_and_the_search_goes_on(tmp_path: Path, tiny: SearchSpace) -> None:
     deeds = [takes_all_memory, raises, gives_no_number, says_why, runs_out_of_memory]
-    study = nas.search(tiny, trials=8, runs=tmp_path, name="s", evaluate=InTurn(*deeds), sampler="random")
+    study = nas.search(tiny, trials=3, runs=tmp_path, name="s", evaluate=InTurn(*deeds), sampler="random")
     records = study.records()
     reasons = [record.reason for record in records]
     assert reasons == ["out_of_memory", "error", "bad_accuracy", "no_licence", "out_of_memory", None, None, None]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
-from nas.errors import DeviceLost, TrainingFailed
+from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import TrialRecord, TrialState
 from nas.system.memory import is_out_of_memory, may_lack_memory
-from nas.workers.failures import failure, raise_if_device_lost
+from nas.workers.failures import failure, raise_if_device_lost, raise_if_failing
 
 ASSERT = """CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
@@ -68,3 +68,44 @@ def test_a_gpu_that_cannot_be_used_any_more_ends_the_work_of_the_process(monkeyp
     with pytest.raises(DeviceLost, match=r"study 's': trial 3 .*Error: CUDA error: device-side assert triggered\)"):
         raise_if_device_lost("s", record)
     raise_if_device_lost("s", replace(record, reason="not_finite"))
+
+
+def ended(*outcomes: str | None) -> list[TrialRecord]:
+    """Finished trials in order: failed for a reason, or complete."""
+    known = failed("error", "")
+    return [
+        replace(known, trial=n, ended=float(n), reason=reason, detail=reason)
+        if reason
+        else replace(known, trial=n, ended=float(n), state=TrialState.COMPLETE, accuracy=0.5, reason=None)
+        for n, reason in enumerate(outcomes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "before", "message"),
+    [
+        (["timeout"] * 3, 0, "the first 3 trainings all failed as timeout"),
+        ([None, *["timeout"] * 3], 1, "the first 3 trainings all failed as timeout"),
+        (["bad_accuracy"], 0, "the first training failed as bad_accuracy"),
+        ([None, *["timeout"] * 10], 0, "the last 10 trainings all failed as timeout"),
+    ],
+)
+def test_a_search_ends_where_trainings_keep_failing(outcomes: list[str | None], before: int, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        raise_if_failing("s", ended(*outcomes), before=before)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "before"),
+    [
+        ([], 0),
+        (["timeout"] * 2, 0),
+        (["timeout", "timeout", "error"], 0),
+        ([None, *["timeout"] * 9], 0),
+        ([*["timeout"] * 20, None], 0),
+        (["timeout"] * 3, 3),
+        ([None, "bad_accuracy"], 0),
+    ],
+)
+def test_a_search_goes_on_after_failures_that_differ_or_are_few(outcomes: list[str | None], before: int) -> None:
+    raise_if_failing("s", ended(*outcomes), before=before)
