@@ -1,6 +1,6 @@
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,7 @@ def test_failures_are_seen_while_the_search_runs(tmp_path: Path, tiny: SearchSpa
     console = screen()
     view = LiveView(console)
 
-    outcomes = iter([ValueError(), ValueError(), 0.5])
+    outcomes: Iterator[float | Exception] = iter([ValueError(), ValueError(), 0.5])
 
     def evaluate(architecture: nas.Architecture) -> float:
         outcome = next(outcomes)
