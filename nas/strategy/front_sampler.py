@@ -150,8 +150,8 @@ class FrontSampler(BaseSampler):
                 return {}
             point, rung = chosen
             self._told[trial.number] = _Training(point, self._lengths[rung], None, running=True)
-        params = self._candidates.params(point)
-        return {**params, self._fidelity: self._lengths[rung]} if self._fidelity else params
+        params = self._candidates.params(point) | ({self._fidelity: self._lengths[rung]} if self._fidelity else {})
+        return {name: value for name, value in params.items() if name in search_space}  # others may have been fixed
 
     def _propose(self, trainings: Sequence[_Training]) -> tuple[Point, int] | None:
         """Returns the next point and rung, given trainings in the order they were started; None if none is valid."""
