@@ -21,7 +21,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -159,26 +159,33 @@ def ours(to: Setting, seed: int) -> list[Trained]:
 
 
 def reported(trained: Sequence[Trained], space: SearchSpace, seconds: float, *, estimated: bool) -> NDArray[np.float64]:
-    """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small.
-
-    `estimated` networks are reported by what `nas` estimates of those trained so far, else by validation accuracy.
-    """
+    """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small."""
     in_time = [each for each in trained if each.seconds <= seconds]
-    known = estimates([record_of(number, each) for number, each in enumerate(in_time)], space) if estimated else {}
-    quality = [known[number].accuracy if number in known else each.validation for number, each in enumerate(in_time)]
-    by_length = sorted(range(len(in_time)), key=lambda number: in_time[number].epochs)
-    longest = {in_time[number].key: number for number in by_length}.values()
-    values = []
-    for flops in ladder(space):
-        within = [number for number in longest if in_time[number].flops <= flops]
-        values.append(in_time[max(within, key=quality.__getitem__)].test if within else math.nan)
-    return np.array(values)
+    places = chosen(in_time, space, ladder(space), estimated=estimated)
+    return np.array([in_time[place].test if place is not None else math.nan for place in places])
 
 
-def record_of(number: int, training: Trained) -> TrialRecord:
+def chosen(
+    trained: Sequence[Trained], space: SearchSpace, most_flops: Iterable[float], *, estimated: bool
+) -> list[int | None]:
+    """Returns the place of the network that a person would take within each of some limits on FLOPs; None: none.
+
+    That is the most accurate one by what `nas` estimates of all these trainings if `estimated`, else by validation.
+    """
+    known = estimates([record_of(place, each) for place, each in enumerate(trained)], space) if estimated else {}
+    quality = [known[place].accuracy if place in known else each.validation for place, each in enumerate(trained)]
+    by_length = sorted(range(len(trained)), key=lambda place: trained[place].epochs)
+    longest = {trained[place].key: place for place in by_length}.values()
+    return [
+        max((place for place in longest if trained[place].flops <= most), key=quality.__getitem__, default=None)
+        for most in most_flops
+    ]
+
+
+def record_of(place: int, training: Trained) -> TrialRecord:
     """The training as a trial of a study."""
     architecture = Architecture.from_dict(training.architecture)
-    return TrialRecord(number, TrialState.SHORT, architecture, training.validation, length=training.epochs)
+    return TrialRecord(place, TrialState.SHORT, architecture, training.validation, length=training.epochs)
 
 
 def ladder(space: SearchSpace) -> NDArray[np.float64]:
