@@ -61,9 +61,8 @@ def rows(networks: Sequence[Architecture], *, epochs: int, seeds: int) -> Iterat
         }
         for network in networks:
             values = [100 * begun[seed, network].result() for seed in range(seeds)]
-            amounts = cost(network)
-            each = ", ".join(f"{value:.2f}" for value in values)
-            yield f"| {network.name} | {amounts.flops / 1e6:.2f} M | {amounts.params:,} | {fmean(values):.2f} | {each} |"
+            amounts = f"{cost(network).flops / 1e6:.2f} M | {cost(network).params:,}"
+            yield f"| {network.name} | {amounts} | {fmean(values):.2f} | {', '.join(f'{v:.2f}' for v in values)} |"
 
 
 def main() -> None:
