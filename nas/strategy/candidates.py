@@ -29,7 +29,8 @@ ATTEMPTS = 40
 
 
 class Batch(NamedTuple):
-    """Points as a model sees them: features (n, d) in [0, 1], the last one scaled log cost; log cost itself (n,)."""
+    """Points as a model sees them: features (n, d) in [0, 1], the last one scaled log cost, with the trend after it if
+    there is one; log cost itself (n,)."""
 
     points: list[Point]
     features: NDArray[np.float64]
@@ -46,6 +47,7 @@ class Candidates:
         cost_is_log: Whether `cost` returns the logarithm of the cost.
         draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
         cheapest: The parameters of a valid point of least cost, where that is known.
+        trend: Returns a guess of a point's value, on any scale.
         seed: Seed of the sample of a large space.
     """
 
@@ -58,12 +60,14 @@ class Candidates:
         cost_is_log: bool = False,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
         cheapest: Mapping[str, Any] | None = None,
+        trend: Callable[[dict[str, Any]], float] | None = None,
         seed: int = 0,
     ) -> None:
         self.names = list(search_space)
         self._encoding = Encoding(search_space)
         self._axes = self._encoding.axes
         self._cost, self._is_valid, self._cost_is_log, self._draw = cost, is_valid, cost_is_log, draw
+        self._trend, self._trends = trend, dict[Point, float]()
         self._log_costs: dict[Point, float | None] = {}
         rng = np.random.default_rng(seed)
         grids = [axis.grid for axis in self._axes]
@@ -78,6 +82,11 @@ class Candidates:
         self.sample = points
         logs = [self.log_cost(point) for point in points]
         self.most_log_cost, self._least = max(logs, default=0.0), min(logs, default=0.0)
+
+    @property
+    def has_trend(self) -> bool:
+        """Whether the last feature is a trend."""
+        return self._trend is not None
 
     def point(self, params: Mapping[str, Any]) -> Point | None:
         """Returns the point of a trial's parameters; None if they do not belong to this space or are not valid."""
@@ -104,7 +113,13 @@ class Candidates:
         kept = list(points)
         logs = np.array([self.log_cost(point) for point in kept], dtype=float)
         costs = (logs - self._least) / max(self.most_log_cost - self._least, 1e-9)
-        return Batch(kept, np.column_stack([self._encoding.features(kept), costs]), logs)
+        columns = [self._encoding.features(kept), costs]
+        if self._trend is not None:
+            for point in kept:
+                if point not in self._trends:
+                    self._trends[point] = self._trend(self.params(point))
+            columns.append(np.array([self._trends[point] for point in kept]))
+        return Batch(kept, np.column_stack(columns), logs)
 
     def neighbours(self, point: Point, rng: np.random.Generator) -> list[Point]:
         """Returns valid points that differ in one parameter; where that is invalid, in a random second one as well."""

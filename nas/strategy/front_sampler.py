@@ -7,25 +7,22 @@ hypervolume of (log cost, value) most (`acquisition`). With several schedule len
 import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
 from numpy.linalg import LinAlgError
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InvalidValue
-from nas.strategy.acquisition import NODES, Staircase, gain_per_epoch
 from nas.strategy.candidates import Batch, Candidates, Point
+from nas.strategy.front_model import FrontModel, Training
 from nas.study.plan import PastTraining
 from nas.study.storage.optuna_private import enqueued_params, identity_of
-from nas.surrogate.gaussian_process import Observations, Surrogate
-from nas.surrogate.scale import Scale
 from nas.validation import shown
 
 __all__ = ["SHORT_VALUE", "FrontSampler"]
@@ -41,21 +38,13 @@ STARTING_ORDER = (0, 5, 2, 3, 1, 4)
 raises the whole front, then one of the most expensive."""
 IN_FULL = 1
 """The stratum, a cheap one, whose starting point is also trained in full: it shows what longer trainings gain."""
+HIGH = 0.3
+"""Share of a stratum, that with the highest trend for its cost, from which its starting point is drawn."""
 LOCAL_STEPS = 3
 FRESH = 60
 NEIGHBOURED = 5
-MOST_SEEN, MOST_PRIOR = 500, 200
-"""Most trainings that the model is fitted to, full-length ones first, then the latest; and most of a prior, the last
-ones."""
-
-
-class _Training(NamedTuple):
-    """A training that was started; `value` is None unless it ended with one."""
-
-    point: Point
-    length: float
-    value: float | None
-    running: bool = False
+MOST_PRIOR = 200
+"""Most trainings of a prior that the model is fitted to, the last ones."""
 
 
 class FrontSampler(BaseSampler):
@@ -81,6 +70,7 @@ class FrontSampler(BaseSampler):
         reference: Value from which hypervolume is measured; None: the lowest one observed at full length.
         draw: Returns a valid random point, or None; for spaces where rejection sampling would rarely succeed.
         cheapest: The parameters of a valid point of least cost, where that is known; the search starts from it.
+        trend: Returns a guess of a point's value before any training, on any scale that rises with it.
 
     Attributes:
         fell_back: Whether the last proposal was drawn at random because the model could not be fitted.
@@ -100,6 +90,7 @@ class FrontSampler(BaseSampler):
         reference: float | None = None,
         draw: Callable[[np.random.Generator], Mapping[str, Any] | None] | None = None,
         cheapest: Mapping[str, Any] | None = None,
+        trend: Callable[[dict[str, Any]], float] | None = None,
     ) -> None:
         self._search_space = dict(search_space)
         self._fidelity = fidelity
@@ -107,16 +98,23 @@ class FrontSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         choices = {name: distribution for name, distribution in search_space.items() if name != fidelity}
         self._candidates = Candidates(
-            choices, cost, is_valid=is_valid, cost_is_log=cost_is_log, draw=draw, cheapest=cheapest, seed=self._seed
+            choices,
+            cost,
+            is_valid=is_valid,
+            cost_is_log=cost_is_log,
+            draw=draw,
+            cheapest=cheapest,
+            trend=trend,
+            seed=self._seed,
         )
         known = [(self._candidates.point(seen.params), seen) for seen in prior]
         self._prior = [
-            _Training(point, seen.length or self._lengths[-1], seen.value) for point, seen in known if point is not None
+            Training(point, seen.length or self._lengths[-1], seen.value) for point, seen in known if point is not None
         ][-MOST_PRIOR:]
         self._reference = reference
         self._study: tuple[object, int] | None = None
-        self._ended: dict[int, _Training | None] = {}  # of `_study`, by trial number: ended trials never change
-        self._told: dict[int, _Training] = {}  # of `_study`: a trial's parameters are not in the storage at once
+        self._ended: dict[int, Training | None] = {}  # of `_study`, by trial number: ended trials never change
+        self._told: dict[int, Training] = {}  # of `_study`: a trial's parameters are not in the storage at once
         self._start = self._starting_points()
         self.fell_back = False
 
@@ -149,15 +147,15 @@ class FrontSampler(BaseSampler):
             if chosen is None:
                 return {}
             point, rung = chosen
-            self._told[trial.number] = _Training(point, self._lengths[rung], None, running=True)
+            self._told[trial.number] = Training(point, self._lengths[rung], None, running=True)
         params = self._candidates.params(point) | ({self._fidelity: self._lengths[rung]} if self._fidelity else {})
         return {name: value for name, value in params.items() if name in search_space}  # others may have been fixed
 
-    def _propose(self, trainings: Sequence[_Training]) -> tuple[Point, int] | None:
+    def _propose(self, trainings: Sequence[Training]) -> tuple[Point, int] | None:
         """Returns the next point and rung, given trainings in the order they were started; None if none is valid."""
         self.fell_back = False
         full = len(self._lengths) - 1
-        begun: dict[Point, _Training] = {}
+        begun: dict[Point, Training] = {}
         for training in trainings:  # at equal length the latest counts: a failed training may have been retried
             if training.point not in begun or training.length >= begun[training.point].length:
                 begun[training.point] = training
@@ -181,7 +179,14 @@ class FrontSampler(BaseSampler):
             return self._again(rng)
         batch = self._candidates.batch(candidates)
         try:
-            model = _Model(self, trainings, rng)
+            model = FrontModel(
+                trainings,
+                self._candidates,
+                lengths=self._lengths,
+                prior=self._prior,
+                reference=self._reference,
+                rng=rng,
+            )
         except (ValueError, LinAlgError):
             self.fell_back = True
             return self._stratified(batch, open_rung, rng)
@@ -203,7 +208,7 @@ class FrontSampler(BaseSampler):
         points = self._candidates.sample
         return (points[rng.integers(len(points))], len(self._lengths) - 1) if points else None
 
-    def _considered(self, trainings: Sequence[_Training], rng: np.random.Generator) -> list[Point]:
+    def _considered(self, trainings: Sequence[Training], rng: np.random.Generator) -> list[Point]:
         """Returns all points, or a fixed sample, fresh points, neighbours of the front, and points already begun."""
         if self._candidates.complete:
             return self._candidates.sample
@@ -219,14 +224,20 @@ class FrontSampler(BaseSampler):
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
     def _starting_points(self) -> list[tuple[Point, int]]:
-        """Draws a point per range of log cost; with several lengths, repeats one of them in full."""
+        """Draws a point of each range of log cost, one of high trend; with several lengths, one of them again in full."""
         points = self._candidates.sample
         if not points:
             return []
         rng = np.random.default_rng(self._seed)
-        logs = np.array([self._candidates.log_cost(point) for point in points])
+        batch = self._candidates.batch(points)
+        logs = batch.log_cost
         inner = np.linspace(logs.min(), logs.max(), STRATA + 1)[1:-1]
         strata = [np.flatnonzero(np.searchsorted(inner, logs, side="right") == number) for number in range(STRATA)]
+        if self._candidates.has_trend:
+            trend = batch.features[:, -1]
+            slope = np.cov(logs, trend, ddof=0)[0, 1] / max(float(np.var(logs)), 1e-9)
+            beyond_cost = trend - slope * logs
+            strata = [part[np.argsort(-beyond_cost[part])[: max(1, round(HIGH * len(part)))]] for part in strata]
         chosen = {number: points[rng.choice(part)] for number, part in enumerate(strata) if len(part)}
         chosen[0] = points[int(logs.argmin())]  # nothing cheaper will ever be on the front
         start = [(chosen[number], 0) for number in STARTING_ORDER if number in chosen]
@@ -243,7 +254,7 @@ class FrontSampler(BaseSampler):
         point = batch.points[int(rng.choice(strata[rng.integers(len(strata))]))]
         return point, open_rung(point)
 
-    def _known(self, trial: FrozenTrial) -> _Training | None:
+    def _known(self, trial: FrozenTrial) -> Training | None:
         """Returns the training of a trial, cached once the trial has ended."""
         if not trial.state.is_finished():
             return self._training(trial) or (self._told.get(trial.number) if not trial.params else None)
@@ -251,7 +262,7 @@ class FrontSampler(BaseSampler):
             self._ended[trial.number] = self._training(trial)
         return self._ended[trial.number]
 
-    def _training(self, trial: FrozenTrial) -> _Training | None:
+    def _training(self, trial: FrozenTrial) -> Training | None:
         """Reads a trial; None if it is queued, of another search space, or short while there are no lengths."""
         params = trial.params or enqueued_params(trial) or {}
         point = self._candidates.point(params)
@@ -260,82 +271,13 @@ class FrontSampler(BaseSampler):
         full = self._lengths[-1]
         length = params.get(self._fidelity, full) if self._fidelity else full
         if trial.state == TrialState.COMPLETE:
-            return _Training(point, length, trial.values[0])
+            return Training(point, length, trial.values[0])
         if trial.state == TrialState.PRUNED:
             value = trial.user_attrs.get(SHORT_VALUE)
             if value is not None and not self._fidelity:
                 return None  # a sampler without lengths learns nothing from short trainings
-            return _Training(point, length, value)
-        return _Training(point, length, None, running=trial.state == TrialState.RUNNING)
-
-
-class _Model:
-    """The surrogate and the front after given trainings: scores further ones.
-
-    The front is that of the posterior means, not of the values, whose greatest are partly luck.
-    """
-
-    def __init__(self, sampler: FrontSampler, trainings: Sequence[_Training], rng: np.random.Generator) -> None:
-        self._lengths, candidates = sampler._lengths, sampler._candidates
-        full = self._lengths[-1]
-        ended = [training for training in trainings if training.value is not None]
-        kept = sorted(range(len(ended)), key=lambda place: ended[place].length == full)[-MOST_SEEN:]
-        ended = [ended[place] for place in sorted(kept)]
-        # One rung per length of the earlier study, then one per length of this study, the full length last.
-        labelled = [(0, training) for training in sampler._prior] + [(1, training) for training in ended]
-        kinds = {(study, training.length) for study, training in labelled} | {(1, length) for length in self._lengths}
-        self._rungs = {kind: rung for rung, kind in enumerate(sorted(kinds))}
-        values = [training.value for _, training in labelled if training.value is not None]
-        self._scale = Scale.of(values)
-        seen = Observations(
-            candidates.batch(training.point for _, training in labelled).features,
-            np.array([self._rungs[study, training.length] for study, training in labelled], dtype=int),
-            self._scale.modelled(values),
-        )
-        self._surrogate = Surrogate.fit(seen, rungs=len(self._rungs), rng=rng)
-        known = [t for t in trainings if (t.running or t.value is not None) and (1, t.length) in self._rungs]
-        running = [training for training in known if training.running]
-        if running:
-            around, rungs = self._encoded(candidates, running)
-            self._surrogate = self._surrogate.believing(around.features, rungs)
-        longest = {training.point: training for training in sorted(known, key=lambda each: each.length)}
-        reached, rungs = self._encoded(candidates, longest.values())
-        levels = self._scale.values(self._surrogate.at_rungs(reached.features, rungs)[0])
-        logs = reached.log_cost
-        reference = sampler._reference
-        if reference is None:
-            reference = float(levels.min()) if len(levels) else 0.0
-        right = max([candidates.most_log_cost, *logs.tolist()])
-        self._front = Staircase.of(logs, levels, reference=reference, right=right)
-
-    def _encoded(self, candidates: Candidates, trainings: Collection[_Training]) -> tuple[Batch, NDArray[np.intp]]:
-        rungs = np.array([self._rungs[1, training.length] for training in trainings], dtype=int)
-        return candidates.batch(training.point for training in trainings), rungs
-
-    def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it.
-
-        A short training gains by its own network, or by what it says about the full training.
-        """
-        full = len(self._lengths) - 1
-        short = [self._rungs[1, length] for length in self._lengths[:-1]]
-        known = self._surrogate.posterior(batch.features, informed_by=short)
-
-        def gains(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-            deviation = np.sqrt(np.maximum(variance, 1e-12))
-            return self._front.expected_gain(batch.log_cost, mean, deviation, scale=self._scale)
-
-        best = gains(known.mean, known.variance) / self._lengths[-1]
-        rungs = np.full(len(best), full)
-        for rung in range(full):
-            here = self._surrogate.posterior(batch.features, rung=short[rung])
-            own = gains(here.mean, here.variance) / self._lengths[rung]
-            moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
-            outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
-            rate = np.maximum(own, gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1]))
-            better = (open_rungs <= rung) & (rate > best)
-            best, rungs = np.where(better, rate, best), np.where(better, rung, rungs)
-        return best, rungs
+            return Training(point, length, value)
+        return Training(point, length, None, running=trial.state == TrialState.RUNNING)
 
 
 def _checked(lengths: Sequence[int], fidelity: str, search_space: Mapping[str, BaseDistribution]) -> tuple[int, ...]:

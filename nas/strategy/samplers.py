@@ -18,6 +18,7 @@ from nas.study.plan import PastTraining
 from nas.study.storage.backend import LENGTH
 from nas.study.storage.optuna_private import enqueued_params
 from nas.study.storage.trials import distributions
+from nas.surrogate.trend import trend
 from nas.system.logs import logger
 
 __all__ = ["Queued", "SpaceExhausted", "ValidSampler", "front_sampler"]
@@ -74,6 +75,7 @@ def front_sampler(
         reference=1 / space.classes,
         draw=affordable,
         cheapest=space.cheapest,
+        trend=lambda params: trend(space.architecture(params)),
     )
 
 

@@ -14,6 +14,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.precision import Estimate, Z
 from nas.study.records import TrialRecord
 from nas.study.storage.trials import distributions
+from nas.surrogate.trend import trend
 
 __all__ = ["estimates"]
 
@@ -44,14 +45,15 @@ def estimates(records: Sequence[TrialRecord], space: SearchSpace) -> dict[int, E
     least, most = math.log(space.least_cost[0]), math.log(space.most_flops)
     costs = np.array([(math.log(record.flops) - least) / max(most - least, 1e-9) for record in trained])
     points = [tuple(space.point(record.architecture).values()) for record in trained]
-    features = np.column_stack([Encoding(distributions(space)).features(points), costs])
+    trends = [trend(record.architecture) for record in trained]
+    features = np.column_stack([Encoding(distributions(space)).features(points), costs, trends])
     accuracies = [record.accuracy or 0.0 for record in trained]
     scale = Scale.of(accuracies)
     values = scale.modelled(accuracies)
     kept = np.sort(np.lexsort((np.arange(len(trained)), lengths == full))[-MOST:])
     seen = Observations(features[kept], rungs[kept], values[kept])
     try:
-        model = Surrogate.fit(seen, rungs=len(kinds), rng=np.random.default_rng(0))
+        model = Surrogate.fit(seen, rungs=len(kinds), rng=np.random.default_rng(0), trend=True)
     except (ValueError, LinAlgError):
         return {}
     means, variances = model.at_rungs(features, rungs)

@@ -1,4 +1,4 @@
-"""Kernels that scikit-learn lacks: of some columns only, and of a rung in the last column."""
+"""Kernels that scikit-learn lacks: of some columns only, of a slope, and of a rung in a column."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-__all__ = ["Columns", "SameRung", "ShortNoise"]
+__all__ = ["Columns", "Linear", "SameRung", "ShortNoise"]
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +56,26 @@ class Columns(Kernel):  # type: ignore[misc]
     def is_stationary(self) -> bool:
         """Returns whether only differences between inputs matter."""
         return True
+
+
+class Linear(Kernel):  # type: ignore[misc]
+    """A linear function of column `column` through 0, whose slope has the standard deviation `sd`."""
+
+    def __init__(self, column: int, sd: float) -> None:
+        self.column, self.sd = column, sd
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        """Returns the kernel matrix between X and Y; there are no hyperparameters."""
+        products = self.sd**2 * np.outer(X[:, self.column], (X if Y is None else Y)[:, self.column])
+        return (products, np.empty((len(X), len(X), 0))) if eval_gradient else products
+
+    def diag(self, X: Floats) -> Floats:  # noqa: N803
+        """Returns the diagonal of the kernel matrix."""
+        return np.asarray((self.sd * X[:, self.column]) ** 2)
+
+    def is_stationary(self) -> bool:
+        """Returns whether only differences between inputs matter."""
+        return False
 
 
 class SameRung(Kernel):  # type: ignore[misc]

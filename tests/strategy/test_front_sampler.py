@@ -169,6 +169,20 @@ def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -
     assert cost(params[0]) == min(map(cost, POINTS))
 
 
+def test_it_starts_where_the_trend_is_high_for_the_cost() -> None:
+    def trend(params: dict[str, Any]) -> float:
+        return float(np.log(cost(params)) + params["groups"])
+
+    params = run(new_study(FrontSampler(SPACE, cost, seed=1, trend=trend)), STRATA)
+    logs = np.log([cost(point) for point in POINTS])
+    edges = np.linspace(logs.min(), logs.max(), STRATA + 1)
+    groups = np.array([point["groups"] for point in POINTS])
+    for point in params[1:4]:
+        place = np.searchsorted(edges[1:-1], np.log(cost(point)), side="right")
+        there = groups[np.searchsorted(edges[1:-1], logs, side="right") == place]
+        assert point["groups"] >= np.median(there)
+
+
 def test_it_follows_from_the_seed_and_the_trials_alone() -> None:
     whole = run(new_study(FrontSampler(SPACE, cost, seed=5)), 20)
     resumed = new_study()

@@ -74,3 +74,37 @@ def test_nothing_seen_cannot_be_modelled() -> None:
     nothing = Observations(np.empty((0, 3)), np.empty(0, dtype=int), np.empty(0))
     with pytest.raises(ValueError, match="no values"):
         fit(nothing)
+
+
+def test_a_trend_says_what_few_trainings_do_not_and_fades_where_it_is_wrong() -> None:
+    def risen(observations: Observations, sign: float) -> Observations:
+        """The same with a trend of sign · truth."""
+        trend = sign * truth(observations.features)
+        return observations._replace(features=np.column_stack([observations.features, trend]))
+
+    def error(count: int, sign: float | None) -> float:
+        test = Observations(np.random.default_rng(9).random((200, 3)), np.ones(200, dtype=int), np.zeros(200))
+        errors = []
+        for seed in range(5):
+            known = seen(count, noise=0.3, seed=seed)
+            if sign is not None:
+                known, of_test = risen(known, sign), risen(test, sign)
+            else:
+                of_test = test
+            model = Surrogate.fit(known, rungs=2, rng=np.random.default_rng(0), trend=sign is not None)
+            mean = model.posterior(of_test.features).mean
+            assert model.at_rungs(of_test.features, of_test.rungs)[0] == pytest.approx(mean)
+            errors.append(np.std(mean - truth(test.features)))
+        return float(np.mean(errors))
+
+    assert error(6, 1) < 0.75 * error(6, None)
+    assert error(60, -1) < 1.15 * error(60, None)
+
+
+def test_a_short_training_informs_the_full_one_of_an_extreme_trend_more() -> None:
+    known = seen(12, short=12)
+    features = np.column_stack([known.features, truth(known.features)])
+    model = Surrogate.fit(known._replace(features=features), rungs=2, rng=np.random.default_rng(0), trend=True)
+    middle, far = float(features[:, -1].mean()), float(features[:, -1].mean() + 5 * features[:, -1].std())
+    shifts = model.posterior(np.array([[0.5, 0.5, 0.5, middle], [0.5, 0.5, 0.5, far]]), informed_by=[0]).shifts[0]
+    assert shifts[1] > 1.5 * shifts[0]
