@@ -224,7 +224,7 @@ class FrontSampler(BaseSampler):
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
     def _starting_points(self) -> list[tuple[Point, int]]:
-        """Draws a point of each range of log cost, one of high trend; with several lengths, one of them again in full."""
+        """Draws a point per range of log cost, of high trend if there is one; with several lengths, one in full too."""
         points = self._candidates.sample
         if not points:
             return []

@@ -29,6 +29,8 @@ __all__ = [
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
 """Weights that a search keeps: those of trials that may still be selected, of all trained networks, or none."""
+ASSUMED_IMAGES = 1000
+"""Number of validation images of a custom training, of which only the accuracy is known."""
 STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
@@ -52,14 +54,15 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
 def _drop_beaten(study: Study) -> None:
     """Deletes the weights of networks that are dominated on accuracy, cost and parameters, or were trained longer.
 
-    A lead in accuracy that may be chance does not count, as later trainings may reverse it. The rest include the Pareto
-    front and all trials that a parameter limit may select (`nas.analysis.selection`).
+    A lead in accuracy of less than a standard error does not count, as later trainings may reverse it. The rest include
+    the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
     trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
     networks = trained_networks(trained)
     there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
-    leads = [record.least_difference(study.config.validation_images) for record in networks]
+    images = study.config.validation_images or ASSUMED_IMAGES
+    leads = [record.least_difference(images) / 2 for record in networks]  # a standard error of the difference
     unbeaten = {
         record.trial
         for record, point, lead in zip(networks, points, leads, strict=True)

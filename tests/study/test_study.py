@@ -142,9 +142,10 @@ def test_front_is_sorted_by_flops_and_no_member_beats_another(tmp_path: Path, co
     front = study.front()
     assert len(front) > 1
     assert [record.flops for record in front] == sorted(record.flops for record in front)
-    assert [record.accuracy for record in front] == sorted(record.accuracy or 0 for record in front)
-    best = max(record.accuracy or 0 for record in study.records())
-    assert front[-1].accuracy == best
+    assert [record.quality for record in front] == sorted(record.quality for record in front)
+    assert front[-1].quality == max(record.quality for record in study.estimated_records())
+    assert all(record.estimate for record in front)
+    assert not any(record.estimate for record in study.records())
 
 
 def test_a_copied_folder_is_a_study_of_its_own(tmp_path: Path, config: StudyConfig) -> None:

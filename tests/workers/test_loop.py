@@ -188,8 +188,9 @@ def test_trials_that_fail_are_recorded_with_why_and_the_search_goes_on(tmp_path:
 
 def test_a_training_that_diverges_is_recorded_as_not_finite(tmp_path: Path, tiny: SearchSpace) -> None:
     recipe = nas.Recipe(epochs=2, optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
-    study = nas.search(tiny.with_changes(recipe=recipe), "digits", trials=1, runs=tmp_path, device="cpu")
-    assert [record.reason for record in study.records()] == ["not_finite"]
+    with pytest.raises(NasError, match="the first 3 trainings all failed as not_finite"):
+        nas.search(tiny.with_changes(recipe=recipe), "digits", trials=1, name="s", runs=tmp_path, device="cpu")
+    assert [record.reason for record in nas.Study.open("s", tmp_path).records()] == ["not_finite"] * 3
 
 
 def test_a_small_space_ends_the_search(tmp_path: Path, tiny: SearchSpace) -> None:
