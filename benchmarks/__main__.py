@@ -26,11 +26,13 @@ from benchmarks import (
     threads,
     throughput,
     training,
+    trend,
 )
 
 SPEED = (
     costing,
     training,
+    trend,
     threads,
     precision,
     groups,
@@ -42,7 +44,7 @@ SPEED = (
     dashboards,
     crowd,
 )
-SEARCH = (proposals, lengths, choices, promotions, live)
+SEARCH = (proposals, lengths, choices, promotions, trend, live)
 OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 

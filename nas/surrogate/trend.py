@@ -11,9 +11,9 @@ __all__ = ["trend"]
 def trend(architecture: Architecture) -> float:
     """Returns log FLOPs + log parameters.
 
-    In complete tables of four spaces, its correlation with −log(error) is 0.73 to 0.95, that of log FLOPs alone 0.64 to
-    0.93: among networks of equal FLOPs those with more parameters, wider where images are small, are usually the better
-    ones (`python -m benchmarks trend`).
+    In complete tables of three spaces its correlation with −log(error) is 0.69 to 0.83, that of log FLOPs alone 0.56 to
+    0.81: of networks of equal FLOPs those with more parameters, wider where images are small, are usually better
+    (`python -m benchmarks trend`).
     """
     amounts = cost(architecture)
     return math.log(amounts.flops) + math.log(amounts.params)
