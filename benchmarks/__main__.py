@@ -12,6 +12,7 @@ from benchmarks import (
     costing,
     crowd,
     dashboards,
+    estimates,
     exports,
     groups,
     lengths,
@@ -42,9 +43,10 @@ SPEED = (
     bookkeeping,
     startup,
     dashboards,
+    estimates,
     crowd,
 )
-SEARCH = (proposals, lengths, choices, promotions, trend, live)
+SEARCH = (proposals, lengths, choices, promotions, trend, estimates, live)
 OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 

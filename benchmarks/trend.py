@@ -1,7 +1,7 @@
 """The surrogate's trend: how well costs that are known before any training predict accuracy in complete tables.
 
-Correlations with −log(error), the mean over seeds at full length: of log FLOPs, of log parameters, of their sum, which is
-the trend, and of log activations; then of log parameters where the linear effect of log FLOPs is taken out of both.
+Correlations with −log(error), the mean over seeds at full length: of log FLOPs, of log parameters, of log activations
+and of the trend; then of log parameters where the linear effect of log FLOPs is taken out of both.
 """
 
 from collections.abc import Iterator
