@@ -100,8 +100,12 @@ class Confirmation:
 
     @property
     def optimism(self) -> float | None:
-        """By how much the search's estimate, or its score, exceeds the confirmed mean; None without a search."""
-        if self.record in self.trainings or self.record.accuracy is None:
+        """By how much the search's estimate, or its score, exceeds the confirmed mean.
+
+        None without a search, and if its training was shorter or longer.
+        """
+        same_length = self.record.length in (None, self.epochs)
+        if self.record in self.trainings or self.record.accuracy is None or not same_length:
             return None
         return self.record.quality - self.validation.mean
 
