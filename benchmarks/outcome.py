@@ -172,7 +172,7 @@ def chosen(
 
     That is the most accurate one by what `nas` estimates of all these trainings if `estimated`, else by validation.
     """
-    known = estimates([record_of(place, each) for place, each in enumerate(trained)], space) if estimated else {}
+    known = estimates([record_of(place, each) for place, each in enumerate(trained)], space, None) if estimated else {}
     quality = [known[place].accuracy if place in known else each.validation for place, each in enumerate(trained)]
     by_length = sorted(range(len(trained)), key=lambda place: trained[place].epochs)
     longest = {trained[place].key: place for place in by_length}.values()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.spaces.search_space import SearchSpace
-from nas.study.precision import Estimate, Z
+from nas.study.precision import Estimate, Z, standard_error
 from nas.study.records import TrialRecord
 from nas.study.storage.trials import distributions
 from nas.surrogate.trend import trend
@@ -24,11 +24,16 @@ WIDER = 1.25
 """The model takes its fitted hyperparameters for certain, so its intervals are too narrow by about this factor."""
 
 
-def estimates(records: Sequence[TrialRecord], space: SearchSpace) -> dict[int, Estimate]:
+def estimates(records: Sequence[TrialRecord], space: SearchSpace, images: int | None) -> dict[int, Estimate]:
     """Returns the estimates of a search's trained networks by trial number, each for its own length of training.
 
     There are none for fewer than `FEWEST` trainings, for accuracies that do not differ, and for trainings on several
     seeds, whose means speak for themselves.
+
+    Args:
+        records: Trials of the study.
+        space: Search space.
+        images: Number of validation images, for the width of the intervals; None: unknown.
     """
     from scipy.linalg import LinAlgError
 
@@ -57,6 +62,9 @@ def estimates(records: Sequence[TrialRecord], space: SearchSpace) -> dict[int, E
     except (ValueError, LinAlgError):
         return {}
     means, variances = model.at_rungs(features, rungs)
-    spread = WIDER * Z * np.sqrt(variances)
-    rows = np.clip(scale.values(np.stack([means, means - spread, means + spread], axis=1)), 0.0, 1.0)
+    values = scale.values(means)
+    errors = WIDER * np.sqrt(variances) * (1 - values)  # of a share 1 − e^(−y), dy changes it by (1 − share) · dy
+    drawn = [standard_error(float(value), images) if images else 0.0 for value in np.clip(values, 0, 1)]
+    spread = Z * np.hypot(errors, drawn)
+    rows = np.clip(np.stack([values, values - spread, values + spread, errors], axis=1), 0.0, 1.0)
     return {record.trial: Estimate(*row) for record, row in zip(trained, rows.tolist(), strict=True)}

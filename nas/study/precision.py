@@ -39,18 +39,18 @@ def least_significant_difference(accuracy: float, images: int) -> float:
 class Estimate(NamedTuple):
     """What a study's trainings together say of one network's true accuracy: the median and a 95 % interval, in [0, 1].
 
-    The accuracies that a search measures are partly luck, the best of them most; estimates are not (`study.estimates`).
+    `error` is the standard error in comparisons with other networks of the study. The interval is wider: it contains
+    the chance in which images were drawn for validation, which is the same for all of them.
+
+    The accuracies that a search measures are partly luck, the best of them most; estimates are less so
+    (`study.estimates`).
     """
 
     accuracy: float
     low: float
     high: float
-
-    @property
-    def error(self) -> float:
-        """The standard error."""
-        return (self.high - self.low) / (2 * Z)
+    error: float
 
     def text(self) -> str:
-        """Formats the estimate with its standard error as `96.4 ± 0.3 %`."""
-        return f"{100 * self.accuracy:.1f} ± {100 * self.error:.1f} %"
+        """Formats the estimate with its standard error as `96.4 ± 0.9 %`."""
+        return f"{100 * self.accuracy:.1f} ± {100 * (self.high - self.low) / (2 * Z):.1f} %"
