@@ -162,10 +162,8 @@ class Study:
         records = self.records()
         trained = [record.trial for record in records if record.trained]
         if trained != self._estimated:
-            self._estimates, self._estimated = (
-                estimates(records, self.config.space, self.config.validation_images),
-                trained,
-            )
+            self._estimates = estimates(records, self.config.space, self.config.validation_images)
+            self._estimated = trained
         found = self._estimates
         return [replace(r, estimate=found[r.trial]) if r.trial in found else r for r in records]
 
