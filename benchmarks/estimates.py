@@ -45,7 +45,7 @@ def _judged(table: Table, seed: int) -> dict[str, float]:
         return (table.rows[record.architecture.key, length, 0].test_accuracy or 0.0) + offsets[length]
 
     records = [record for record in replay(table, trials=TRIALS, seed=seed).records if record.trained]
-    known = estimates(records, table.space, None)
+    known = estimates(records, table.space, table.about["data"]["validation_images"])
     estimated = [replace(record, estimate=known[record.trial]) for record in records]
     return {
         "deviation of measured accuracies": _deviation(records, [truth(record) for record in records]),

@@ -43,6 +43,8 @@ CLASSES = 10
 BY_HAND = Recipe(epochs=10, batch_size=64, learning_rate=0.003, weight_decay=0.01, label_smoothing=0.0, warmup=0.3)
 MOMENTS = (1 / 30, 1 / 15, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Shares of the time at which fronts are judged."""
+IMAGES = 1000
+"""About as many validation images; only the width of estimates' intervals depends on it."""
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -172,7 +174,9 @@ def chosen(
 
     That is the most accurate one by what `nas` estimates of all these trainings if `estimated`, else by validation.
     """
-    known = estimates([record_of(place, each) for place, each in enumerate(trained)], space, None) if estimated else {}
+    known = (
+        estimates([record_of(place, each) for place, each in enumerate(trained)], space, IMAGES) if estimated else {}
+    )
     quality = [known[place].accuracy if place in known else each.validation for place, each in enumerate(trained)]
     by_length = sorted(range(len(trained)), key=lambda place: trained[place].epochs)
     longest = {trained[place].key: place for place in by_length}.values()

@@ -29,8 +29,6 @@ __all__ = [
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
 """Weights that a search keeps: those of trials that may still be selected, of all trained networks, or none."""
-ASSUMED_IMAGES = 1000
-"""Number of validation images of a custom training, of which only the accuracy is known."""
 STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
@@ -61,7 +59,7 @@ def _drop_beaten(study: Study) -> None:
     networks = trained_networks(trained)
     there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
-    images = study.config.validation_images or ASSUMED_IMAGES
+    images = study.config.validation_images
     leads = [record.least_difference(images) / 2 for record in networks]  # a standard error of the difference
     unbeaten = {
         record.trial

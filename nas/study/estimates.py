@@ -27,13 +27,14 @@ WIDER = 1.25
 def estimates(records: Sequence[TrialRecord], space: SearchSpace, images: int | None) -> dict[int, Estimate]:
     """Returns the estimates of a search's trained networks by trial number, each for its own length of training.
 
-    There are none for fewer than `FEWEST` trainings, for accuracies that do not differ, and for trainings on several
-    seeds, whose means speak for themselves.
+    There are none if the number of validation images is unknown, as nothing is then known of the noise; for fewer than
+    `FEWEST` trainings; for accuracies that do not differ; and for trainings on several seeds, whose means speak for
+    themselves.
 
     Args:
         records: Trials of the study.
         space: Search space.
-        images: Number of validation images, for the width of the intervals; None: unknown.
+        images: Number of validation images; None: unknown, as with a custom training.
     """
     from scipy.linalg import LinAlgError
 
@@ -43,7 +44,7 @@ def estimates(records: Sequence[TrialRecord], space: SearchSpace, images: int | 
 
     full = space.recipe.epochs
     trained = [record for record in records if record.trained and record.seed is None and record.accuracy is not None]
-    if len(trained) < FEWEST:
+    if images is None or len(trained) < FEWEST:
         return {}
     lengths = np.array([record.length or full for record in trained])
     kinds, rungs = np.unique(lengths, return_inverse=True)
@@ -64,7 +65,7 @@ def estimates(records: Sequence[TrialRecord], space: SearchSpace, images: int | 
     means, variances = model.at_rungs(features, rungs)
     values = scale.values(means)
     errors = WIDER * np.sqrt(variances) * (1 - values)  # of a share 1 − e^(−y), dy changes it by (1 − share) · dy
-    drawn = [standard_error(float(value), images) if images else 0.0 for value in np.clip(values, 0, 1)]
+    drawn = [standard_error(float(value), images) for value in np.clip(values, 0, 1)]
     spread = Z * np.hypot(errors, drawn)
     rows = np.clip(np.stack([values, values - spread, values + spread, errors], axis=1), 0.0, 1.0)
     return {record.trial: Estimate(*row) for record, row in zip(trained, rows.tolist(), strict=True)}

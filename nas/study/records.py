@@ -33,6 +33,8 @@ __all__ = [
 
 INTERRUPTED = "interrupted"
 """Reason of a trial whose worker ended before its training did; the architecture is trained again."""
+FREE_FAILURES = 10
+"""By how many failed trainings may outnumber the trained networks before each costs as much as a full one."""
 LATENCY_KEY = "latency (ms)"
 """Key of the latency for one image in `measures`."""
 RESERVED_NAMES = frozenset(
@@ -322,8 +324,16 @@ def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[int, float
 
 
 def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:
-    """Returns the budget spent by the finished trials, in full trainings of `full` epochs."""
-    return sum(record.epochs_spent(full) for record in records) / full
+    """Returns the budget spent by the finished trials, in full trainings of `full` epochs.
+
+    Failed trainings cost none, but for those that outnumber the trained networks by more than `FREE_FAILURES`, so that
+    a search ends in which most fail.
+    """
+    finished = [record for record in records if record.finished]
+    failed = sum(record.state == TrialState.FAILED for record in finished)
+    trained = sum(record.trained for record in finished)
+    spent = sum(record.epochs_spent(full) for record in finished) / full
+    return spent + max(0, failed - trained - FREE_FAILURES)
 
 
 def knee_of(

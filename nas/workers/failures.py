@@ -3,7 +3,6 @@
 import sys
 import traceback
 from collections.abc import Sequence
-from itertools import takewhile
 
 from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import TrialRecord, TrialState
@@ -15,8 +14,6 @@ DETAIL_CHARACTERS = 2000
 OUT_OF_MEMORY, UNFORESEEN = "out_of_memory", "error"
 ALIKE_AT_FIRST = 3
 """Number of identical failures, with no other outcome since the search began, after which the search is ended."""
-ALIKE_IN_A_ROW = 10
-"""The same once there were other outcomes."""
 MISTAKES = {"bad_accuracy", "bad_measures"}
 """Reasons that are mistakes of a custom training, of which the first one ends a search."""
 
@@ -54,11 +51,9 @@ def _device_is_lost() -> bool:
 
 
 def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int) -> None:
-    """Raises if the trainings of this search fail in a way that leaves no hope for the others.
+    """Raises if nothing else has happened since this search began than identical failures.
 
-    That is the case if nothing else has happened since it began than `ALIKE_AT_FIRST` identical failures, or one that
-    is a mistake of a custom training, and after `ALIKE_IN_A_ROW` identical failures at any time: a failed training does
-    not count towards the budget, so that the search would go on for ever.
+    `ALIKE_AT_FIRST` of them are enough, or one that is a mistake of a custom training.
 
     Args:
         study: the study's name, for the error message.
@@ -69,18 +64,15 @@ def raise_if_failing(study: str, records: Sequence[TrialRecord], *, before: int)
         StudyError: gives the reason and the last line of the recorded detail.
     """
     ended = sorted((record for record in records if record.finished), key=lambda record: record.ended or 0.0)[before:]
-    if not ended or ended[-1].state != TrialState.FAILED:
+    if not ended or ended[0].state != TrialState.FAILED:
         return
-    last = ended[-1]
-    alike = sum(1 for _ in takewhile(lambda record: _kind(record) == _kind(last), reversed(ended)))
-    at_first = 1 if last.reason in MISTAKES else ALIKE_AT_FIRST
-    if alike < (at_first if alike == len(ended) else ALIKE_IN_A_ROW):
+    needed = 1 if ended[0].reason in MISTAKES else ALIKE_AT_FIRST
+    if len(ended) < needed or any(_kind(record) != _kind(ended[0]) for record in ended):
         return
-    which = "first" if alike == len(ended) else "last"
-    what = f"{which} {alike} trainings all failed" if alike > 1 else f"{which} training failed"
+    what = f"first {needed} trainings all failed" if needed > 1 else "first training failed"
     raise StudyError(
-        f"study '{study}': the {what} as {last.reason} ({_last_line(last)}); the search was ended, as the others would "
-        "fail too. Once that is fixed, the same command resumes it"
+        f"study '{study}': the {what} as {ended[0].reason} ({_last_line(ended[0])}); the search was ended, as the "
+        "others would fail too. Once that is fixed, the same command resumes it"
     )
 
 

@@ -121,7 +121,7 @@ def test_three_alike_at_first_end_the_search_with_that_reason(
     assert state.state == "interrupted"
     # Once it is mended the same command goes on; what failed before is no reason to end again.
     study = nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=formula)
-    assert [record.state for record in study.records()] == ["failed"] * 3 + ["complete"] * 6
+    assert [record.state for record in study.records()] == ["failed"] * 3 + ["complete"] * 9
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_failures_of_several_kinds_or_later_on_end_nothing(
     tmp_path: Path, tiny: SearchSpace, deeds: Sequence[Any]
 ) -> None:
     study = nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=InTurn(*deeds))
-    assert sum(record.finished for record in study.records()) == 9
+    assert sum(record.trained for record in study.records()) == 9
 
 
 @needs_fork
@@ -152,12 +152,12 @@ def test_a_training_that_hangs_is_ended_with_its_worker_and_the_search_goes_on(
         trial_timeout=0.5,
     )
     finished = [record for record in study.records() if record.finished]
-    assert len(finished) == 8
+    assert sum(record.trained for record in finished) == 8
     for record in finished:
         hung = record.architecture.stages[0].depth > 1
         assert (record.state, record.reason) == (("failed", "timeout") if hung else ("complete", None))
     hanging = [record for record in finished if record.reason == "timeout"]
-    assert 0 < len(hanging) < 8
+    assert hanging
     assert {record.detail for record in hanging} == {
         "it had not ended after 0.5 s, and was ended together with its worker"
     }
@@ -179,7 +179,7 @@ def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
         tiny, trials=6, runs=tmp_path, name="s", evaluate=is_killed_when_deep, sampler="random", seed=3, workers=2
     )
     finished = [record for record in study.records() if record.finished]
-    assert len(finished) == 6
+    assert sum(record.trained for record in finished) == 6
     fatal = [record for record in finished if record.architecture.stages[0].depth > 1]
     assert fatal
     assert {record.reason for record in fatal} == {"worker_died"}
@@ -228,7 +228,7 @@ def test_where_a_worker_takes_all_memory_the_system_ends_it_and_the_search_goes_
     assert process.exitcode == 0
     records = nas.Study.open("s", tmp_path).records()
     finished = [record for record in records if record.finished]
-    assert len(finished) == 6
+    assert sum(record.trained for record in finished) == 6
     for record in finished:
         assert record.reason == ("worker_died" if record.architecture.stages[0].depth > 1 else None)
     killed = [record for record in finished if "signal 9" in str(record.detail)]

@@ -32,7 +32,7 @@ def test_estimates_are_nearer_to_the_truth_than_what_was_measured_and_know_how_n
     within, errors, measured = 0, list[float](), list[float]()
     for seed in range(5):
         records, truth = searched(space, seed=seed)
-        found = estimates(records, space, None)
+        found = estimates(records, space, 10_000)
         assert found.keys() == set(range(len(records)))
         errors += [found[number].accuracy - truth[number] for number in found]
         measured += [(record.accuracy or 0.0) - truth[record.trial] for record in records]
@@ -47,7 +47,7 @@ def test_the_front_by_estimates_owes_less_to_luck(tiny: SearchSpace) -> None:
     for seed in range(8):
         records, truth = searched(space, seed=seed)
         luck += [(record.accuracy or 0.0) - truth[record.trial] for record in front_of(records)]
-        found = estimates(records, space, None)
+        found = estimates(records, space, 10_000)
         by_estimate = front_of([replace(record, estimate=found[record.trial]) for record in records])
         left += [record.quality - truth[record.trial] for record in by_estimate]
     assert np.mean(luck) > 0.5 * NOISE
@@ -56,18 +56,19 @@ def test_the_front_by_estimates_owes_less_to_luck(tiny: SearchSpace) -> None:
 
 def test_where_there_is_nothing_to_model_there_are_none(tiny: SearchSpace) -> None:
     records, _ = searched(tiny)
-    assert estimates(records[: FEWEST - 1], tiny, None) == {}
-    assert estimates([], tiny, None) == {}
-    assert estimates([replace(record, accuracy=0.1) for record in records], tiny, None) == {}
-    assert estimates([replace(record, seed=1) for record in records], tiny, None) == {}
+    assert estimates(records[: FEWEST - 1], tiny, 10_000) == {}
+    assert estimates([], tiny, 10_000) == {}
+    assert estimates(records, tiny, None) == {}
+    assert estimates([replace(record, accuracy=0.1) for record in records], tiny, 10_000) == {}
+    assert estimates([replace(record, seed=1) for record in records], tiny, 10_000) == {}
     failed = [replace(record, state=TrialState.FAILED, accuracy=None) for record in records[:20]]
-    assert estimates(failed + records[20:], tiny, None).keys() == set(range(20, len(records)))
+    assert estimates(failed + records[20:], tiny, 10_000).keys() == set(range(20, len(records)))
 
 
 def test_perfect_and_contradictory_accuracies_have_estimates_within_0_and_1(tiny: SearchSpace) -> None:
     records, _ = searched(tiny)
     extreme = [replace(record, accuracy=float(record.trial % 3 == 0)) for record in records]
-    for each in estimates(extreme, tiny, None).values():
+    for each in estimates(extreme, tiny, 10_000).values():
         assert 0 <= each.low <= each.accuracy <= each.high <= 1
 
 
@@ -78,7 +79,7 @@ def test_what_a_record_says_of_its_accuracy(tiny: SearchSpace) -> None:
     assert measured.interval(None) is None
     assert measured.standard_error(None) is None
     assert measured.least_difference(None) == 0
-    found = replace(measured, estimate=estimates(records, tiny, None)[1])
+    found = replace(measured, estimate=estimates(records, tiny, 10_000)[1])
     assert found.estimate is not None
     assert found.quality == found.estimate.accuracy != 0.976
     assert found.score_text().endswith(" estimated, 97.60 % measured")

@@ -6,7 +6,7 @@ import torch
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.errors import DeviceLost, StudyError, TrainingFailed
-from nas.study.records import TrialRecord, TrialState
+from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.system.memory import is_out_of_memory, may_lack_memory
 from nas.workers.failures import failure, raise_if_device_lost, raise_if_failing
 
@@ -86,8 +86,8 @@ def ended(*outcomes: str | None) -> list[TrialRecord]:
     [
         (["timeout"] * 3, 0, "the first 3 trainings all failed as timeout"),
         ([None, *["timeout"] * 3], 1, "the first 3 trainings all failed as timeout"),
+        (["timeout"] * 5, 0, "the first 3 trainings all failed as timeout"),  # several workers at once
         (["bad_accuracy"], 0, "the first training failed as bad_accuracy"),
-        ([None, *["timeout"] * 10], 0, "the last 10 trainings all failed as timeout"),
     ],
 )
 def test_a_search_ends_where_trainings_keep_failing(outcomes: list[str | None], before: int, message: str) -> None:
@@ -101,7 +101,7 @@ def test_a_search_ends_where_trainings_keep_failing(outcomes: list[str | None], 
         ([], 0),
         (["timeout"] * 2, 0),
         (["timeout", "timeout", "error"], 0),
-        ([None, *["timeout"] * 9], 0),
+        ([None, *["timeout"] * 20], 0),
         ([*["timeout"] * 20, None], 0),
         (["timeout"] * 3, 3),
         ([None, "bad_accuracy"], 0),
@@ -109,3 +109,9 @@ def test_a_search_ends_where_trainings_keep_failing(outcomes: list[str | None], 
 )
 def test_a_search_goes_on_after_failures_that_differ_or_are_few(outcomes: list[str | None], before: int) -> None:
     raise_if_failing("s", ended(*outcomes), before=before)
+
+
+def test_failures_cost_no_budget_until_they_prevail() -> None:
+    assert trainings_spent(ended(None, *["error"] * 5, None), 10) == 2
+    assert trainings_spent(ended(*["error"] * 10), 10) == 0
+    assert trainings_spent(ended(None, *["error"] * 13), 10) == 1 + 2

@@ -16,13 +16,13 @@ import torch
 import nas
 from nas import NasError, SearchSpace
 from nas.analysis.confirmation import ConfirmationReport, Repetitions, Spread, confirmations, confirmed, front_rows
-from nas.analysis.requirements import Requirements
-from nas.analysis.selection import choose
+from nas.analysis.cost_metrics import FLOPS
+from nas.analysis.requirements import Limit
+from nas.analysis.selection import choose_from
+from nas.study.precision import Estimate
 from nas.study.records import TrialRecord, TrialState
-from nas.study.storage.backend import SEED
 from nas.training import train as train_module
-from nas.workers.scaling import ScalingConfig
-from nas.workflows.confirm import confirm, repeat_trials
+from nas.workflows.confirm import confirm
 from tests.helpers import TINY, Ran, formula
 
 
@@ -31,10 +31,6 @@ def study_of(found: ConfirmationReport) -> nas.Study:
     study = found.members[0].study
     assert study is not None
     return study
-
-
-def seeded_formula(architecture: nas.Architecture, report: Callable[[int, float], None], *, seed: int) -> float:
-    return formula(architecture, report) - seed / 1000
 
 
 @pytest.fixture(scope="module")
@@ -134,22 +130,23 @@ def test_confirmations_of_other_lengths_stand_beside_each_other(
     assert re.search(r"seeds +epochs +on the front", shown)
 
 
-def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tmp_path: Path, tiny: SearchSpace) -> None:
-    study = nas.search(tiny, trials=20, name="own", runs=tmp_path, evaluate=formula)
-    lowest, best = study.front()[0], study.front()[-1]
-    begun = repeat_trials(
-        study, [lowest], seeds=1, epochs=None, images=None, evaluate=seeded_formula, scaling=ScalingConfig()
-    )
-    begun.queue([{**study.config.space.point(best.architecture), SEED: 1}])
-    found = confirmed(study)
-    assert found is not None
-    assert found.unfinished == 1
-    choice = choose(study, Requirements())
-    assert choice.pick.record.trial == best.trial
+def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tiny: SearchSpace) -> None:
+    cheap, middle, dear = list(map(tiny.architecture, tiny.points()))[0:40:19]
+    searched = [
+        TrialRecord(0, TrialState.COMPLETE, cheap, 0.9, estimate=Estimate(0.85, 0.83, 0.87, 0.01)),
+        TrialRecord(1, TrialState.COMPLETE, dear, 0.92, estimate=Estimate(0.9, 0.88, 0.92, 0.01)),
+        TrialRecord(2, TrialState.COMPLETE, middle, 0.99),
+    ]
+    members = confirmations(searched, [Repetitions(10, [replace(searched[0], accuracy=0.8, estimate=None, seed=1)])])
+    report = ConfirmationReport(tuple(members), 10, unfinished=1)
+    choice = choose_from(searched, report, images=1000)
+    assert choice is not None
+    assert choice.pick.record.trial == 1  # what was measured of the third is no match for an estimate or a mean
     assert choice.sentences[-2] == "It is not confirmed yet."
     assert choice.sentences[-1].startswith("The confirmation is not finished: 1 training is missing")
-    choice = choose(study, Requirements(max_flops=lowest.flops))
-    assert (choice.pick.record.trial, choice.pick.record.estimate) == (lowest.trial, None)
+    choice = choose_from(searched, report, images=1000, limits=[Limit("max_flops", FLOPS, searched[0].flops)])
+    assert choice is not None
+    assert (choice.pick.record.trial, choice.pick.record.accuracy) == (0, 0.8)
     assert choice.sentences[-2] == "Its accuracy is the mean of its confirmation."
 
 
@@ -309,11 +306,13 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(tmp_path: Path, tiny: Sear
         kept = dict(complete)
     assert kills
     found = confirm(study, top=2, seeds=2, epochs=12, device="cpu")
-    assert len(found.members) == len(chosen.members)
-    assert all([training.seed for training in member.trainings] == [1, 2] for member in found.members)
-    assert not list(study_of(found).folder.glob("artifacts/checkpoint*"))
+    members = [member for member in found.members if member.epochs == 12]
+    assert len(members) == len(chosen.members)
+    assert all([training.seed for training in member.trainings] == [1, 2] for member in members)
+    assert members[0].study is not None
+    assert not list(members[0].study.folder.glob("artifacts/checkpoint*"))
     undisturbed = confirm(_copy_without_confirmations(study, tmp_path), top=2, seeds=2, epochs=12, device="cpu")
-    assert [m.accuracies for m in found.members] == [m.accuracies for m in undisturbed.members]
+    assert [m.accuracies for m in members] == [m.accuracies for m in undisturbed.members]
 
 
 def _copy_without_confirmations(study: nas.Study, tmp_path: Path) -> nas.Study:
