@@ -181,7 +181,13 @@ def snapshot(name: str, place: Place) -> Snapshot:
 
 
 def read_ahead(place: Place) -> None:
-    """Reads the study that is shown first; errors are ignored here, as its page will report them."""
+    """Reads the study that is shown first; errors are ignored here, as its page will report them.
+
+    The surrogate is imported as well, which takes seconds beside a search: a page that waited for it would be rerun as
+    seldom as if it were always as slow.
+    """
+    import nas.surrogate.gaussian_process  # noqa: F401
+
     try:
         for name in names(place)[:1]:
             snapshot(name, place)

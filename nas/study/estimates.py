@@ -36,16 +36,16 @@ def estimates(records: Sequence[TrialRecord], space: SearchSpace, images: int | 
         space: Search space.
         images: Number of validation images; None: unknown, as with a custom training.
     """
+    full = space.recipe.epochs
+    trained = [record for record in records if record.trained and record.seed is None and record.accuracy is not None]
+    if images is None or len(trained) < FEWEST:
+        return {}
     from scipy.linalg import LinAlgError
 
     from nas.surrogate.encoding import Encoding
     from nas.surrogate.gaussian_process import Observations, Surrogate
     from nas.surrogate.scale import Scale
 
-    full = space.recipe.epochs
-    trained = [record for record in records if record.trained and record.seed is None and record.accuracy is not None]
-    if images is None or len(trained) < FEWEST:
-        return {}
     lengths = np.array([record.length or full for record in trained])
     kinds, rungs = np.unique(lengths, return_inverse=True)
     least, most = math.log(space.least_cost[0]), math.log(space.most_flops)
