@@ -30,6 +30,7 @@ __all__ = [
     "runs_option",
     "show_warnings",
     "storage_option",
+    "validation_option",
     "watched",
     "workers_options",
 ]
@@ -40,6 +41,12 @@ runs_option = click.option("--runs", default="runs", show_default=True, metavar=
 storage_option = click.option("--storage", metavar="URL", help="A database for Optuna in place of a journal file.")
 device_option = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute."
+)
+validation_option = click.option(
+    "--validation",
+    type=float,
+    metavar="SHARE|N",
+    help="Images to compare networks by, if the data has no such set; by default a fifth, at most 5,000.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

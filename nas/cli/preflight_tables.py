@@ -7,11 +7,16 @@ from rich.text import Text
 
 from nas.architectures.cost import cost
 from nas.cli.tables import FLOPS_NOTE, add_columns
+from nas.data.images import MOST_VALIDATION, ImageData
 from nas.spaces.preflight import Estimate, Preflight
+from nas.study.precision import least_significant_difference
 from nas.units import count_text, duration_text, epochs_text, percent_text
 from nas.workflows.tune_recipe import TunedRecipe
 
-__all__ = ["show_preflight", "show_recipe"]
+__all__ = ["show_precision", "show_preflight", "show_recipe"]
+
+USUAL_ACCURACY = 0.9
+"""Of which precision is said before any network is trained; it is better at higher accuracies."""
 
 
 def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
@@ -42,6 +47,22 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
         + ("; other programs are at work here, which makes it longer" if took.is_busy else "")
     )
     console.print(FLOPS_NOTE, style="dim")
+
+
+def show_precision(console: Console, images: ImageData) -> None:
+    """Prints how small a difference of two networks the validation images show, and what more of them would."""
+    train, validation = len(images.train.labels), len(images.validation.labels)
+    words = f"On {validation:,} validation images, {_chance_text(validation)} may be chance"
+    more = min(2 * validation, MOST_VALIDATION)
+    left = train + validation - more
+    if images.validation_share is not None and validation < more < left:
+        words += f"; on {more:,} (--validation {more}), {_chance_text(more)}, with {left:,} images left to train on"
+    console.print(f"{words}.", soft_wrap=True)
+
+
+def _chance_text(images: int) -> str:
+    points = 100 * least_significant_difference(USUAL_ACCURACY, images)
+    return f"differences of up to {points:.1f} points"
 
 
 def show_recipe(console: Console, found: TunedRecipe) -> None:

@@ -13,6 +13,7 @@ from nas.cli.console import (
     print_json,
     runs_option,
     storage_option,
+    validation_option,
     watched,
     workers_options,
 )
@@ -62,6 +63,7 @@ __all__ = ["doctor", "recipe", "search", "space", "worker"]
 @click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
 @click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
+@validation_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @click.option("--trial-timeout", metavar="T", help="End a training as failed after that long: 30m.")
@@ -182,6 +184,7 @@ def _finish(console: "Console", study: "Study") -> None:
 @click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
 @click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
+@validation_option
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the space as a file to edit and search.")
 @device_option
 @json_option
@@ -199,9 +202,10 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
         _list_spaces(as_json=options["as_json"])
         return
     chosen, images = resolve_space(file, data, None, epochs=None, **budgets), options["images"]
+    source = data if data is not None else "digits" if chosen.input == DIGITS else None
+    loaded = load_data(source, chosen.input, validation=options["validation"]) if source and not images else None
     if images is None:
-        source = data if data is not None else "digits" if chosen.input == DIGITS else None
-        images = len(load_data(source, chosen.input).train.labels) if source is not None else 10_000
+        images = len(loaded.train.labels) if loaded else 10_000
     chosen = chosen.with_changes(recipe=chosen.recipe.for_images(images, chosen.input))
     if options["as_yaml"]:
         click.echo(chosen.to_yaml(), nl=False)
@@ -211,9 +215,12 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
     if options["as_json"]:
         print_json({**report.to_dict(), "estimate": took._asdict()})
         return
-    from nas.cli.preflight_tables import show_preflight
+    from nas.cli.preflight_tables import show_precision, show_preflight
 
-    show_preflight(make_console(), report, took)
+    console = make_console()
+    show_preflight(console, report, took)
+    if loaded:
+        show_precision(console, loaded)
 
 
 @click.command(short_help="Try flips, crops and other learning rates on a data set.")
@@ -227,6 +234,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
 @click.option("--max-flops", metavar="N", help="Multiply–adds per image, such as 50M.")
 @click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Train on a part of the images.")
+@validation_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the space with the tuned recipe, as a file to search.")
 @device_option

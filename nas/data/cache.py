@@ -53,6 +53,7 @@ def save_shared(data: ImageData) -> Path:
         "classes": data.classes,
         "skipped": data.skipped,
         "original_side": data.original_side,
+        "validation_share": data.validation_share,
         "fingerprint": data.fingerprint,
         "normalization": data.normalization,
         "maps": maps,
@@ -85,7 +86,8 @@ def open_shared(folder: Path) -> ImageData:
         about = json.loads((folder / "about.json").read_text())
         train, validation, test = (_open_split(folder, name, about["maps"].get(name)) for name in SHARED_SPLITS)
         classes, skipped = tuple(about["classes"]), tuple(about["skipped"])
-        data = ImageData(about["source"], classes, train, validation, test, skipped, about["original_side"])
+        rest = skipped, about["original_side"], about["validation_share"]
+        data = ImageData(about["source"], classes, train, validation, test, *rest)
         normalization = Normalization(*(tuple(values) for values in about["normalization"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"shared images: {cache_unusable(folder, error)}") from None

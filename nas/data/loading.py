@@ -68,7 +68,13 @@ class Original(NamedTuple):
 
 
 def load_data(
-    source: Any, wanted: Input, *, seed: int = 0, max_images: int | None = None, skip_bad_images: bool = False
+    source: Any,
+    wanted: Input,
+    *,
+    seed: int = 0,
+    max_images: int | None = None,
+    validation: float | None = None,
+    skip_bad_images: bool = False,
 ) -> ImageData:
     """Loads images as arrays of the wanted size and channels, and splits them.
 
@@ -81,6 +87,8 @@ def load_data(
         wanted: the channels and size of the images to return.
         seed: seeds the splits (`nas.data.images.split_images`).
         max_images: approximate limit on training plus validation images.
+        validation: what to hold out for validation if the source has no validation set: below 1 the share of each
+            class, else the approximate number of images. None: a fifth, at most 5,000 images.
         skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:
@@ -95,7 +103,7 @@ def load_data(
         raw = load_digits_images()
     else:
         raw = _files(str(source), wanted, skip_bad_images=skip_bad_images)
-    data = split_images(raw, seed=seed, max_images=max_images)
+    data = split_images(raw, seed=seed, max_images=max_images, validation=validation)
     check_input(data, wanted)
     return data
 

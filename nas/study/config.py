@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
-from nas.validation import integer, mapping, one_of, sequence, shown, text
+from nas.validation import integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 
@@ -15,7 +15,10 @@ BY_FLOPS, BY_LATENCY = "flops", "latency"
 """Objectives: the cost that a study weighs accuracy against."""
 
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
-NOT_COMPARED = ("versions", "space.purpose", "space.name", "data.source", "data.skipped_images", "data.original_side")
+NOT_COMPARED = (
+    *("versions", "space.purpose", "space.name"),
+    *("data.source", "data.skipped_images", "data.original_side", "data.validation_share"),  # its images are compared
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,15 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    known = dict(mapping(data, "data", required=("source",), optional=("classes", "fingerprint", *COUNTS)))
+    optional = ("classes", "fingerprint", "validation_share", *COUNTS)
+    known = dict(mapping(data, "data", required=("source",), optional=optional))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
         raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")
     if "fingerprint" in known:
         text(known["fingerprint"], "data.fingerprint")
+    if known.get("validation_share") is not None:
+        real(known["validation_share"], "data.validation_share", minimum=0, maximum=1)
     if "classes" in known:
         classes = sequence(known["classes"], "data.classes")
         if strange := [name for name in classes if not isinstance(name, str)]:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from nas.architectures.architecture import Architecture
-from nas.data.loading import DIGITS, load_data
+from nas.data.loading import DIGITS
 from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
-from nas.study.images import described, images_of
+from nas.study.images import images_of, load_described
 from nas.study.study import Study
 from nas.training.recipe import Recipe
 from nas.validation import integer
@@ -73,13 +73,15 @@ def retrain(
     if data is None and architecture.input != DIGITS:
         raise DataError("data: name the images to train on: a folder, a parquet file or a hub data set")
     data = data if data is not None else "digits"
-    images = load_data(data, architecture.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    images, description = load_described(
+        data, architecture.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
+    )
     recipe = recipe.for_images(len(images.train.labels), images.input)
     whole = {**architecture.to_dict(), "classes": len(images.classes)}
     space = SearchSpace.from_dict({"name": architecture.name, **whole, "recipe": recipe.to_dict()})
     return repeat(
         Task(name or architecture.key, Path(runs), storage, images),
-        StudyConfig(space, described(images, data, max_images), seed),
+        StudyConfig(space, description, seed),
         points=[{}],
         seeds=seeds,
         scaling=scaling,

@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
-from nas.data.loading import DIGITS, load_data
+from nas.data.loading import DIGITS
 from nas.errors import DataError, InvalidValue, StudyError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
@@ -23,7 +23,7 @@ from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
 from nas.study.catalog import study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
-from nas.study.images import described
+from nas.study.images import load_described
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
 from nas.study.records import SearchState, SearchStatus
 from nas.study.study import Study
@@ -62,6 +62,7 @@ def search(
     max_flops: int | str | None = None,
     max_params: int | str | None = None,
     max_images: int | None = None,
+    validation: float | None = None,
     skip_bad_images: bool = False,
     timeout: float | str | None = None,
     device: str = AUTO,
@@ -101,6 +102,8 @@ def search(
         max_flops: overrides the space's limit, in multiply–adds; a number, or a string such as `50M`.
         max_params: overrides the space's limit on parameters; a number, or a string such as `1M`.
         max_images: search on a stratified subset of about this many training and validation images.
+        validation: what to hold out for validation if the data has no validation set: below 1 the share of each class,
+            else the approximate number of images. None: as in the study, or a fifth, at most 5,000 images.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         timeout: no trial starts after this many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
@@ -148,7 +151,13 @@ def search(
     description: dict[str, Any] = {"source": "evaluate"}
     if data is not None or evaluate is None:
         images, description = resolve_data(
-            data, space, known, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
+            data,
+            space,
+            known,
+            seed=seed,
+            max_images=max_images,
+            validation=validation,
+            skip_bad_images=skip_bad_images,
         )
         space = space.with_changes(classes=len(images.classes))
     recipe = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
@@ -295,14 +304,22 @@ def resolve_data(
     *,
     seed: int,
     max_images: int | None,
+    validation: float | None,
     skip_bad_images: bool,
 ) -> tuple[ImageData, dict[str, Any]]:
     """The images to search on, and what the study records of them; without `data` the study's own, or the digits."""
     if data is None:
         data, max_images = _usual_data(space, known, max_images)
         skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
-    images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
-    return images, described(images, data, max_images)
+    return load_described(
+        data,
+        space.input,
+        seed=seed,
+        known=known,
+        max_images=max_images,
+        validation=validation,
+        skip_bad_images=skip_bad_images,
+    )
 
 
 def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:

@@ -8,13 +8,12 @@ from typing import Any, Unpack
 
 from nas.analysis.recipe_effects import RecipeEffect, kept_effects, recipe_effects
 from nas.architectures.architecture import Architecture, Input
-from nas.data.loading import load_data
 from nas.errors import InvalidValue, StudyError
 from nas.spaces.preflight import preflight
 from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import trial_recipe_name
 from nas.study.config import StudyConfig
-from nas.study.images import described
+from nas.study.images import load_described
 from nas.study.records import TrialState
 from nas.study.study import Study
 from nas.training.recipe import Recipe
@@ -64,6 +63,7 @@ def tune_recipe(
     seeds: int = 2,
     seed: int = 0,
     max_images: int | None = None,
+    validation: float | None = None,
     skip_bad_images: bool = False,
     storage: str | None = None,
     listener: Listener | None = None,
@@ -83,6 +83,7 @@ def tune_recipe(
         seeds: number of trainings of each network by each recipe, at least 2, as their spread tells chance from effect.
         seed: the seed of the splits; the trainings use the seeds that follow it.
         max_images: use a stratified subset of about this many training and validation images.
+        validation: what to hold out for validation, as in `nas.load_data`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         storage: the URL of a database for Optuna, instead of journal files.
         listener: notified of progress.
@@ -94,9 +95,10 @@ def tune_recipe(
     """
     integer(seeds, "seeds", minimum=2, maximum=1000)
     scaling = ScalingConfig(**workers)
-    images = load_data(data, space.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images)
+    images, description = load_described(
+        data, space.input, seed=seed, max_images=max_images, validation=validation, skip_bad_images=skip_bad_images
+    )
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
-    description = described(images, data, max_images)
     name = name or usual_study_name(space, description["source"])
     base = space.recipe.for_images(len(images.train.labels), space.input)
     changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]

@@ -150,6 +150,8 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "7,464,960 combinations, 4,847,040 valid architectures" in ran.out
     assert "10 trials of 10 epochs on 1,151 training images: about" in ran.out
+    assert "On 287 validation images, differences of up to 5.1 points may be chance" in ran.out
+    assert "on 574 (--validation 574), differences of up to 3.6 points, with 864 images left to train on." in ran.out
     report = json.loads(nas_command("space", "digits", "--json", "--device", "cpu").out)
     assert report["architectures"] == 7_464_960
     assert report["valid"] == report["within_budgets"] == 4_847_040

@@ -1,5 +1,6 @@
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ def arrays(counts: tuple[int, ...], *, size: int = 4, channels: int = 3) -> tupl
     return images, labels
 
 
-def load(counts: tuple[int, ...], *, seed: int = 0, max_images: int | None = None) -> ImageData:
-    return load_data(arrays(counts), Input(3, 4), seed=seed, max_images=max_images)
+def load(
+    counts: tuple[int, ...], *, seed: int = 0, max_images: int | None = None, validation: float | None = None
+) -> ImageData:
+    return load_data(arrays(counts), Input(3, 4), seed=seed, max_images=max_images, validation=validation)
 
 
 def identities(data: ImageData) -> list[set[int]]:
@@ -44,6 +47,42 @@ def test_max_images_keeps_a_stratified_part_and_the_whole_test_set() -> None:
     whole, part = load((200, 400)), load((200, 400), max_images=120)
     assert np.array_equal(part.test.images[:], whole.test.images[:])
     assert np.bincount(np.concatenate([part.train.labels, part.validation.labels])).tolist() == [40, 80]
+
+
+@pytest.mark.parametrize(
+    ("validation", "share", "held_out"), [(None, 0.2, [16, 48, 6]), (0.5, 0.5, [40, 120, 16]), (88, 0.25, [20, 60, 8])]
+)
+def test_validation_is_a_share_or_a_number_of_images(
+    validation: float | None, share: float, held_out: list[int]
+) -> None:
+    whole, data = load((100, 300, 40)), load((100, 300, 40), validation=validation)
+    assert identities(data)[2] == identities(whole)[2]  # the test set stays
+    assert set.union(*identities(data)) == set(range(440))
+    assert np.bincount(data.validation.labels).tolist() == held_out
+    assert data.validation_share == share
+    again = load((100, 300, 40), validation=share)
+    assert again.fingerprint == data.fingerprint  # so a study needs to record the share alone
+
+
+def test_of_many_images_no_more_are_held_out_than_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "MOST_VALIDATION", 40)
+    assert len(load((100, 300)).validation.labels) == 40
+    assert len(load((20, 60)).validation.labels) == 13  # a fifth
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (0, "validation=0: must be from 1e-06 to 351"),
+        (352, "validation=352: must be from 1e-06 to 351"),
+        (float("nan"), "validation=nan: must be a number"),
+        ("many", "validation='many': must be a number"),
+        (0.99, "with 0.99 of each class held out, none of the 32 images of class '2' would be left to train on"),
+    ],
+)
+def test_a_validation_set_that_cannot_be_is_refused(validation: Any, message: str) -> None:
+    with pytest.raises(NasError, match=message):
+        load((100, 300, 40), validation=validation)
 
 
 def test_fingerprint_changes_with_a_pixel() -> None:
