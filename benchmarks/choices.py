@@ -3,7 +3,7 @@
 On cifar16-9, the table on which they were made, after 10, 20 and 30 trainings' worth of epochs: over ten seeds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 
 from benchmarks.search import TABLES
-from nas.strategy import acquisition, front_sampler
+from nas.strategy import acquisition, front_model, front_sampler
 from nas.study.plan import PastTraining
 from nas.surrogate import gaussian_process
 from nas.workflows.tabular_benchmark import Table, replay
@@ -35,12 +35,15 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         "hyperparameters by likelihood alone": [
             patch.object(gaussian_process, name, prior) for name, prior in LIKELIHOOD_ALONE.items()
         ],
-        "short trainings at half their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(0.5))],
-        "short trainings at twice their price": [patch.object(front_sampler, "gain_per_epoch", cheaper(2.0))],
-        "no full training at the start": [patch.object(front_sampler, "IN_FULL", front_sampler.STRATA)],
+        "short trainings at half their price": [patch.object(front_model, "gain_per_epoch", cheaper(0.5))],
+        "short trainings at twice their price": [patch.object(front_model, "gain_per_epoch", cheaper(2.0))],
+        "no full training at the start": [patch.object(front_sampler, "START", _short((0, 5, 2, 3, 1, 4)))],
+        "one full training at the start, the last": [
+            patch.object(front_sampler, "START", (*_short((0, 5, 2, 3, 1, 4)), (1, True)))
+        ],
         "a start of 12 short trainings": [
             patch.object(front_sampler, "STRATA", 12),
-            patch.object(front_sampler, "STARTING_ORDER", (0, 11, 5, 8, 2, 3, 6, 9, 1, 4, 7, 10)),
+            patch.object(front_sampler, "START", _short((0, 11, 5, 8, 2, 3, 6, 9, 1, 4, 7, 10))),
         ],
     }
     for name, patches in variants.items():
@@ -55,6 +58,11 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     earlier = [digits.architectures[index] for index in chosen]
     prior = [PastTraining(digits.space.point(a), None, digits.rows[a.key, 9, 0].accuracy) for a in earlier]
     yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 3, "prior": prior})
+
+
+def _short(strata: Sequence[int]) -> tuple[tuple[int, bool], ...]:
+    """Returns the start of a search with a short training from each of some strata."""
+    return tuple((stratum, False) for stratum in strata)
 
 
 def _reached(table: Table, name: str, options: dict[str, Any]) -> Iterator[tuple[str, list[float], str]]:

@@ -33,11 +33,11 @@ SHORT_VALUE = "accuracy"
 ONE_AT_A_TIME = threading.Lock()
 """Of the threads of a process that ask for a proposal; not an attribute, as samplers are pickled."""
 STRATA = 6
-STARTING_ORDER = (0, 5, 2, 3, 1, 4)
-"""A search begins with one point from each of `STRATA` equal ranges of log cost, the cheapest point of all first, as it
-raises the whole front, then one of the most expensive."""
-IN_FULL = 1
-"""The stratum, a cheap one, whose starting point is also trained in full: it shows what longer trainings gain."""
+SHORT, IN_FULL = False, True
+START = ((0, IN_FULL), (1, SHORT), (1, IN_FULL), (5, SHORT), (2, SHORT), (3, SHORT), (4, SHORT))
+"""A search begins with a point from each of `STRATA` equal ranges of log cost, trained for the shortest length or in
+full. The cheapest point of all comes first and in full: it is certain to be on the front and raises the whole of it.
+The next one, also cheap, is trained at both lengths, which shows what longer trainings gain."""
 HIGH = 0.3
 """Share of a stratum, that with the highest trend for its cost, from which its starting point is drawn."""
 LOCAL_STEPS = 3
@@ -224,7 +224,7 @@ class FrontSampler(BaseSampler):
         return list(dict.fromkeys([*self._candidates.sample, *self._candidates.random(FRESH, rng), *near, *begun]))
 
     def _starting_points(self) -> list[tuple[Point, int]]:
-        """Draws a point per range of log cost, of high trend if there is one; with several lengths, one in full too."""
+        """Draws a point per range of log cost, of high trend if there is one, with the rung to train it at."""
         points = self._candidates.sample
         if not points:
             return []
@@ -240,10 +240,9 @@ class FrontSampler(BaseSampler):
             strata = [part[np.argsort(-beyond_cost[part])[: max(1, round(HIGH * len(part)))]] for part in strata]
         chosen = {number: points[rng.choice(part)] for number, part in enumerate(strata) if len(part)}
         chosen[0] = points[int(logs.argmin())]  # nothing cheaper will ever be on the front
-        start = [(chosen[number], 0) for number in STARTING_ORDER if number in chosen]
-        if len(self._lengths) > 1 and IN_FULL in chosen and not self._prior:
-            start.append((chosen[IN_FULL], len(self._lengths) - 1))
-        return start
+        full = 0 if self._prior else len(self._lengths) - 1
+        start = [(chosen[number], full if in_full else 0) for number, in_full in START if number in chosen]
+        return list(dict.fromkeys(start))  # with a single length, or a prior, each point once
 
     def _stratified(
         self, batch: Batch, open_rung: Callable[[Point], int], rng: np.random.Generator

@@ -165,8 +165,21 @@ def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -
     places = np.clip(np.searchsorted(edges, np.log([cost(point) for point in params]), side="right") - 1, 0, STRATA - 1)
     filled = np.clip(np.searchsorted(edges, logs, side="right") - 1, 0, STRATA - 1)
     assert sorted(places[: len(set(filled))]) == sorted(set(filled))
-    assert (places[0], places[1]) == (0, STRATA - 1)
+    assert (places[0], places[1]) == (0, 1)
     assert cost(params[0]) == min(map(cost, POINTS))
+
+
+def test_with_lengths_the_cheapest_point_is_trained_in_full_first_and_another_cheap_one_at_both_lengths() -> None:
+    study = new_study(with_lengths())
+    run_long(study, 2 * 9 + 5)
+    params = [trial.params for trial in study.trials]
+    assert [each["epochs"] for each in params] == [9, 1, 9, 1, 1, 1, 1]
+    costs = [cost(each) for each in params]
+    assert costs[0] == min(map(cost, POINTS)) < costs[1] == costs[2]
+    assert costs[2] < min(costs[3:])
+    known = new_study(with_lengths(prior=[PastTraining(POINTS[0], 1, 0.5), PastTraining(POINTS[9], 1, 0.6)]))
+    run_long(known, 6)
+    assert [trial.params["epochs"] for trial in known.trials] == [1] * 6  # an earlier study has shown it
 
 
 def test_it_starts_where_the_trend_is_high_for_the_cost() -> None:
