@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nas.analysis.significance import front_probability
 from nas.architectures.architecture import Architecture
 from nas.study import pareto
-from nas.study.catalog import list_repetitions
+from nas.study.catalog import CONFIRMED, FINAL, list_repetitions
 from nas.study.creation import IncompleteStudy
 from nas.study.precision import DIFFERENCE
 from nas.study.records import TrialRecord, TrialState, trained_networks
@@ -27,6 +27,7 @@ __all__ = [
     "Spread",
     "confirmations",
     "confirmed",
+    "final_training",
     "front_rows",
     "holds_repetitions",
     "repetitions_of",
@@ -196,11 +197,22 @@ def holds_repetitions(study: Study) -> bool:
     return (plan := study.attributes.plan) is not None and plan.sampler == QUEUED
 
 
-def repetitions_of(study: Study) -> dict[int, str]:
-    """Returns, by epochs, the names of the studies in a study's folder that hold its repeated trainings."""
-    return list_repetitions(
-        study.name, study.folder, database=storage_of(study.optuna_study) if study.storage else None
-    )
+def repetitions_of(study: Study, kind: str = CONFIRMED) -> dict[int, str]:
+    """Returns, by epochs, the names of the studies in a study's folder that hold its repeated trainings of a kind."""
+    database = storage_of(study.optuna_study) if study.storage else None
+    return list_repetitions(study.name, study.folder, kind=kind, database=database)
+
+
+def final_training(study: Study, architecture: Architecture) -> tuple[Study, TrialRecord] | None:
+    """Returns the training of an architecture on all images but the test images, and the study that holds it, if any.
+
+    Of several it is the longest, and of its seeds the first one: a choice by test accuracy would make that too high.
+    """
+    for opened in reversed(_opened(study, FINAL)):
+        done = [record for record in opened.records() if record.state == TrialState.COMPLETE]
+        if alike := [record for record in done if record.architecture.alike(architecture)]:
+            return opened, min(alike, key=lambda record: record.seed or 0)
+    return None
 
 
 def confirmed(study: Study) -> ConfirmationReport | None:
@@ -224,7 +236,11 @@ def _repetitions(study: Study) -> list[Study]:
     """Returns the studies that hold repeated trainings, by their epochs."""
     if holds_repetitions(study):
         return [study]
-    found = repetitions_of(study)
+    return _opened(study, CONFIRMED)
+
+
+def _opened(study: Study, kind: str) -> list[Study]:
+    found = repetitions_of(study, kind)
     opened = []
     for epochs in sorted(found):
         with suppress(IncompleteStudy):

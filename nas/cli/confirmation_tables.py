@@ -83,5 +83,7 @@ def show_trained(console: Console, member: Confirmation) -> None:
         accuracy = percent_text(training.accuracy or 0.0)
         console.print(f"seed {training.seed}  {accuracy}  {study.weights_file(training.trial)}", soft_wrap=True)
     images = study.config.validation_images
-    of = f" of the {images:,} validation images" if images else ""
+    of = f" of the {images:,} {study.config.judged_on} images" if images else ""
     console.print(f"{member.validation.text()}{of}, after {epochs_text(member.epochs)} each")
+    if study.config.on_all_images:
+        console.print("Trained on all other images, those for validation too; nas export takes these weights.")

@@ -68,6 +68,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="How many trainings.")
 @click.option("--seed", type=int, metavar="S", help="Of the splits of a file's images; by default 0.")
 @click.option(
+    "--all-images", is_flag=True, help="Train a trial on the validation images too; the test images judge it, once."
+)
+@click.option(
     "--logger",
     default="none",
     show_default=True,
@@ -99,6 +102,8 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")
             assert chosen.trial is not None  # a target with a study has a trial
             found = retrain_trial(chosen.study, chosen.trial, seeds=seeds, listener=listener, **options)
+        elif options.pop("all_images"):
+            raise InvalidValue("--all-images: is for a trial of a study, which was chosen by validation images")
         else:
             found = retrain(
                 target,

@@ -122,7 +122,8 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
     trained = written.trained
     flops = count_text(cost(trained.architecture).flops)
     click.echo(f"{written.folder}: {trained.origin}")
-    click.echo(f"{trained.architecture.name}, {flops} FLOPs, {percent_text(written.accuracy)} on the validation images")
+    judged = f"{percent_text(written.accuracy)} on the {trained.config.judged_on} images"
+    click.echo(f"{trained.architecture.name}, {flops} FLOPs, {judged}")
     for name, difference in written.differences.items():
         click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {difference:.1g}")
 

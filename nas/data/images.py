@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ __all__ = [
     "chunks",
     "digest",
     "split_images",
+    "train_on_all",
 ]
 
 HELD_OUT = 0.2
@@ -210,6 +211,21 @@ def split_images(
         share = _validation_share(validation, len(train.labels))
         train, held_out = _hold_out(train, raw, rng, share)
     return ImageData(raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share)
+
+
+def train_on_all(data: ImageData) -> ImageData:
+    """Returns the data with the validation images among those to train on, and the test images in their place.
+
+    For the training of a network that was chosen: the validation images have served their purpose.
+    """
+    images = [data.train.images, data.validation.images]
+    labels = np.concatenate([data.train.labels, data.validation.labels])
+    first, second = images
+    if isinstance(first, MappedImages) and isinstance(second, MappedImages) and first.array is second.array:
+        joined: Images | MappedImages = MappedImages(first.array, np.concatenate([first.rows, second.rows]))
+    else:
+        joined = np.concatenate([part[:] for part in images])
+    return replace(data, train=Split(joined, labels), validation=data.test)
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:

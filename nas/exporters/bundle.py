@@ -56,8 +56,8 @@ Logits = NDArray[np.float32]
 class Exported:
     """A written bundle.
 
-    `accuracy` is that of the weights, measured again on the validation images; `differences` has the largest logit
-    difference of each format from the trained network.
+    `accuracy` is that of the weights, measured again on the images that they are judged by; `differences` has the
+    largest logit difference of each format from the trained network.
     """
 
     folder: Path
@@ -133,7 +133,7 @@ def export(
 ) -> Exported:
     """Exports a trial of a study as a bundle and measures its latency.
 
-    The weights are those of the best confirmation training, if the trial was confirmed, else those of the search.
+    The weights are those of `trained_weights`.
 
     Args:
         study: the study.
@@ -157,7 +157,7 @@ def export(
     return write_bundle(
         found,
         out,
-        images=images_of(study.config, data),
+        images=images_of(found.config, data),
         formats=formats,
         command=command or f"nas.export({study.name!r}, {Path(out).name!r}, trial={trial})",
         latency=_latency(found.architecture),
@@ -263,7 +263,7 @@ def _notes(trained: TrainedNetwork, images: ImageData) -> dict[str, str]:
         "classes": json.dumps(images.classes),
         "mean": json.dumps(images.normalization.mean),
         "std": json.dumps(images.normalization.std),
-        "validation_accuracy": json.dumps(trained.accuracy),
+        f"{trained.config.judged_on}_accuracy": json.dumps(trained.accuracy),
     }
 
 

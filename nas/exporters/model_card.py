@@ -39,7 +39,7 @@ def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: s
     """
     parts = [
         _title(trained),
-        "## Files\n\n" + _files(formats),
+        "## Files\n\n" + _files(formats, trained.config.judged_on),
         "## How accurate\n\n" + _accuracies(trained),
         "## What it costs\n\n" + _costs(trained, latency),
         "## How it was trained\n\n" + _training(trained),
@@ -62,17 +62,17 @@ def _title(trained: TrainedNetwork) -> str:
     )
 
 
-def _files(formats: Mapping[str, int]) -> str:
+def _files(formats: Mapping[str, int], judged_on: str) -> str:
     rows = [f"| `{FILES[name]}` | {PURPOSES[name]} | {count_text(size)}B |" for name, size in formats.items()]
     return (
         "\n".join(["| File | What it is for | Size |", "|---|---|---|", *rows])
-        + "\n\nAll of them were loaded back in a fresh process and run on the validation images: `verification.json`. "
+        + f"\n\nAll were loaded back in a fresh process and run on the {judged_on} images: `verification.json`. "
         "How an image is prepared is in `preprocessing.json`. No file is a pickle."
     )
 
 
 def _accuracies(trained: TrainedNetwork) -> str:
-    images = trained.config.validation_images
+    images, judged_on = trained.config.validation_images, trained.config.judged_on
     if images:
         low, high = wilson_interval(trained.accuracy, images)
         chance = f"on {images:,} images; 95 % interval {percent_text(low)} to {percent_text(high)} (Wilson)"
@@ -84,10 +84,10 @@ def _accuracies(trained: TrainedNetwork) -> str:
         else ("not confirmed | it was not trained again on other seeds")
     )
     rows = [
-        f"| validation, these weights | {percent_text(trained.accuracy)} | {chance} |",
+        f"| {judged_on}, these weights | {percent_text(trained.accuracy)} | {chance} |",
         f"| validation, confirmed | {confirmed} |",
     ]
-    if trained.test_accuracy is not None:
+    if trained.test_accuracy is not None and not trained.config.on_all_images:
         rows.append(
             f"| test, these weights | {percent_text(trained.test_accuracy)} | images that no choice was made by |"
         )
@@ -95,11 +95,14 @@ def _accuracies(trained: TrainedNetwork) -> str:
         rows.append(f"| test, confirmed | {_mean(trained.tested)} | {_trainings(trained.tested)} |")
     if trained.test_accuracy is None and not trained.tested:
         rows.append("| test | not measured | the test images were not read |")
-    return (
-        "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows])
-        + "\n\nThe network was chosen among others by its accuracy on the validation images, so the first row flatters "
-        "it a little."
+    chosen = "The network was chosen among others by its accuracy on the validation images, so "
+    chosen += (
+        "that flatters it a little; these weights were trained on those images too, and the test images had no part in "
+        "any choice."
+        if trained.config.on_all_images
+        else "the first row flatters it a little."
     )
+    return "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows]) + f"\n\n{chosen}"
 
 
 def _costs(trained: TrainedNetwork, latency: str | None) -> str:
@@ -115,9 +118,10 @@ def _costs(trained: TrainedNetwork, latency: str | None) -> str:
 
 def _training(trained: TrainedNetwork) -> str:
     config, data = trained.config, trained.config.data
-    names = {"train_images": "training", "validation_images": "validation"}
+    trained_on = "training and validation images" if config.on_all_images else "training images"
+    names = {"train_images": trained_on, "validation_images": f"{config.judged_on} images"}
     splits = [f"{data[key]:,} {name}" for key, name in names.items() if data.get(key)]
-    counts = f" ({' and '.join(splits)} images)" if splits else ""
+    counts = f" ({', '.join(splits)})" if splits else ""
     return (
         f"On `{_source(str(data.get('source', 'unknown')))}`{counts}, from scratch, seed {trained.seed}: "
         f"{_recipe(config.space.recipe)}"

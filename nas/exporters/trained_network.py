@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.analysis.confirmation import confirmed
+from nas.analysis.confirmation import confirmed, final_training
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
 from nas.study.config import StudyConfig
@@ -16,11 +16,11 @@ __all__ = ["TrainedNetwork", "trained_weights"]
 class TrainedNetwork:
     """The input of an export: weights, their architecture, and how they were trained and evaluated.
 
-    `accuracy`, in [0, 1], is the validation accuracy of these weights. `config` has the recipe and describes the
-    images. `origin` says in words where the weights come from; `seed` is the seed of their training. `confirmed` are
-    the validation accuracies of all confirmation trainings of this architecture (from scratch, on several seeds), if
-    any. `tested` are the test accuracies of the same trainings and `test_accuracy` is that of these weights, if the
-    test images were used.
+    `accuracy`, in [0, 1], is that of these weights on the images that `config.judged_on` names. `config` has the recipe
+    and describes the images. `origin` says in words where the weights come from; `seed` is the seed of their training.
+    `confirmed` are the validation accuracies of all confirmation trainings of this architecture (from scratch, on
+    several seeds), if any. `tested` are the test accuracies of the same trainings and `test_accuracy` is that of these
+    weights, if the test images were used.
     """
 
     architecture: Architecture
@@ -35,7 +35,9 @@ class TrainedNetwork:
 
 
 def trained_weights(study: Study, trial: int) -> TrainedNetwork:
-    """Returns the weights of a trial: those of its best confirmation training, if any, else those of the search.
+    """Returns the weights of a trial: from a training on all images but the test images, if there is one.
+
+    Otherwise they are those of its best confirmation training, if any, else those of the search.
 
     Raises:
         ExportError: the trial is not complete.
@@ -49,6 +51,20 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     origin = f"trial {trial} of the study '{study.name}'"
     found = confirmed(study)
     member = found.of(record.architecture) if found is not None else None
+    if (final := final_training(study, record.architecture)) is not None:
+        trained, last = final
+        assert last.accuracy is not None
+        return TrainedNetwork(
+            record.architecture,
+            trained.weights_file(last.trial),
+            last.accuracy,
+            trained.config,
+            f"{origin}, retrained on all images but the test images, seed {last.seed}",
+            last.seed or 0,
+            member.accuracies if member else (),
+            tuple(member.tested.values()) if member else (),
+            last.accuracy,
+        )
     if member is None or member.study is None:
         config = study.config
         if record.length is not None:

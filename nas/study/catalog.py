@@ -13,6 +13,8 @@ from nas.validation import shown
 
 __all__ = [
     "CONFIG_FILE",
+    "CONFIRMED",
+    "FINAL",
     "JOURNAL_FILE",
     "is_study",
     "list_repetitions",
@@ -24,9 +26,11 @@ __all__ = [
 
 CONFIG_FILE, JOURNAL_FILE = "study.yaml", "journal.log"
 """Files that mark a folder as a study; either suffices, as Optuna's journal contains all that study.yaml does."""
-REPETITIONS = re.compile(r"(.+)\.confirmed-(\d+)")
-NESTED = re.compile(r".+\.(confirmed-\d+|recipe-.+)")
-NAME = re.compile(r"\w[\w.+-]{0,99}(\.confirmed-\d{1,6})?")
+CONFIRMED, FINAL = "confirmed", "final"
+"""Kinds of repetitions: trainings that confirm a search's, and those on all images but the test images."""
+REPETITIONS = re.compile(r"(.+)\.(confirmed|final)-(\d+)")
+NESTED = re.compile(r".+\.((confirmed|final)-\d+|recipe-.+)")
+NAME = re.compile(r"\w[\w.+-]{0,99}(\.(confirmed|final)-\d{1,6})?")
 """Study names that stay inside the runs folder, even if they come from a database that others write to."""
 
 
@@ -58,9 +62,9 @@ def is_study(folder: Path) -> bool:
     return False
 
 
-def repetitions_name(study: str, epochs: int) -> str:
+def repetitions_name(study: str, epochs: int, kind: str = CONFIRMED) -> str:
     """Returns the name of the study, nested in that of `study`, that repeats its trainings for `epochs` epochs."""
-    return f"{study}.confirmed-{epochs}"
+    return f"{study}.{kind}-{epochs}"
 
 
 def trial_recipe_name(study: str, label: str) -> str:
@@ -68,12 +72,13 @@ def trial_recipe_name(study: str, label: str) -> str:
     return f"{study}.recipe-{label}"
 
 
-def list_repetitions(study: str, folder: Path, *, database: BaseStorage | None) -> dict[int, str]:
-    """Returns the names of a study's repetition studies, by their epochs.
+def list_repetitions(study: str, folder: Path, *, kind: str, database: BaseStorage | None) -> dict[int, str]:
+    """Returns the names of a study's repetition studies of a kind, by their epochs.
 
     Args:
         study: the study's name.
         folder: the study's folder.
+        kind: `CONFIRMED` or `FINAL`.
         database: the study's database; None: the repetitions are nested in `folder`.
     """
     if database is None:  # ignores the name before the suffix: a copied folder may have been renamed
@@ -82,7 +87,8 @@ def list_repetitions(study: str, folder: Path, *, database: BaseStorage | None) 
         with storage_errors(study):
             names = optuna.get_all_study_names(database)
     matches = [match for name in names if (match := REPETITIONS.fullmatch(name))]
-    return {int(match[2]): match[0] for match in matches if database is None or match[1] == study}
+    matches = [match for match in matches if match[2] == kind and (database is None or match[1] == study)]
+    return {int(match[3]): match[0] for match in matches}
 
 
 def _studies_in(folder: Path) -> list[Path]:

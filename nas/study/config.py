@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
-from nas.validation import integer, mapping, one_of, real, sequence, shown, text
+from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 
@@ -39,6 +39,19 @@ class StudyConfig:
     def validation_images(self) -> int | None:
         """Number of validation images; None if a custom training function did not describe its data."""
         return self.data.get("validation_images")
+
+    @property
+    def on_all_images(self) -> bool:
+        """Whether the trainings use the validation images too (`nas.data.images.train_on_all`).
+
+        Their accuracies, and the number of validation images, are then those of the test images.
+        """
+        return bool(self.data.get("all_images"))
+
+    @property
+    def judged_on(self) -> str:
+        """The images that accuracies are measured on: `validation`, or `test` where those are trained on."""
+        return "test" if self.on_all_images else "validation"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values, including the versions of nas, torch, lightning and optuna."""
@@ -73,13 +86,15 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    optional = ("classes", "fingerprint", "validation_share", *COUNTS)
+    optional = ("classes", "fingerprint", "validation_share", "all_images", *COUNTS)
     known = dict(mapping(data, "data", required=("source",), optional=optional))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
         raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")
     if "fingerprint" in known:
         text(known["fingerprint"], "data.fingerprint")
+    if "all_images" in known:
+        boolean(known["all_images"], "data.all_images")
     if known.get("validation_share") is not None:
         real(known["validation_share"], "data.validation_share", minimum=0, maximum=1)
     if "classes" in known:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.architectures.architecture import Input
-from nas.data.images import HELD_OUT, ImageData
+from nas.data.images import HELD_OUT, ImageData, train_on_all
 from nas.data.loading import load_data
 from nas.errors import DataError
 from nas.study.config import StudyConfig
@@ -15,13 +15,13 @@ __all__ = ["images_of", "load_described"]
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
     """Loads a study's images with the study's split; `data` gives their current location if they have moved.
 
-    An `ImageData` is already split and is returned unchanged.
+    An `ImageData` is already split. A study that trains on all images gets them as `train_on_all` returns them.
 
     Raises:
         DataError: the images cannot be loaded, or differ from those of the study.
     """
     if isinstance(data, ImageData):
-        return data
+        return train_on_all(data) if config.on_all_images else data
     source = data if data is not None else config.data["source"]
     if source in ("arrays", "evaluate"):
         raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
@@ -33,6 +33,8 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         validation=_validation_share(config),
         skip_bad_images=True,
     )
+    if config.on_all_images:
+        images = train_on_all(images)
     if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
         raise DataError(
             f"{source}: its images are not those of the study; they have changed since the search, or are others"

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed, repetitions_of
 from nas.analysis.significance import contenders
-from nas.data.images import ImageData
+from nas.data.images import ImageData, train_on_all
 from nas.errors import DataError, StudyError
-from nas.study.catalog import repetitions_name
+from nas.study.catalog import CONFIRMED, FINAL, repetitions_name
 from nas.study.config import StudyConfig
 from nas.study.images import images_of
 from nas.study.records import TrialRecord
@@ -94,6 +94,7 @@ def repeat_trials(
     seeds: int,
     epochs: int | None,
     images: ImageData | None,
+    all_images: bool = False,
     evaluate: Evaluate | None = None,
     scaling: ScalingConfig,
     listener: Listener | None = None,
@@ -106,6 +107,7 @@ def repeat_trials(
         seeds: number of trainings per architecture.
         epochs: overrides the recipe's epochs; each number of epochs has its own study of repetitions.
         images: the study's images; None with a custom `evaluate`.
+        all_images: train on the validation images too, and judge by the test images.
         evaluate: a custom training function. None: the default training.
         scaling: the workers to train with.
         listener: notified of progress.
@@ -115,11 +117,16 @@ def repeat_trials(
     """
     config = study.config
     recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
-    name = repetitions_of(study).get(recipe.epochs, repetitions_name(study.name, recipe.epochs))
+    kind, data = CONFIRMED, config.data
+    if all_images:
+        assert images is not None  # there are none to join with a custom `evaluate`
+        images = train_on_all(images)
+        kind, data = FINAL, {**data, **images.describe(), "source": data["source"], "all_images": True}
+    name = repetitions_of(study, kind).get(recipe.epochs, repetitions_name(study.name, recipe.epochs, kind))
     objective = CustomObjective(evaluate) if evaluate is not None else None
     return repeat(
         Task(name, study.folder, study.storage, images, objective),
-        StudyConfig(config.space.with_changes(recipe=recipe), config.data, config.seed),
+        StudyConfig(config.space.with_changes(recipe=recipe), data, config.seed),
         points=[config.space.point(record.architecture) for record in chosen],
         seeds=seeds,
         scaling=scaling,

@@ -96,12 +96,14 @@ def retrain_trial(
     data: Any = None,
     epochs: int | None = None,
     seeds: int = 1,
+    all_images: bool = False,
     listener: Listener | None = None,
     **workers: Unpack[ScalingOptions],
 ) -> Study:
     """Trains the architecture of a study's trial from scratch on the study's images.
 
-    The trainings are stored with those of `nas.confirm`, whose other arguments are the same.
+    The trainings are stored with those of `nas.confirm`, whose other arguments are the same; those on all images by
+    themselves.
 
     Args:
         study: the search that the trial belongs to.
@@ -109,6 +111,8 @@ def retrain_trial(
         data: the study's images if they have moved; required if it was searched on arrays.
         epochs: overrides the recipe's epochs.
         seeds: number of trainings.
+        all_images: train on the validation images too, for a network that was chosen: it is judged by the test images,
+            and `nas.export` takes its weights.
         listener: notified of progress.
         workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
 
@@ -118,4 +122,13 @@ def retrain_trial(
     scaling = ScalingConfig(**workers)
     images = images_of(study.config, data)
     chosen = [study.record(trial)]
-    return repeat_trials(study, chosen, seeds=seeds, epochs=epochs, images=images, scaling=scaling, listener=listener)
+    return repeat_trials(
+        study,
+        chosen,
+        seeds=seeds,
+        epochs=epochs,
+        images=images,
+        all_images=all_images,
+        scaling=scaling,
+        listener=listener,
+    )

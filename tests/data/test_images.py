@@ -7,7 +7,7 @@ import pytest
 
 from nas import Input, NasError, load_data
 from nas.data import images as data_module
-from nas.data.images import ImageData, MappedImages, chunks
+from nas.data.images import ImageData, MappedImages, chunks, train_on_all
 
 
 def arrays(counts: tuple[int, ...], *, size: int = 4, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +83,23 @@ def test_of_many_images_no_more_are_held_out_than_help(monkeypatch: pytest.Monke
 def test_a_validation_set_that_cannot_be_is_refused(validation: Any, message: str) -> None:
     with pytest.raises(NasError, match=message):
         load((100, 300, 40), validation=validation)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_the_validation_images_can_join_those_to_train_on(tmp_path: Path, is_mapped: bool) -> None:
+    images, labels = arrays((100, 300, 40))
+    if is_mapped:
+        np.save(tmp_path / "images.npy", images)
+        images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    data = load_data((images, labels), Input(3, 4))
+    joined = train_on_all(data)
+    train, validation, test = identities(data)
+    assert identities(joined) == [train | validation, test, test]
+    assert len(joined.train.labels) == len(data.train.labels) + len(data.validation.labels)
+    assert isinstance(joined.train.images, MappedImages) == is_mapped
+    first = joined.train.images[:1][0, 0, :2, 0].astype(int)
+    assert joined.train.labels[0] == labels[first[0] + 256 * first[1]]
+    assert joined.fingerprint != data.fingerprint
 
 
 def test_fingerprint_changes_with_a_pixel() -> None:

@@ -46,7 +46,7 @@ def test_what_was_measured_and_what_was_not() -> None:
     assert row(text, "FLOPs") == ["FLOPs", "17.4 k multiply–adds for one image"]
     assert text.count("multiply–adds") == 1
     assert row(text, "`model.onnx`")[2] == "31.0 kB"
-    assert "1,151 training and 288 validation images" in text
+    assert "(1,151 training images, 288 validation images)" in text
     assert "seed 7: 2 epochs of batches of 64 by AdamW" in text
     assert "nas export birds --out best" in text
 
@@ -62,6 +62,17 @@ def test_confirmed_and_tested_accuracies_are_told_apart() -> None:
     assert "not read" not in text
     one = card(replace(trained(), confirmed=(0.9,)))
     assert row(one, "validation, confirmed")[1:] == ["90.00 %", "one training from scratch"]
+
+
+def test_weights_trained_on_the_validation_images_too_are_judged_by_the_test_images_alone() -> None:
+    text = card(replace(trained(all_images=True), confirmed=(0.9, 0.92), tested=(0.85, 0.87), test_accuracy=0.9))
+    assert "validation, these" not in text
+    assert row(text, "test, these")[1] == "90.00 %"
+    assert text.count("test, these") == 1
+    assert row(text, "test, confirmed")[1] == "86.00 ± 1.41 %"
+    assert "(1,151 training and validation images, 288 test images)" in text
+    assert "run on the test images" in text
+    assert "the test images had no part in any choice" in text
 
 
 def test_a_latency_is_quoted() -> None:

@@ -68,6 +68,34 @@ def test_a_trial_s_architecture_joins_the_confirmations_of_its_study(tmp_path: P
     assert len(study.records()) == 2
 
 
+def test_a_chosen_trial_is_trained_on_all_images_but_the_test_s(
+    tmp_path: Path, tiny: SearchSpace, nas_command: Callable[..., Ran]
+) -> None:
+    study = nas.search(tiny, "digits", trials=2, name="s", runs=tmp_path, device="cpu")
+    images = nas.load_data("digits", tiny.input)
+    final = retrain_trial(study, 1, all_images=True, seeds=2, device="cpu")
+    assert final.config.data["train_images"] == len(images.train.labels) + len(images.validation.labels)
+    assert final.config.validation_images == len(images.test.labels)
+    trainings = final.records()
+    assert [record.state for record in trainings] == [TrialState.COMPLETE] * 2
+    assert confirmed(study) is None  # it says nothing of what the search compares
+    retrain_trial(study, 1, all_images=True, seeds=2, device="cpu")
+    assert nas.Study.open(final.name, study.folder).records() == trainings
+
+    first = min(trainings, key=lambda record: record.seed or 0)
+    written = nas.export(study, tmp_path / "out", trial=1, formats=["safetensors"])
+    assert written.trained.weights_file == final.weights_file(first.trial)
+    assert written.accuracy == written.trained.test_accuracy == first.accuracy
+    other = nas.export(study, tmp_path / "other", trial=0, formats=["safetensors"])
+    assert other.trained.config == study.config
+
+    shown = nas_command("train", "s:1", "--all-images", "--seeds", 2, "--runs", tmp_path, "--workers", 1)
+    assert "% of the 359 test images, after 2 epochs each" in shown.out
+    refused = nas_command("train", tmp_path / "out" / "architecture.yaml", "--all-images", "--runs", tmp_path)
+    assert refused.code == 2
+    assert "--all-images: is for a trial of a study" in refused.err
+
+
 @pytest.mark.slow
 def test_what_was_trained_is_exported_by_the_file_or_the_study(
     file: Path, tmp_path: Path, nas_command: Callable[..., Ran]
