@@ -28,9 +28,9 @@ RESULTS = Path(__file__).parent / "results" / "accuracy"
 TARGETS = (1_000_000, 3_000_000, 8_000_000)
 
 
-def found(to: Setting) -> list[Architecture]:
-    """The networks that the search reports at most at each of the `TARGETS`."""
-    run = [Trained(**each) for each in json.loads((OUTCOMES / f"fashion-4800-20min-{OURS}-0.json").read_text())]
+def found(to: Setting, name: str) -> list[Architecture]:
+    """The networks that the search of seed 0 reports at most at each of the `TARGETS`; `name` is that of its data."""
+    run = [Trained(**each) for each in json.loads((OUTCOMES / f"{name}-20min-{OURS}-0.json").read_text())]
     places = chosen(run, to.space, TARGETS, estimated=True)
     return [record_of(place, run[place]).architecture for place in places if place is not None]
 
@@ -73,7 +73,7 @@ def main() -> None:
     given = parser.parse_args()
     to = setting("fashion", images=4800, max_flops=8_000_000, seconds=1200, cifar=None)
     print("| network | FLOPs | parameters | test accuracy | by seed |\n|---|---|---|---|---|")
-    for row in rows(found(to), epochs=given.epochs, seeds=given.seeds):
+    for row in rows(found(to, "fashion-4800"), epochs=given.epochs, seeds=given.seeds):
         print(row, flush=True)
 
 

@@ -148,14 +148,17 @@ class ConfirmationReport:
 
         None without a search.
         """
+        return Spread.of(self._excesses())
+
+    def _excesses(self) -> list[float]:
         alike = [member for member in self.members if member.epochs == self.searched]
-        return Spread.of([value for member in alike if (value := member.optimism) is not None])
+        return [value for member in alike if (value := member.optimism) is not None]
 
     def optimism_text(self) -> str | None:
         """Summarises in a sentence how far off the search's estimates were; None without a search."""
         if (optimism := self.optimism) is None:
             return None
-        count = sum(member.epochs == self.searched and member.optimism is not None for member in self.members)
+        count = len(self._excesses())
         spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
         points = f"{100 * abs(optimism.mean):.1f}{spread} points"
         which = f"the {count} confirmed architectures" if count > 1 else "the confirmed architecture"

@@ -138,8 +138,9 @@ class _Points:
                         "symmetric": False,
                         "array": [up for up, _ in errors],
                         "arrayminus": [down for _, down in errors],
+                        "color": SKY,
                         "thickness": 1,
-                        "width": 3,
+                        "width": 0,
                     }
                 }
                 if errors
