@@ -183,8 +183,8 @@ def snapshot(name: str, place: Place) -> Snapshot:
 def read_ahead(place: Place) -> None:
     """Reads the study that is shown first; errors are ignored here, as its page will report them.
 
-    The surrogate is imported as well, which takes seconds beside a search: a page that waited for it would be rerun as
-    seldom as if it were always as slow.
+    The surrogate is imported as well, which may take a second beside a search: a page that waited for it would be rerun
+    as seldom as if it were always as slow.
     """
     import nas.surrogate.gaussian_process  # noqa: F401
 

@@ -7,25 +7,20 @@ The trend, if there is one, is a guess made before any training of how the value
 normal prior, which the trainings correct: where the guess is wrong, it fades. All lengths share one function f, so that
 short trainings inform predictions at full length; each length has an offset and a scale, and a component `own` that it
 shares with no other. The size of each component is fitted: where short trainings mislead, they get little weight. f and
-own have the same Matérn-5/2 kernel up to its amplitude, the offsets are independent, the noise is white; log cost is
-one of the features. The process is scikit-learn's.
+own have the same Matérn-5/2 kernel up to its amplitude, the offsets are independent, the noise is white
+(`nas.surrogate.covariance`); log cost is one of the features.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 
-from nas.surrogate.kernels import Columns, Linear, SameRung, ShortNoise
+from nas.surrogate.covariance import Covariance, Inputs
 
 __all__ = ["Observations", "Posterior", "Surrogate"]
 
@@ -36,6 +31,13 @@ NOISE, SHORT_NOISE = (-0.7, 1.0), (-0.7, 1.0)
 """Prior mean and standard deviation of the logarithm of each hyperparameter. The prior means put a fifth of the smooth
 variance into a length's own component, set the noise to half of the observed variance, and make the length scales long,
 so that most choices shift the value alike wherever the others are. docs/benchmarks.md compares with likelihood only."""
+BOUNDS = {
+    "amplitude": (0.05, 50.0),
+    "noise": (0.01, 2.0),
+    "length scale": (0.05, 100.0),
+    "own amplitude": (0.01, 50.0),
+    "short noise": (0.01, 5.0),
+}
 SLOPE = (0.85, 0.3)
 """Prior mean and standard deviation of the slope, in standard deviations of the value per one of the trend."""
 ITERATIONS = 15
@@ -70,11 +72,17 @@ class Posterior(NamedTuple):
 class Surrogate:
     """A fitted Gaussian process. Lengths are numbered as rungs, the full one highest.
 
-    `trend` has the mean and the standard deviation by which the trend, the last feature, is standardised; None: there
-    is none.
+    `seen` and `values` (n,) are the observations, standardised and without the guess by the trend's expected slope;
+    `factor` is the Cholesky factor of their covariances and `weights` are these covariances' inverse times `values`.
+    Offsets and scales standardise the values of each rung. `trend` has the mean and the standard deviation that
+    standardise the trend, the last feature; None: there is none.
     """
 
-    process: GaussianProcessRegressor
+    covariance: Covariance
+    seen: Inputs
+    values: Floats
+    factor: Floats
+    weights: Floats
     offsets: Floats
     scales: Floats
     trend: tuple[float, float] | None
@@ -95,28 +103,24 @@ class Surrogate:
         offsets, scales = _standardisation(seen, rungs)
         last = seen.features[:, -1]
         centred = (float(last.mean()), max(float(last.std()), 1e-9)) if trend else None
-        inputs, guess = _inputs(seen.features, seen.rungs, centred)
-        standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs] - guess
-        kernel, priors = _kernel(seen.features.shape[1], rungs=rungs, trend=trend)
+        inputs = _inputs(seen.features, seen.rungs, centred)
+        standard = (seen.values - offsets[seen.rungs]) / scales[seen.rungs] - SLOPE[0] * inputs.trend
         chosen = np.arange(len(standard))
         if len(chosen) > MOST_FITTED:
             chosen = np.sort(rng.choice(len(chosen), MOST_FITTED, replace=False))
-        process = GaussianProcessRegressor(kernel, alpha=1e-8, optimizer=partial(_most_probable, priors=priors))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # hyperparameters at their bounds are intended
-            process.fit(inputs[chosen], standard[chosen])
-            if len(chosen) < len(standard):
-                process = GaussianProcessRegressor(process.kernel_, alpha=1e-8, optimizer=None)
-                process.fit(inputs, standard)
-        return cls(process, offsets, scales, centred)
+        slope = SLOPE[1] if trend else 0.0
+        covariance = _most_probable(inputs.part(chosen), standard[chosen], slope=slope, full=rungs - 1)
+        factor = covariance.factorised(inputs)
+        weights = cho_solve((factor, True), standard)
+        return cls(covariance, inputs, standard, factor, weights, offsets, scales, centred)
 
     def believing(self, features: Floats, rungs: NDArray[np.intp]) -> "Surrogate":
         """Returns a copy that assumes running trainings ended with their predicted values (a kriging believer)."""
-        process = self.process
-        inputs, _ = _inputs(features, rungs, self.trend)
-        believed = GaussianProcessRegressor(process.kernel_, alpha=process.alpha, optimizer=None)
-        believed.fit(np.vstack([process.X_train_, inputs]), np.concatenate([process.y_train_, process.predict(inputs)]))
-        return replace(self, process=believed)
+        running = _inputs(features, rungs, self.trend)
+        believed = self.covariance.between(running, self.seen) @ self.weights
+        seen, values = self.seen.joined(running), np.concatenate([self.values, believed])
+        factor = self.covariance.factorised(seen)
+        return replace(self, seen=seen, values=values, factor=factor, weights=cho_solve((factor, True), values))
 
     def posterior(self, features: Floats, *, rung: int | None = None, informed_by: Sequence[int] = ()) -> Posterior:
         """Returns the posterior at a rung, by default the full length.
@@ -129,8 +133,11 @@ class Surrogate:
         shifts = []
         for other in informed_by:
             _, there, at_other = (mean, variance, here) if other == rung else self._known(features, other)
-            covariance = self._between(features, rung, other) - np.einsum("nm,nm->m", here, at_other)
-            shifts.append(scale * np.abs(covariance) / np.sqrt(there + self._noise(other)))
+            places = _inputs(features, other, self.trend)
+            before = self.covariance.at(places) if other == rung else self.covariance.across(places.trend)
+            covariance = before - np.einsum("nm,nm->m", here, at_other)
+            noise = self.covariance.noise_at(places.rungs)
+            shifts.append(scale * np.abs(covariance) / np.sqrt(there + noise))
         return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, shifts)
 
     def at_rungs(self, features: Floats, rungs: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -140,57 +147,19 @@ class Surrogate:
 
     def _known(self, features: Floats, rung: int | NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at one or many rungs (Rasmussen, Williams, 2.25)."""
-        process = self.process
-        inputs, guess = _inputs(features, rung, self.trend)
-        cross = process.kernel_(inputs, process.X_train_)
-        solved = solve_triangular(process.L_, cross.T, lower=True)
-        variance = process.kernel_.k1.diag(inputs) - np.einsum("nm,nm->m", solved, solved)
-        return guess + cross @ process.alpha_, np.maximum(variance, 1e-10), solved
-
-    def _between(self, features: Floats, rung: int, other: int) -> Floats:
-        """Returns the prior covariances of the values of candidates (m,) at two rungs."""
-        same_place = np.zeros((2, features.shape[1] + 1))
-        same_place[:, -1] = rung, other
-        shared = float(self.process.kernel_.k1(same_place)[0, 1])
-        return np.asarray(shared + (SLOPE[1] * _standardised(features, self.trend)) ** 2)
-
-    def _noise(self, rung: int) -> float:
-        """Returns the standardised noise variance at a rung."""
-        width = self.process.X_train_.shape[1]
-        return float(self.process.kernel_.k2.diag(np.array([[0.0] * (width - 1) + [rung]]))[0])
+        inputs = _inputs(features, rung, self.trend)
+        cross = self.covariance.between(self.seen, inputs)
+        solved = solve_triangular(self.factor, cross, lower=True)
+        variance = self.covariance.at(inputs) - np.einsum("nm,nm->m", solved, solved)
+        return SLOPE[0] * inputs.trend + cross.T @ self.weights, np.maximum(variance, 1e-10), solved
 
 
-def _inputs(
-    features: Floats, rungs: int | NDArray[np.intp], trend: tuple[float, float] | None
-) -> tuple[Floats, Floats]:
-    """Returns the inputs of the process, the rung last, and the guess by the trend's expected slope."""
-    inputs = np.column_stack([features, np.broadcast_to(rungs, len(features))])
-    values = _standardised(features, trend)
-    if trend is not None:
-        inputs[:, -2] = values
-    return inputs, SLOPE[0] * values
-
-
-def _standardised(features: Floats, trend: tuple[float, float] | None) -> Floats:
-    """Returns the standardised trend of candidates; zeros where there is none."""
-    return np.zeros(len(features)) if trend is None else (features[:, -1] - trend[0]) / trend[1]
-
-
-def _kernel(width: int, *, rungs: int, trend: bool) -> tuple[Kernel, Floats]:
-    """Returns the kernel of features (n, width) and a rung, and the priors of its hyperparameters, a row each."""
-    choices = width - trend
-    smooth = Columns(Matern(np.full(choices, np.exp(LENGTH_SCALE[0])), (0.05, 100.0), nu=2.5), 0, choices)
-    shared = ConstantKernel(np.exp(AMPLITUDE[0]), (0.05, 50.0))
-    signal, noise = shared * smooth, WhiteKernel(np.exp(NOISE[0]), (0.01, 2.0))
-    priors = [AMPLITUDE, *[LENGTH_SCALE] * choices, NOISE]
-    if rungs > 1:
-        own = ConstantKernel(np.exp(OWN_AMPLITUDE[0]), (0.01, 50.0))
-        signal = (shared + own * SameRung(width)) * smooth + SameRung(width)
-        noise += ConstantKernel(np.exp(SHORT_NOISE[0]), (0.01, 5.0)) * ShortNoise(width, rungs - 1)
-        priors = [AMPLITUDE, OWN_AMPLITUDE, *[LENGTH_SCALE] * choices, NOISE, SHORT_NOISE]
-    if trend:
-        signal += Linear(choices, SLOPE[1])
-    return signal + noise, np.array(priors)
+def _inputs(features: Floats, rungs: int | NDArray[np.intp], trend: tuple[float, float] | None) -> Inputs:
+    """Separates the features into choices and trend, and standardises the latter."""
+    at = np.broadcast_to(np.asarray(rungs, dtype=np.intp), len(features))
+    if trend is None:
+        return Inputs(features, np.zeros(len(features)), at)
+    return Inputs(features[:, :-1], (features[:, -1] - trend[0]) / trend[1], at)
 
 
 def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
@@ -213,16 +182,24 @@ def _standardisation(seen: Observations, rungs: int) -> tuple[Floats, Floats]:
     return np.where(np.isnan(means), known[-1], means), np.where(np.isnan(scales), fallback, scales)
 
 
-def _most_probable(objective: Any, start: Floats, bounds: Floats, *, priors: Floats) -> tuple[Floats, float]:
-    """Returns the maximum a posteriori hyperparameters, starting at the prior's mode; `objective` is −log likelihood.
+def _most_probable(seen: Inputs, values: Floats, *, slope: float, full: int) -> Covariance:
+    """Returns the kernel of the maximum a posteriori hyperparameters, starting at the prior's mode.
 
-    scikit-learn's own optimiser, with the prior added and fewer steps: the last digits of a length scale do not matter.
+    Few steps suffice: the last digits of a length scale do not matter.
     """
+    choices = seen.choices.shape[1]
+    priors = np.array([AMPLITUDE, NOISE, *[LENGTH_SCALE] * choices, *([OWN_AMPLITUDE, SHORT_NOISE] if full else [])])
+    names = ["amplitude", "noise", *["length scale"] * choices, *(["own amplitude", "short noise"] if full else [])]
 
-    def posterior(theta: Floats) -> tuple[float, Floats]:
-        value, gradient = objective(theta)
-        distance = (theta - priors[:, 0]) / priors[:, 1]
+    def kernel(logs: Floats) -> Covariance:
+        return Covariance.of(logs, choices=choices, slope=slope, full=full)
+
+    def posterior(logs: Floats) -> tuple[float, Floats]:
+        value, gradient = kernel(logs).likelihood(seen, values)
+        distance = (logs - priors[:, 0]) / priors[:, 1]
         return value + 0.5 * distance @ distance, gradient + distance / priors[:, 1]
 
-    found = minimize(posterior, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": ITERATIONS})
-    return found.x, float(found.fun)
+    bounds = np.log([BOUNDS[name] for name in names])
+    options = {"maxiter": ITERATIONS}
+    found = minimize(posterior, priors[:, 0], method="L-BFGS-B", jac=True, bounds=bounds, options=options)
+    return kernel(found.x)

@@ -60,7 +60,7 @@ def test_believing_changes_no_mean() -> None:
 
 def test_many_observations_are_all_used() -> None:
     model = fit(seen(300))
-    assert len(model.process.X_train_) == 300
+    assert len(model.values) == 300
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
