@@ -17,6 +17,7 @@ from nas.architectures.architecture import Architecture, Input, Stage, StemConv,
 from nas.architectures.cost import Cost, cost
 
 if TYPE_CHECKING:
+    from nas.analysis.prediction import predict
     from nas.architectures.network import GroupConvNet, build_network
     from nas.data.images import ImageData
     from nas.data.loading import load_data
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
     from nas.workers.join import join
     from nas.workflows.confirm import confirm
+    from nas.workflows.enqueue import enqueue
     from nas.workflows.retrain import retrain
     from nas.workflows.search import search
     from nas.workflows.tune_recipe import tune_recipe
@@ -45,10 +47,12 @@ _HOMES = {
     "TrialRecord": "study.records",
     "build_network": "architectures.network",
     "confirm": "workflows.confirm",
+    "enqueue": "workflows.enqueue",
     "export": "exporters.bundle",
     "join": "workers.join",
     "load_data": "data.loading",
     "load_space": "spaces.built_in",
+    "predict": "analysis.prediction",
     "retrain": "workflows.retrain",
     "search": "workflows.search",
     "tune_recipe": "workflows.tune_recipe",
@@ -71,11 +75,13 @@ __all__ = [
     "build_network",
     "confirm",
     "cost",
+    "enqueue",
     "export",
     "fit_groups",
     "join",
     "load_data",
     "load_space",
+    "predict",
     "retrain",
     "search",
     "tune_recipe",

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from nas.cli import design as cli_design
 from nas.cli import networks as cli_models
 from nas.cli import results as cli_winners
 from nas.cli import search as cli_search
@@ -28,7 +29,7 @@ def cli(verbose: bool) -> None:
     show_log()
 
 
-for module in (cli_search, cli_studies, cli_winners, cli_models):
+for module in (cli_search, cli_studies, cli_winners, cli_models, cli_design):
     for name in module.__all__:
         cli.add_command(getattr(module, name))
 

@@ -27,8 +27,7 @@ from nas.study.attributes import StudyAttributes
 from nas.study.catalog import JOURNAL_FILE, is_study, study_name
 from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
-from nas.study.estimates import estimates
-from nas.study.precision import Estimate
+from nas.study.estimates import AccuracyModel, estimated
 from nas.study.records import (
     INTERRUPTED,
     Outcome,
@@ -60,8 +59,8 @@ class Study:
         self._registry = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
         self._read: tuple[int, int] | None = None  # the journal's inode and size at the last call of version()
         self._ended: dict[int, TrialRecord] = {}  # cache: a trial that has ended no longer changes
-        self._estimates: dict[int, Estimate] = {}
-        self._estimated: list[int] = []  # the trials that `_estimates` were made from
+        self._model: AccuracyModel | None = None
+        self._modelled: list[int] = []  # the trials that `_model` was fitted to
         with storage_errors(self.name):
             self.config, self._id = config_of(optuna_study, self.name), optuna_study.user_attrs.get("id")
 
@@ -155,17 +154,21 @@ class Study:
         raise StudyError(f"study '{self.name}' has no trial {trial}; {there}")
 
     def estimated_records(self) -> list[TrialRecord]:
-        """Returns all trials by number, as `records`, the trained ones with an estimate (`study.estimates`).
-
-        The model is fitted again whenever another training has ended, which takes about a tenth of a second.
-        """
+        """Returns all trials by number, as `records`, the trained ones with an estimate (`study.estimates`)."""
         records = self.records()
+        return estimated(records, self.accuracy_model(records))
+
+    def accuracy_model(self, records: Sequence[TrialRecord] | None = None) -> AccuracyModel | None:
+        """Returns the model of all trainings, or of those in `records`, just read; None if there is none.
+
+        It is fitted again whenever another training has ended, which takes about a tenth of a second.
+        """
+        records = self.records() if records is None else records
         trained = [record.trial for record in records if record.trained]
-        if trained != self._estimated:
-            self._estimates = estimates(records, self.config.space, self.config.validation_images)
-            self._estimated = trained
-        found = self._estimates
-        return [replace(r, estimate=found[r.trial]) if r.trial in found else r for r in records]
+        if trained != self._modelled:
+            self._model = AccuracyModel.fit(records, self.config.space, self.config.validation_images)
+            self._modelled = trained
+        return self._model
 
     def front(self) -> list[TrialRecord]:
         """Returns the Pareto front of estimated accuracy against the study's objective cost, by ascending cost."""

@@ -1,0 +1,91 @@
+"""Predictions: what a study's trainings say of a network that was not trained, and where it would stand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nas.architectures.architecture import Architecture
+from nas.architectures.cost import Cost, cost
+from nas.spaces.membership import misfits
+from nas.study.precision import Estimate
+from nas.study.records import TrialRecord, front_of
+from nas.study.study import Study
+
+__all__ = ["Prediction", "predict"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A network beside a study's front.
+
+    `misfits` are the lines that say what keeps it out of the study's space, if anything does. `estimate` is its
+    expected accuracy after a full training; None outside the space, or if the study has too few trainings for a model.
+    `rival` is the best network of the study that has at most its FLOPs, and `trained` is its own trial, if any.
+    """
+
+    architecture: Architecture
+    cost: Cost
+    misfits: tuple[str, ...]
+    estimate: Estimate | None
+    rival: TrialRecord | None
+    trained: TrialRecord | None
+
+    def sentences(self) -> list[str]:
+        """Returns what is expected of the network, in sentences."""
+        if self.misfits:
+            return [f"Outside the study's space, so nothing is expected of it: {'; '.join(self.misfits)}."]
+        if self.estimate is None:
+            return ["The study has too few trainings yet to expect anything."]
+        low, high = 100 * self.estimate.low, 100 * self.estimate.high
+        found = [f"Expected after a full training: {self.estimate.text()} ({low:.1f} to {high:.1f} % at 95 %)."]
+        if self.trained is not None:
+            found.append(f"It was trained as trial {self.trained.trial}: {self.trained.score_text()}.")
+        elif self.rival is None:
+            found.append("It would be the cheapest network of the study.")
+        else:
+            points = 100 * (self.estimate.accuracy - self.rival.quality)
+            verdict = "It would be on the front" if points > 0 else "It would not be on the front"
+            side = "above" if points > 0 else "below"
+            doubt = "" if abs(points) > 200 * self.estimate.error else ", less than its error"
+            found.append(
+                f"{verdict}: {abs(points):.1f} points {side} trial {self.rival.trial}, the best with at most its "
+                f"FLOPs{doubt}."
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form that `--json` prints."""
+        return {
+            "name": self.architecture.name,
+            "flops": self.cost.flops,
+            "params": self.cost.params,
+            "activations": self.cost.activations,
+            "outside": list(self.misfits),
+            "estimate": self.estimate._asdict() if self.estimate else None,
+            "rival": self.rival.trial if self.rival else None,
+            "trained": self.trained.trial if self.trained else None,
+            "architecture": self.architecture.to_dict(),
+        }
+
+
+def predict(study: Study, architecture: Architecture) -> Prediction:
+    """Returns what a study's model of accuracy expects of a network, and where the network would stand.
+
+    Args:
+        study: a search.
+        architecture: any network; one outside the study's space has costs, but no expected accuracy.
+    """
+    records, model = study.estimated_records(), study.accuracy_model()
+    outside = tuple(misfits(architecture, study.config.space))
+    amounts = cost(architecture)
+    estimate = model.estimates([architecture])[0] if model is not None and not outside else None
+    same = [each for each in records if each.trained and each.architecture.alike(architecture)]
+    front = front_of([each for each in records if each not in same], by=lambda record: record.flops)
+    cheaper = [record for record in front if record.flops <= amounts.flops]
+    return Prediction(
+        architecture,
+        amounts,
+        outside,
+        estimate,
+        cheaper[-1] if cheaper else None,
+        max(same, key=lambda record: record.length or study.config.space.recipe.epochs, default=None),
+    )

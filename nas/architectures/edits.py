@@ -1,0 +1,39 @@
+"""Edits: changes to an architecture as a person writes them, such as `stage2.groups=16`."""
+
+import re
+from collections.abc import Iterable
+
+from nas.architectures.architecture import Architecture
+from nas.errors import InvalidValue
+from nas.validation import nearest_name, shown
+
+__all__ = ["edited"]
+
+EDIT = re.compile(r"(stem|stage)([0-9]{1,3})\.([a-z]+)=([0-9]{1,9})")
+FIELDS = {"stem": ("width", "stride"), "stage": ("depth", "mid", "groups", "out", "stride")}
+
+
+def edited(architecture: Architecture, edits: Iterable[str]) -> Architecture:
+    """Returns an architecture with fields changed, all at once: groups and mid may change together.
+
+    Args:
+        architecture: the one to start from.
+        edits: changes such as `stage2.groups=16` or `stem1.width=8`; stages and stem convolutions count from 1.
+
+    Raises:
+        InvalidValue: an edit cannot be read or names what is not there, or the result is not valid.
+    """
+    whole = architecture.to_dict()
+    parts = {"stem": whole["stem"], "stage": whole["stages"]}
+    for edit in edits:
+        match = EDIT.fullmatch(edit.replace(" ", ""))
+        if match is None:
+            raise InvalidValue(f"set={shown(edit)}: must be such as stage2.groups=16 or stem1.width=8")
+        part, number, field, value = match[1], int(match[2]), match[3], int(match[4])
+        if not 1 <= number <= len(parts[part]):
+            raise InvalidValue(f"set={shown(edit)}: there is no {part}{number}; allowed: 1 to {len(parts[part])}")
+        if field not in FIELDS[part]:
+            hint = nearest_name(field, FIELDS[part])
+            raise InvalidValue(f"set={shown(edit)}: a {part} has {', '.join(FIELDS[part])}{hint}")
+        parts[part][number - 1][field] = value
+    return Architecture.from_dict(whole)
