@@ -34,7 +34,7 @@ def test_readme_commands_run_as_written(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", per_class=10, size=16)
     lines = [line.split("#")[0].strip() for block in blocks(README, "sh") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("nas ") and line != "nas dashboard"]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         extra = ["--trials", "2", "--epochs", "1"] if " search " in command else []
         extra += ["--seconds", "1"] if " doctor" in command else []
