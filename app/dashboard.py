@@ -20,7 +20,7 @@ import trials_page
 
 from nas.errors import NasError
 from nas.study.records import SearchStatus
-from nas.units import amount_text, duration_text
+from nas.units import duration_text, progress_text
 
 PAGES = {
     "front": ("Front", ":material/show_chart:", front_page.show),
@@ -93,7 +93,7 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     config = seen.study.config
     if seen.search is not None:
         total = max(seen.search.trials, int(seen.spent))  # the last training may exceed the budget
-        st.progress(min(1.0, seen.spent / total), text=f"{amount_text(seen.spent)} of {amount_text(total)} trials")
+        st.progress(min(1.0, seen.spent / total), text=progress_text(seen.finished, seen.spent, total))
     for line in standing(seen):
         st.caption(line)
     source = str(config.data.get("source", ""))

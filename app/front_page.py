@@ -14,7 +14,7 @@ from nas.analysis.figures.front import front_figure
 from nas.analysis.gain import gain_sentences
 from nas.analysis.selection import Recommendation
 from nas.study.records import TrialRecord, front_of, knee_of
-from nas.units import amount_text, percent_text
+from nas.units import percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
@@ -88,12 +88,11 @@ def _range(seen: live.Snapshot, axis_key: str) -> tuple[float, float]:
 
 def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
     front = seen.shared(_front, axis.key)
-    total = f" of {seen.search.trials:,}" if seen.search and seen.search.trials > seen.spent else ""
     knee = knee_of(front, by=axis.value)
     at = f"{percent_text(knee.quality)} · {axis.write(axis.value(knee) or 0.0)}" if knee else "–"
     panel.metrics(
         {
-            "trials finished": f"{amount_text(seen.spent)}{total}",
+            "trainings": f"{seen.finished:,}",
             "on the front": str(len(front)),
             **_best(seen, front[-1]),
             "knee of the front": at,

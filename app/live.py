@@ -23,7 +23,7 @@ from nas.analysis.convergence import seconds_left
 from nas.analysis.cost_metrics import CostMetric, cost_metrics_of
 from nas.errors import NasError
 from nas.study.catalog import JOURNAL_FILE, list_studies
-from nas.study.records import SearchState, TrialRecord, TrialState, front_of, trainings_spent
+from nas.study.records import SearchState, TrialRecord, TrialState, front_of, trainings_ended, trainings_spent
 from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -110,6 +110,11 @@ class Snapshot:
     def spent(self) -> float:
         """The epochs of the finished trials, in units of one full-length training."""
         return trainings_spent(self.records, self.study.config.space.recipe.epochs)
+
+    @cached_property
+    def finished(self) -> int:
+        """The number of trainings that have ended and not failed."""
+        return trainings_ended(self.records)
 
     @cached_property
     def seconds_left(self) -> float | None:

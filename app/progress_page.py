@@ -86,7 +86,8 @@ def _headline(seen: live.Snapshot) -> None:
     total, left = seen.search.trials if seen.search else seen.spent, seen.seconds_left
     panel.metrics(
         {
-            "trials finished": f"{amount_text(seen.spent)} of {amount_text(max(total, int(seen.spent)))}",
+            "trainings": f"{seen.finished:,}",
+            "in full-length ones": f"{amount_text(seen.spent)} of {amount_text(max(total, int(seen.spent)))}",
             "median time of a trial": duration_text(usual) if usual is not None else "–",
             "epochs trained": f"{epochs:,}",
             "time left": f"about {duration_text(left)}" if left is not None else "–",

@@ -15,6 +15,7 @@ __all__ = [
     "parse_count",
     "parse_duration",
     "percent_text",
+    "progress_text",
 ]
 
 _PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
@@ -41,6 +42,19 @@ def _three_digits(value: float) -> str:
 def amount_text(value: float) -> str:
     """Formats a possibly fractional count with at most one decimal: `3`, `1,012.4`."""
     return f"{value:,.1f}".removesuffix(".0")
+
+
+def progress_text(trainings: int, spent: float, total: int) -> str:
+    """Formats a search's progress: `12 of 50 trainings`, or `34 trainings, as long as 12.4 of 50 full ones`.
+
+    Args:
+        trainings: number of finished trainings.
+        spent: their epochs, in units of one full-length training.
+        total: the budget, in the same units.
+    """
+    if spent == trainings:
+        return f"{trainings:,} of {total:,} trainings"
+    return f"{trainings:,} trainings, as long as {amount_text(spent)} of {total:,} full ones"
 
 
 def memory_text(size: float) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from nas import NasError
-from nas.units import amount_text, count_text, duration_text, parse_count, parse_duration
+from nas.units import amount_text, count_text, duration_text, parse_count, parse_duration, progress_text
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,11 @@ def test_other_durations_are_refused(text: str) -> None:
 
 def test_amounts_need_not_be_whole() -> None:
     assert [amount_text(value) for value in (3, 3.04, 12.36, 1012.4)] == ["3", "3", "12.4", "1,012.4"]
+
+
+@pytest.mark.parametrize(
+    ("trainings", "spent", "text"),
+    [(12, 12.0, "12 of 50 trainings"), (34, 12.4, "34 trainings, as long as 12.4 of 50 full ones")],
+)
+def test_progress_counts_trainings_in_whole_numbers(trainings: int, spent: float, text: str) -> None:
+    assert progress_text(trainings, spent, 50) == text

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from nas.errors import NasWarning
-from nas.units import amount_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,11 +135,7 @@ def watched(console: "Console") -> "Iterator[LiveView | PlainView]":
         with interruptible(), view:
             yield view
     except KeyboardInterrupt:
-        kept = (
-            f", {amount_text(view.finished)} of {view.total} trials are finished and kept. Go on"
-            if view.study
-            else ". Begin again"
-        )
+        kept = f"; kept: {view.progress()}. Go on" if view.study else ". Begin again"
         note(f"Stopped{kept} with: {shlex.join(['nas', *sys.argv[1:]])}")
         raise
 

@@ -17,9 +17,9 @@ from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
 from nas.study.estimates import estimates
-from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
+from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_ended, trainings_spent
 from nas.study.study import Study
-from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text
+from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text, progress_text
 
 __all__ = ["LiveView", "PlainView"]
 
@@ -90,6 +90,10 @@ class _Progress:
         """The epochs of the finished trials, in units of one full-length training."""
         return trainings_spent(self.records.values(), self.epochs)
 
+    def progress(self) -> str:
+        """Returns how many trainings have finished, and how much of the budget they are."""
+        return progress_text(trainings_ended(self.records.values()), self.finished, self.total)
+
     def number(self, record: TrialRecord) -> int:
         """Returns the number by which to show a trial: that of its architecture in the search, if that is confirmed."""
         known = (each.trial for each in self.searched if each.architecture.key == record.architecture.key)
@@ -122,7 +126,7 @@ class PlainView(_Progress):
         super().search_started(study, trials)
         self._say(self.headline)
         if self.finished:
-            self._say(f"{amount_text(self.finished)} trials are there already; the study is to have {trials}")
+            self._say(f"There already: {self.progress()}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Prints the trial's outcome and the estimated remaining time."""
@@ -180,7 +184,7 @@ class LiveView(_Progress):
         left = self.seconds_left()
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            Text(f"{amount_text(self.finished)} of {self.total} trials"),
+            Text(self.progress()),
             ProgressBar(total=self.total, completed=min(self.finished + self.share(), self.total), width=30),
             Text(f"{duration_text(time.monotonic() - self.started)} so far"),
             Text(f"about {duration_text(left)} left" if left is not None else ""),

@@ -27,6 +27,7 @@ __all__ = [
     "TrialState",
     "front_of",
     "knee_of",
+    "trainings_ended",
     "trainings_spent",
     "with_latencies",
 ]
@@ -321,6 +322,11 @@ def with_latencies(records: Iterable[TrialRecord], latencies: Mapping[int, float
         else record
         for record in records
     ]
+
+
+def trainings_ended(records: Iterable[TrialRecord]) -> int:
+    """Returns the number of trainings that have ended, without those that failed."""
+    return sum(record.finished and record.state != TrialState.FAILED for record in records)
 
 
 def trainings_spent(records: Iterable[TrialRecord], full: int) -> float:

@@ -109,7 +109,7 @@ def test_an_empty_folder_says_how_to_begin(open_page: Open, page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_of_a_small_study(open_page: Open, small: Study, page: str) -> None:
     app = open_page(page, compared="0,1", trial="2")
-    assert "4 of 4 trials" in app.sidebar.get("progress")[0].proto.text
+    assert "4 of 4 trainings" in app.sidebar.get("progress")[0].proto.text
     drawn = figures(app)
     expected = {
         "front": {"front", "beside", "beside-curve"},
@@ -127,7 +127,7 @@ def test_pages_of_a_small_study(open_page: Open, small: Study, page: str) -> Non
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) -> None:
     app = open_page(page)
-    assert "3 of 9 trials" in app.sidebar.get("progress")[0].proto.text
+    assert "3 of 9 trainings" in app.sidebar.get("progress")[0].proto.text
     assert "training trial 4 (epoch 1)" in app.sidebar.caption[0].value
     if page == "front":
         traces = {trace["name"]: trace for trace in figures(app)["front"]["data"]}
@@ -137,7 +137,7 @@ def test_pages_of_a_running_study(open_page: Open, running: Study, page: str) ->
     if page == "progress":
         [workers] = [frame.value for frame in app.dataframe]
         assert workers[["trial", "epoch"]].to_numpy().tolist() == [[4, 1]]
-        assert app.metric[0].value == "3 of 9"
+        assert [metric.value for metric in app.metric[:2]] == ["3", "3 of 9"]
         assert "bad_accuracy" in said(app)
 
 

@@ -41,7 +41,7 @@ def test_the_live_view_stays_on_one_screen(tmp_path: Path, tiny: SearchSpace, wi
     assert all(len(lines) <= height for lines in screens)
     assert all(len(line) <= width for lines in screens for line in lines)
     last = "\n".join(screens[-1])
-    assert "29 of 30 trials" in last
+    assert "29 of 30 trainings" in last
     assert "trial 29" in last
     assert "epoch 1 of 2  30.00 %" in last
     assert "left" in last

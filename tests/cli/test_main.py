@@ -68,7 +68,7 @@ def test_search_prints_a_line_for_each_trial_and_the_front(nas_command: Command,
     assert f"nas export digits --runs {tmp_path} --out best" in ran.out
     again = nas_command("search", "--trials", 3, "--epochs", 1, "--device", "cpu", "--runs", tmp_path)
     assert again.code == 0
-    assert "3 trials are there already; the study is to have 3" in again.out
+    assert "There already: 3 of 3 trainings" in again.out
 
 
 def test_search_on_an_image_folder(nas_command: Command, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_one_signal_ends_all_processes_within_seconds(
     going.check()
     said = (tmp_path / "said").read_text(encoding="utf-8")
     orderly = evaluate is not computes or workers > 1
-    assert ("0 of 9 trials are finished and kept. Go on" if orderly else "nas: ended at once") in said
+    assert ("kept: 0 of 9 trainings. Go on" if orderly else "nas: ended at once") in said
 
 
 @pytest.mark.parametrize(("evaluate", "workers"), [(computes, 1), (ignores_signals, 2)])

@@ -296,7 +296,7 @@ def test_a_stopped_process_loses_nothing_that_is_finished(tmp_path: Path, how: s
     assert len(kept) >= 2
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert f"{len(kept)} of 50 trials are finished and kept" in err
+        assert f"kept: {len(kept)} of 50 trainings" in err
         assert "nas search --study s" in err
         assert "Traceback" not in out + err
     study = nas.search(name="s", trials=len(kept) + 1, runs=tmp_path, device="cpu")
