@@ -15,8 +15,8 @@ def study(tmp_path: Path, tiny: SearchSpace) -> nas.Study:
 
 def test_a_network_s_accuracy_is_expected_with_an_interval(study: nas.Study, tiny: SearchSpace) -> None:
     trained = {record.architecture.key for record in study.records()}
-    others = [each for point in tiny.points() if (each := tiny.architecture(point)).key not in trained]
-    found = [nas.predict(study, each) for each in others[:40]]
+    others = [other for point in tiny.points() if (other := tiny.architecture(point)).key not in trained]
+    found = [nas.predict(study, other) for other in others[:40]]
     errors = []
     for each in found:
         assert each.estimate is not None
@@ -26,7 +26,7 @@ def test_a_network_s_accuracy_is_expected_with_an_interval(study: nas.Study, tin
         errors.append(abs(each.estimate.accuracy - formula(each.architecture, lambda *_: None)))
     assert sum(errors) / len(errors) < 0.03  # of its own, each has up to 0.05
     assert all(len(each.sentences()) == 2 for each in found)
-    above = next(each for each in found if each.rival and each.estimate and each.rival.quality < each.estimate.accuracy)
+    above = next(p for p in found if p.rival and p.estimate and p.rival.quality < p.estimate.accuracy)
     assert "It would be on the front: " in above.sentences()[1]
 
 
