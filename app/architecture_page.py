@@ -61,9 +61,12 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
     text = record.architecture.to_yaml()
     with st.expander("architecture.yaml"):
         st.code(text, language="yaml")
-    columns = st.columns(2)
+    columns = st.columns(3)
     columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
-    if columns[1].button("Export with weights", disabled=not record.trained, width="stretch"):
+    if columns[1].button("Fork", help="Starts a design of your own from it.", width="stretch"):
+        selection.choose(trial=record.trial, design=None)
+        selection.go_to("design")
+    if columns[2].button("Export with weights", disabled=not record.trained, width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("export")
 

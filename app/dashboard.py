@@ -1,4 +1,4 @@
-"""The dashboard's frame: study and page selection, and the search's status. Read-only; numbers come from `nas`."""
+"""The dashboard's frame: study and page selection, and the search's status. All numbers come from `nas`."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from typing import Any
 
 import architecture_page
 import compare_page
+import design_page
 import export_page
 import front_page
 import insights_page
@@ -26,6 +27,7 @@ PAGES = {
     "front": ("Front", ":material/show_chart:", front_page.show),
     "trials": ("Trials", ":material/table_rows:", trials_page.show),
     "architecture": ("Architecture", ":material/account_tree:", architecture_page.show),
+    "design": ("Design", ":material/edit:", design_page.show),
     "compare": ("Compare", ":material/compare_arrows:", compare_page.show),
     "progress": ("Progress", ":material/timeline:", progress_page.show),
     "insights": ("Insights", ":material/lightbulb:", insights_page.show),

@@ -14,13 +14,17 @@ MOST_COMPARED = 5
 
 @dataclass(frozen=True)
 class Selection:
-    """The selection as one immutable value; `axis` None stands for the study's own cost metric."""
+    """The selection as one immutable value; `axis` None stands for the study's own cost metric.
+
+    `design` has the changes to the selected trial's network on the page Design, as `nas predict --set` takes them.
+    """
 
     study: str | None = None
     trial: int | None = None
     compared: tuple[int, ...] = ()
     axis: str | None = None
     budget: float | None = None
+    design: str | None = None
 
     def to_query(self) -> dict[str, str]:
         """Returns the URL's query parameters, without those that have no value."""
@@ -46,6 +50,7 @@ class Selection:
             tuple(dict.fromkeys(number for number in compared if number is not None))[:MOST_COMPARED],
             query.get("axis"),
             budget if 0 < budget < float("inf") else None,
+            query.get("design"),
         )
 
 

@@ -17,8 +17,8 @@ STUDY, TRIALS = "digits", 80
 SIZE: "ViewportSize" = {"width": 1280, "height": 800}
 NARROW: "ViewportSize" = {"width": 420, "height": 860}
 TALL = 1700
-PAGES = {"front": "", "trials": "trials", "architecture": "architecture", "compare": "compare", "progress": "progress",
-         "insights": "insights", "export": "export"}  # fmt: skip
+PAGES = {"front": "", "trials": "trials", "architecture": "architecture", "design": "design", "compare": "compare",
+         "progress": "progress", "insights": "insights", "export": "export"}  # fmt: skip
 
 
 def main(runs: Path) -> None:

@@ -1,16 +1,18 @@
 """Predictions: what a study's trainings say of a network that was not trained, and where it would stand."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import Cost, cost
 from nas.spaces.membership import misfits
+from nas.spaces.search_space import Params, SearchSpace
 from nas.study.precision import Estimate
 from nas.study.records import TrialRecord, front_of
 from nas.study.study import Study
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "Variation", "predict", "variations"]
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,47 @@ def predict(study: Study, architecture: Architecture) -> Prediction:
         cheaper[-1] if cheaper else None,
         max(same, key=lambda record: record.length or study.config.space.recipe.epochs, default=None),
     )
+
+
+class Variation(NamedTuple):
+    """A network that differs from another one in a step of one field; `changes` has the fields that differ."""
+
+    changes: Params
+    architecture: Architecture
+    cost: Cost
+    estimate: Estimate
+
+
+def variations(study: Study, architecture: Architecture) -> list[Variation]:
+    """Returns the networks one step away: each field at its next lower and next higher value in the study's space.
+
+    Where another width would not be divisible by the groups, the groups follow (`SearchSpace.repair`). There are none
+    outside the space or without a model, and none over its budgets.
+
+    Args:
+        study: a search.
+        architecture: a network of its space.
+    """
+    model, space = study.accuracy_model(), study.config.space
+    if model is None or misfits(architecture, space):
+        return []
+    here = space.point(architecture)
+    found = {}
+    for point in _steps(here, space):
+        network = space.architecture(point)
+        if network != architecture and space.fits(network):
+            found[network] = {name: value for name, value in point.items() if value != here[name]}
+    if not found:
+        return []
+    return [
+        Variation(changes, network, cost(network), estimate)
+        for (network, changes), estimate in zip(found.items(), model.estimates(list(found)), strict=True)
+    ]
+
+
+def _steps(here: Params, space: SearchSpace) -> Iterator[Params]:
+    for name, values in space.parameters.items():
+        valid = [value for value in sorted(values) if space.repair({**here, name: value})[name] == value]
+        place = valid.index(here[name])
+        for other in valid[max(place - 1, 0) : place + 2]:
+            yield space.repair({**here, name: other})

@@ -7,7 +7,7 @@ from nas.architectures.architecture import Architecture
 from nas.errors import InvalidValue
 from nas.validation import nearest_name, shown
 
-__all__ = ["edited"]
+__all__ = ["changes_text", "edited", "read_edits"]
 
 EDIT = re.compile(r"(stem|stage)([0-9]{1,3})\.([a-z]+)=([0-9]{1,9})")
 FIELDS = {"stem": ("width", "stride"), "stage": ("depth", "mid", "groups", "out", "stride")}
@@ -37,3 +37,21 @@ def edited(architecture: Architecture, edits: Iterable[str]) -> Architecture:
             raise InvalidValue(f"set={shown(edit)}: a {part} has {', '.join(FIELDS[part])}{hint}")
         parts[part][number - 1][field] = value
     return Architecture.from_dict(whole)
+
+
+def read_edits(text: str | None) -> list[str]:
+    """Returns the edits in a text that `changes_text` wrote; none for None."""
+    return [edit for edit in (text or "").split(",") if edit]
+
+
+def changes_text(before: Architecture, after: Architecture) -> str:
+    """Returns the edits that turn one architecture into another of the same shape, separated by commas."""
+    changes = []
+    for part, befores, afters in (("stem", before.stem, after.stem), ("stage", before.stages, after.stages)):
+        for number, (old, new) in enumerate(zip(befores, afters, strict=True), start=1):
+            changes += [
+                f"{part}{number}.{field}={getattr(new, field)}"
+                for field in FIELDS[part]
+                if getattr(new, field) != getattr(old, field)
+            ]
+    return ",".join(changes)

@@ -35,7 +35,7 @@ pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
 DASHBOARD = dashboard_server().with_name("dashboard.py").resolve()
-PAGES = ("front", "trials", "architecture", "compare", "progress", "insights", "export")
+PAGES = ("front", "trials", "architecture", "design", "compare", "progress", "insights", "export")
 Open = Callable[..., AppTest]
 
 
@@ -115,6 +115,7 @@ def test_pages_of_a_small_study(open_page: Open, small: Study, page: str) -> Non
         "front": {"front", "beside", "beside-curve"},
         "trials": set(),
         "architecture": {"drawing", "curve", "cost", "confusion"},
+        "design": {"design-front", "design-drawing"},
         "compare": {"compared-curves", "ratios", "drawn-0", "drawn-1"},
         "progress": {"hypervolume", "bands", "seconds"},
         "insights": {"importance", "effects", "heat", "parallel"},

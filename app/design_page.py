@@ -1,0 +1,219 @@
+"""The Design page: a network of one's own, what it costs, what the study expects of it, and its training."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import ip_address
+
+import chart
+import live
+import messages
+import panel
+import selection
+import streamlit as st
+
+from nas.analysis.cost_metrics import FLOPS
+from nas.analysis.figures.architecture import drawing_figure
+from nas.analysis.figures.front import front_figure
+from nas.analysis.figures.prediction import add_design
+from nas.analysis.prediction import Prediction, Variation, predict, variations
+from nas.architectures.architecture import Architecture, fit_groups
+from nas.architectures.edits import changes_text, edited, read_edits
+from nas.errors import NasError
+from nas.study.records import TrialRecord
+from nas.units import count_text
+from nas.workflows.enqueue import enqueue
+
+FIELDS = ("depth", "mid", "groups", "out")
+HELP = (
+    "Start from a trial and change its parts. A value that the search space does not have can be typed in; the network "
+    "then has costs, but nothing is expected of it. Groups must divide the width of their convolutions (mid)."
+)
+AROUND = "Small rings are one step away in one field: the table lists them."
+
+
+def show(seen: live.Snapshot) -> None:
+    """Renders the page."""
+    if not seen.records:
+        st.info("There is no trial yet to start from; the first one appears here by itself.")
+        return
+    left, right = st.columns([1, 1.25], gap="large")
+    with left:
+        start = _start(seen)
+        architecture = _designed(start)
+        _fields(seen, start, architecture)
+        st.caption(HELP)
+    found = predict(seen.study, architecture)
+    with right:
+        _outcome(seen, start, found)
+    around = variations(seen.study, architecture)
+    with right:
+        _place(seen, found, around)
+    with left:
+        words = f"the network {architecture.name}: its layers from stem to classifier, groups as groups"
+        chart.chart(chart.ready(drawing_figure(architecture)), "design-drawing", alt=words, bare=True)
+    _steps(found, around)
+
+
+def _start(seen: live.Snapshot) -> TrialRecord:
+    """Shows a list of trials, and returns the one to start from, by default the most accurate."""
+    best = seen.front[-1].trial if seen.front else seen.records[-1].trial
+    chosen = seen.find(selection.current().trial)
+    trial = chosen.trial if chosen is not None else best
+    selection.show_in("start", trial)
+    st.selectbox(
+        "Start from",
+        panel.offered(seen, [trial], only=lambda _: True),
+        key="start",
+        format_func=lambda number: panel.label(seen, number),
+        on_change=lambda: selection.choose(trial=st.session_state["start"], design=None),
+    )
+    return seen.of(trial)
+
+
+def _designed(start: TrialRecord) -> Architecture:
+    """Returns the network of the starting trial with the changes in the address; invalid ones are dropped."""
+    try:
+        return edited(start.architecture, read_edits(selection.current().design))
+    except NasError:
+        selection.choose(design=None)
+        selection.write_url()
+        return start.architecture
+
+
+def _fields(seen: live.Snapshot, start: TrialRecord, architecture: Architecture) -> None:
+    """Shows a row of fields for the stem and for each stage, each a list of the space's values."""
+    space, change = seen.study.config.space, partial(_change, start, architecture)
+    columns = st.columns(max(len(FIELDS), len(architecture.stem)))
+    for number, (conv, known) in enumerate(zip(architecture.stem, space.stem, strict=True), start=1):
+        with columns[number - 1]:
+            _field(f"stem{number}.width", conv.width, known.width, change)
+    for number, (stage, choices) in enumerate(zip(architecture.stages, space.stages, strict=True), start=1):
+        divisors = tuple(groups for groups in choices.groups if stage.mid % groups == 0)
+        allowed = {"depth": choices.depth, "mid": choices.mid, "groups": divisors, "out": choices.out or (stage.mid,)}
+        follow = ("out",) if choices.out is None else ()
+        for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
+            with column:
+                also = follow if field == "mid" else ()
+                _field(f"stage{number}.{field}", getattr(stage, field), allowed[field], partial(change, also=also))
+
+
+def _field(name: str, value: int, allowed: tuple[int, ...], change: Callable[[str, object], None]) -> None:
+    """Shows one field, in which other numbers than those of the space can be typed."""
+    key = f"design {name}"
+    selection.show_in(key, value)
+    st.selectbox(
+        name.replace("stem", "stem ").replace("stage", "stage ").replace(".", " "),
+        sorted({*allowed, value}),
+        key=key,
+        accept_new_options=True,
+        format_func=lambda option: f"{option}" if option in allowed else f"{option} (outside)",
+        on_change=lambda: change(name, st.session_state[key]),
+    )
+
+
+def _change(
+    start: TrialRecord, architecture: Architecture, name: str, value: object, *, also: tuple[str, ...] = ()
+) -> None:
+    """Changes one field of the design, and those that follow it; groups follow a width that they do not divide."""
+    typed, (part, field) = str(value).strip(), name.split(".")
+    edits = [*read_edits(selection.current().design), f"{name}={typed}", *(f"{part}.{other}={typed}" for other in also)]
+    try:
+        if field == "mid" and typed.isdecimal():
+            groups = architecture.stages[int(part.removeprefix("stage")) - 1].groups
+            edits.append(f"{part}.groups={fit_groups(int(typed), groups)}")
+        changed = edited(start.architecture, edits)
+    except NasError as error:
+        st.session_state["design refused"] = str(error)
+        return
+    selection.choose(trial=start.trial, design=changes_text(start.architecture, changed) or None)
+
+
+def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None:
+    """Shows the costs and the expected accuracy, and what can be done with the network."""
+    st.subheader(found.architecture.name, anchor=False)
+    if refused := st.session_state.pop("design refused", None):
+        st.warning(messages.literal(refused))
+    panel.metrics(
+        {
+            "expected accuracy": found.estimate.text() if found.estimate else "–",
+            "FLOPs": count_text(found.cost.flops),
+            "parameters": count_text(found.cost.params),
+            "activations": count_text(found.cost.activations),
+        }
+    )
+    for sentence in found.sentences():
+        st.text(sentence)
+    buttons = st.columns(3)
+    if _acting() and buttons[0].button(
+        "Queue for training",
+        type="primary",
+        disabled=bool(found.misfits) or found.trained is not None,
+        help="The running search, or the next one, trains it before anything else, in full.",
+        width="stretch",
+    ):
+        try:
+            enqueue(seen.study, found.architecture)
+            st.success("Queued: the running search, or the next one, trains it first.", icon=":material/check:")
+        except NasError as error:
+            messages.calm("It was not queued", str(error))
+    buttons[1].download_button(
+        "YAML", found.architecture.to_yaml(), "architecture.yaml", on_click="ignore", width="stretch"
+    )
+    buttons[2].button(
+        "Start again",
+        on_click=selection.choose,
+        kwargs={"design": None},
+        disabled=selection.current().design is None,
+        width="stretch",
+    )
+    sets = [part for edit in read_edits(selection.current().design) for part in ("--set", edit)]
+    where = ["--runs", seen.place.runs] if seen.place.runs != "runs" else []
+    where += ["--storage", seen.place.storage] if seen.place.storage else []
+    command = ["nas", "predict", seen.study.name, "--like", str(start.trial), *sets, *where]
+    with st.expander("The same in a terminal and in Python"):
+        st.code(shlex.join(command), language="bash", wrap_lines=True)
+        st.code(f"import nas\n\nnas.Architecture.from_dict({found.architecture.to_dict()})", wrap_lines=True)
+
+
+def _place(seen: live.Snapshot, found: Prediction, around: list[Variation]) -> None:
+    """Shows the network beside the front, with those that are one step away."""
+    if not seen.front:
+        return
+    figure = front_figure(seen.records, axis=FLOPS, images=seen.images)
+    add_design(figure, found, around)
+    words = f"the design {found.architecture.name} beside the front of {len(seen.front)} networks"
+    chart.chart(chart.ready(figure), "design-front", alt=words, bare=True)
+    if around:
+        st.caption(AROUND)
+
+
+def _steps(found: Prediction, around: list[Variation]) -> None:
+    """Lists the networks that are one step away, the most promising first."""
+    if not around or found.estimate is None:
+        return
+    st.markdown("**One step away**")
+    best = sorted(around, key=lambda each: -each.estimate.accuracy)
+    st.dataframe(
+        {
+            "change": [_changes(each.changes) for each in best],
+            "expected, points": [100 * (each.estimate.accuracy - found.estimate.accuracy) for each in best],
+            "FLOPs": [each.cost.flops / found.cost.flops for each in best],
+            "parameters": [each.cost.params / found.cost.params for each in best],
+        },
+        column_config={
+            "expected, points": st.column_config.NumberColumn(format="%+.1f"),
+            "FLOPs": st.column_config.NumberColumn(format="%.2f ×"),
+            "parameters": st.column_config.NumberColumn(format="%.2f ×"),
+        },
+        hide_index=True,
+    )
+
+
+def _changes(changes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+def _acting() -> bool:
+    """Whether the page may change the study: only for people on this machine."""
+    return ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback
