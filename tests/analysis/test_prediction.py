@@ -4,7 +4,9 @@ import pytest
 
 import nas
 from nas import SearchSpace
+from nas.analysis.prediction import variations
 from nas.architectures.edits import edited
+from nas.spaces.membership import misfits
 from tests.helpers import formula
 
 
@@ -34,7 +36,7 @@ def test_what_was_trained_is_said_to_be(study: nas.Study) -> None:
     record = study.front()[-1]
     found = nas.predict(study, record.architecture)
     assert found.trained == record
-    assert found.estimate == record.estimate
+    assert found.estimate == pytest.approx(record.estimate)
     assert f"It was trained as trial {record.trial}" in found.sentences()[1]
     assert found.rival is None or found.rival.trial != record.trial
 
@@ -54,3 +56,18 @@ def test_few_trainings_are_no_model(tmp_path: Path, tiny: SearchSpace) -> None:
     found = nas.predict(study, tiny.architecture(next(iter(tiny.points()))))
     assert found.estimate is None
     assert found.sentences() == ["The study has too few trainings yet to expect anything."]
+
+
+def test_variations_are_one_step_away_and_inside_the_space(study: nas.Study, tiny: SearchSpace) -> None:
+    start = edited(study.front()[0].architecture, ["stage1.depth=1", "stage1.mid=12", "stage1.groups=3"])
+    found = variations(study, start)
+    assert len({each.architecture for each in found}) == len(found)
+    assert all(not misfits(each.architecture, tiny) for each in found)
+    assert {"stage1.depth": 2} in [each.changes for each in found]
+    assert {"stage1.mid": 16, "stage1.groups": 2} in [each.changes for each in found]  # 3 does not divide 16
+    assert {"stage1.groups": 4} in [each.changes for each in found]
+    assert not any(each.changes == {"stage1.groups": 1} for each in found)  # that is two steps
+    for each in found:
+        assert each.architecture == edited(start, [f"{name}={value}" for name, value in each.changes.items()])
+        assert each.estimate == pytest.approx(nas.predict(study, each.architecture).estimate)
+    assert variations(study, edited(start, ["stage1.depth=7"])) == []
