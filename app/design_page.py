@@ -1,9 +1,8 @@
 """The Design page: a network of one's own, what it costs, what the study expects of it, and its training."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 
 import chart
 import live
@@ -145,7 +144,7 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
     for sentence in found.sentences():
         st.text(sentence)
     buttons = st.columns(3)
-    if _acting() and buttons[0].button(
+    if panel.is_local() and buttons[0].button(
         "Queue for training",
         type="primary",
         disabled=bool(found.misfits) or found.trained is not None,
@@ -168,9 +167,7 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
         width="stretch",
     )
     sets = [part for edit in read_edits(selection.current().design) for part in ("--set", edit)]
-    where = ["--runs", seen.place.runs] if seen.place.runs != "runs" else []
-    where += ["--storage", seen.place.storage] if seen.place.storage else []
-    command = ["nas", "predict", seen.study.name, "--like", str(start.trial), *sets, *where]
+    command = ["nas", "predict", seen.study.name, "--like", str(start.trial), *sets, *seen.place.options]
     with st.expander("The same in a terminal and in Python"):
         st.code(shlex.join(command), language="bash", wrap_lines=True)
         st.code(f"import nas\n\nnas.Architecture.from_dict({found.architecture.to_dict()})", wrap_lines=True)
@@ -196,7 +193,7 @@ def _steps(found: Prediction, around: list[Variation]) -> None:
     best = sorted(around, key=lambda each: -each.estimate.accuracy)
     st.dataframe(
         {
-            "change": [_changes(each.changes) for each in best],
+            "change": [each.text() for each in best],
             "expected, points": [100 * (each.estimate.accuracy - found.estimate.accuracy) for each in best],
             "FLOPs": [each.cost.flops / found.cost.flops for each in best],
             "parameters": [each.cost.params / found.cost.params for each in best],
@@ -208,12 +205,3 @@ def _steps(found: Prediction, around: list[Variation]) -> None:
         },
         hide_index=True,
     )
-
-
-def _changes(changes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in changes.items())
-
-
-def _acting() -> bool:
-    """Whether the page may change the study: only for people on this machine."""
-    return ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback

@@ -7,7 +7,6 @@ import sys
 import tempfile
 import threading
 import zipfile
-from ipaddress import ip_address
 from pathlib import Path
 
 import live
@@ -43,10 +42,7 @@ def show(seen: live.Snapshot) -> None:
         help="model.py is one file that needs torch alone; .pt2 is for torch.export, ONNX for ONNX Runtime and others.",
     )
     chosen = [] if set(formats) == set(FORMATS) else ["--formats", ",".join(formats)]
-    place = seen.place
-    where = ["--runs", place.runs] if place.runs != "runs" else []
-    where += ["--storage", place.storage] if place.storage else []
-    command = ["export", seen.study.name, "--trial", str(trial), *chosen, *data, *where]
+    command = ["export", seen.study.name, "--trial", str(trial), *chosen, *data, *seen.place.options]
     kept = trained_weights(seen.study, trial).weights_file.is_file()
     if not kept:
         messages.calm(
@@ -102,7 +98,7 @@ def _offer_bundle(seen: live.Snapshot, command: list[str], trial: int) -> None:
 
 def _moved_images(seen: live.Snapshot) -> str:
     """Returns the new location of moved images, if given; only asked locally, as remote users must not name paths."""
-    if not ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback:
+    if not panel.is_local():
         return ""
     return st.text_input(
         "Where the images are now",

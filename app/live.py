@@ -45,6 +45,12 @@ class Place:
     runs: str
     storage: str | None = None
 
+    @property
+    def options(self) -> list[str]:
+        """The options by which a command in a terminal finds the same studies."""
+        runs = ["--runs", self.runs] if self.runs != "runs" else []
+        return [*runs, *(["--storage", self.storage] if self.storage else [])]
+
 
 class _Made:
     """The shared results of a snapshot, kept only while it is among the latest, as sessions may hold older ones."""

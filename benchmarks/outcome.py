@@ -244,7 +244,7 @@ def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> 
         theirs, mine = found.values()
         yield ""
         for seed, left, right in zip(seeds, mine, theirs, strict=True):
-            for moment in (1 / 15, 1.0):
+            for moment in (1 / 15, 1 / 8, 1.0):
                 early = [each for each in left if each.seconds <= moment * to.seconds]
                 said = comparison(early, right, to.space, to.seconds)
                 yield f"seed {seed}, nas search after {moment * to.seconds:.0f} s to the script at its end: {said}"

@@ -101,6 +101,10 @@ class Variation(NamedTuple):
     cost: Cost
     estimate: Estimate
 
+    def text(self) -> str:
+        """Formats the changes as `stage1.mid 16, stage1.groups 2`."""
+        return ", ".join(f"{name} {value}" for name, value in self.changes.items())
+
 
 def variations(study: Study, architecture: Architecture) -> list[Variation]:
     """Returns the networks one step away: each field at its next lower and next higher value in the study's space.

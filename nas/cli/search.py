@@ -193,8 +193,9 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
 
     Without SPACE, show the one that `nas search --data SRC` makes for its images; without either, list the ready ones.
     """
-    from nas.data.loading import DIGITS, load_data
+    from nas.data.loading import DIGITS
     from nas.spaces.preflight import estimate, preflight
+    from nas.study.images import load_described
     from nas.workflows.search import resolve_space
 
     budgets = {name: options.pop(name) for name in ("max_flops", "max_params")}
@@ -203,7 +204,9 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
         return
     chosen, images = resolve_space(file, data, None, epochs=None, **budgets), options["images"]
     source = data if data is not None else "digits" if chosen.input == DIGITS else None
-    loaded = load_data(source, chosen.input, validation=options["validation"]) if source and not images else None
+    loaded = None
+    if source is not None and images is None:
+        loaded, _ = load_described(source, chosen.input, seed=0, validation=options["validation"])
     if images is None:
         images = len(loaded.train.labels) if loaded else 10_000
     chosen = chosen.with_changes(recipe=chosen.recipe.for_images(images, chosen.input))

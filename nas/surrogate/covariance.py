@@ -70,7 +70,9 @@ class Covariance:
         """Returns the covariances (n, m) of noise-free values."""
         distances = cdist(left.choices / self.length_scales, right.choices / self.length_scales)
         same = left.rungs[:, None] == right.rungs
-        return self._of(distances, same) + self.slope**2 * np.outer(left.trend, right.trend)
+        smooth = (self.amplitude + self.own * same) * _matern(distances)
+        whole = smooth + same * (self.full > 0) + self.slope**2 * np.outer(left.trend, right.trend)
+        return np.asarray(whole)
 
     def at(self, inputs: Inputs) -> Floats:
         """Returns the variances (n,) of noise-free values."""
@@ -119,9 +121,6 @@ class Covariance:
             slopes.append(self.own * (outer * smooth * same).sum())
             slopes.append(self.short_noise * np.diag(outer)[inputs.rungs != self.full].sum())
         return float(value), -0.5 * np.array(slopes)
-
-    def _of(self, distances: Floats, same: NDArray[np.bool_]) -> Floats:
-        return (self.amplitude + self.own * same) * _matern(distances) + (same if self.full else 0.0)
 
 
 def _matern(distances: Floats) -> Floats:

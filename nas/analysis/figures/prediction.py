@@ -49,10 +49,7 @@ def add_design(figure: "go.Figure", found: Prediction, around: Sequence[Variatio
         y=[each.estimate.accuracy for each in around],
         mode="markers",
         marker={"color": VERMILION, "size": 7, "symbol": "circle-open", "line": {"width": 1.5}},
-        text=[
-            plain(", ".join(f"{name} {value}" for name, value in each.changes.items())) + f"<br>{each.estimate.text()}"
-            for each in around
-        ],
+        text=[f"{plain(each.text())}<br>{each.estimate.text()}" for each in around],
         hovertemplate="%{text}<extra></extra>",
     )
     figure.add_scatter(
