@@ -39,7 +39,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         "short trainings at twice their price": [patch.object(front_model, "gain_per_epoch", cheaper(2.0))],
         "no full training at the start": [patch.object(front_sampler, "START", _short((0, 5, 2, 3, 1, 4)))],
         "one full training at the start, the last": [
-            patch.object(front_sampler, "START", (*_short((0, 5, 2, 3, 1, 4)), (1, True)))
+            patch.object(front_sampler, "START", (*_short((0, 5, 2, 3, 1, 4)), (1, front_sampler.FULL)))
         ],
         "a start of 12 short trainings": [
             patch.object(front_sampler, "STRATA", 12),
@@ -60,9 +60,9 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
     yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 3, "prior": prior})
 
 
-def _short(strata: Sequence[int]) -> tuple[tuple[int, bool], ...]:
+def _short(strata: Sequence[int]) -> tuple[tuple[int, float], ...]:
     """Returns the start of a search with a short training from each of some strata."""
-    return tuple((stratum, False) for stratum in strata)
+    return tuple((stratum, front_sampler.SHORTEST) for stratum in strata)
 
 
 def _reached(table: Table, name: str, options: dict[str, Any]) -> Iterator[tuple[str, list[float], str]]:

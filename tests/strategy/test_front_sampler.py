@@ -169,14 +169,15 @@ def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -
     assert cost(params[0]) == min(map(cost, POINTS))
 
 
-def test_with_lengths_the_cheapest_point_is_trained_in_full_first_and_another_cheap_one_at_both_lengths() -> None:
+def test_with_lengths_two_cheap_points_are_trained_at_two_lengths_the_cheapest_first() -> None:
     study = new_study(with_lengths())
-    run_long(study, 2 * 9 + 5)
+    run_long(study, 3 + 1 + 9 + 9 + 4)
     params = [trial.params for trial in study.trials]
-    assert [each["epochs"] for each in params] == [9, 1, 9, 1, 1, 1, 1]
+    assert [each["epochs"] for each in params] == [3, 1, 9, 9, 1, 1, 1, 1]
     costs = [cost(each) for each in params]
-    assert costs[0] == min(map(cost, POINTS)) < costs[1] == costs[2]
-    assert costs[2] < min(costs[3:])
+    assert costs[0] == min(map(cost, POINTS)) < costs[1]
+    assert costs[:2] == costs[2:4]
+    assert costs[1] < min(costs[4:])
     known = new_study(with_lengths(prior=[PastTraining(POINTS[0], 1, 0.5), PastTraining(POINTS[9], 1, 0.6)]))
     run_long(known, 6)
     assert [trial.params["epochs"] for trial in known.trials] == [1] * 6  # an earlier study has shown it

@@ -192,5 +192,5 @@ def test_the_terminal_says_what_was_done_and_how_well_short_trainings_foretold(
     searched = nas_command(
         "search", "--trials", 2, "--epochs", 9, "--runs", tmp_path, "--study", "real", "--device", "cpu"
     )
-    assert "short (1 of 9 epochs)" in searched.out
+    assert "short (1 and 3 of 9 epochs)" in searched.out
     assert "after 1 epoch " in searched.out
