@@ -14,13 +14,15 @@ import front_page
 import insights_page
 import live
 import messages
+import new_page
 import progress_page
 import selection
+import steering_panel
 import streamlit as st
 import trials_page
 
 from nas.errors import NasError
-from nas.study.records import SearchStatus
+from nas.study.search_state import Request, SearchStatus
 from nas.units import duration_text, progress_text
 
 PAGES = {
@@ -32,6 +34,11 @@ PAGES = {
     "progress": ("Progress", ":material/timeline:", progress_page.show),
     "insights": ("Insights", ":material/lightbulb:", insights_page.show),
     "export": ("Export", ":material/deployed_code_update:", export_page.show),
+}
+REQUESTS = {
+    Request.PAUSE: "then it pauses",
+    Request.STOP: "then it ends",
+    Request.STOP_NOW: "ends after this epoch",
 }
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.9rem 2.5rem 2rem; }
@@ -64,10 +71,14 @@ def main() -> None:
         key: st.Page(partial(show, seen) if seen else problem, title=title, icon=icon, url_path=key, default=not index)
         for index, (key, (title, icon, show)) in enumerate(PAGES.items())
     }
+    pages["new"] = st.Page(
+        partial(new_page.show, place, seen), title="New search", icon=":material/add_circle:", url_path="new"
+    )
     st.session_state["pages"] = pages
     page = st.navigation(list(pages.values()), position="hidden")
     with st.sidebar:
         sidebar(names, seen, pages)
+        steering_panel.show(place, seen)
     selection.write_url()
     page.run()
     live.watch(seen, selection.current().study, place, began=began)
@@ -117,16 +128,23 @@ def standing(seen: live.Snapshot) -> list[str]:
             SearchStatus.TIMEOUT: "ended: its time was up",
             SearchStatus.EXHAUSTED: "ended: the space holds no more",
             SearchStatus.SETTLED: "ended: its front hardly grew any more",
+            SearchStatus.STOPPED: "ended: a person stopped it",
             SearchStatus.RUNNING: "ended without a message, perhaps killed",
         }
         return [
-            f"The search is {ended[seen.search.state]}." if seen.search.state in ended else "The search was stopped."
+            f"The search is {ended[seen.search.state]}."
+            if seen.search.state in ended
+            else "The search was interrupted."
         ]
     left = seen.seconds_left
     now = ", ".join(f"trial {record.trial} (epoch {len(record.curve)})" for record in seen.running)
-    return [f":green[●] training {now}" if now else ":green[●] searching"] + (
-        [f"about {duration_text(left)} left"] if left is not None else []
-    )
+    idle = ":orange[●] paused" if seen.search.request == Request.PAUSE else ":green[●] searching"
+    lines = [f":green[●] training {now}" if now else idle]
+    if seen.search.request is not None:
+        lines += [REQUESTS[seen.search.request]] if now else []
+    elif left is not None:
+        lines += [f"about {duration_text(left)} left"]
+    return lines
 
 
 main()

@@ -23,7 +23,8 @@ from nas.analysis.convergence import seconds_left
 from nas.analysis.cost_metrics import CostMetric, cost_metrics_of
 from nas.errors import NasError
 from nas.study.catalog import JOURNAL_FILE, list_studies
-from nas.study.records import SearchState, TrialRecord, TrialState, front_of, trainings_ended, trainings_spent
+from nas.study.records import TrialRecord, TrialState, front_of, trainings_ended, trainings_spent
+from nas.study.search_state import SearchState
 from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0

@@ -1,5 +1,6 @@
 """The Progress page: the hypervolume and accuracy reached so far, the running trials, and the time left."""
 
+import time
 from collections import Counter
 from statistics import median
 
@@ -31,6 +32,7 @@ def show(seen: live.Snapshot) -> None:
     _headline(seen)
     _workers(seen)
     _failures(seen)
+    _acts(seen)
     if not any(record.accuracy is not None for record in past.records):
         st.caption("The figures appear once a trial is complete.")
         return
@@ -123,6 +125,14 @@ def _workers(seen: live.Snapshot) -> None:
             "accuracy so far": st.column_config.NumberColumn(format="percent"),
         },
     )
+
+
+def _acts(seen: live.Snapshot) -> None:
+    """Lists what people did to the study, the latest first."""
+    if acts := seen.study.attributes.acts:
+        with st.expander(f"What people did: {len(acts)} acts"):
+            for act in reversed(acts):
+                st.text(f"{time.strftime('%d %b, %H:%M:%S', time.localtime(act.time))}  {act.what}")
 
 
 def _failures(seen: live.Snapshot) -> None:

@@ -27,7 +27,9 @@ COLUMNS = {
     "activations": st.column_config.NumberColumn("activations", format="compact"),
     "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
     "reference": st.column_config.TextColumn(
-        "drawn by hand", width="small", help="The family of a network that was drawn by hand, for comparison."
+        "drawn by hand",
+        width="small",
+        help="The family of a network that is trained for comparison, or: queued by a person.",
     ),
     "name": st.column_config.TextColumn("architecture", help="depths, then groups × width per group of each stage"),
 }
@@ -82,8 +84,8 @@ def show(seen: live.Snapshot) -> None:
         kept.assign(
             front=kept["front"].map({True: "★", False: ""}),
             reason=kept["reason"].fillna(""),
-            reference=kept["reference"].fillna(""),
-        ),
+            reference=kept["reference"].fillna(kept["by_person"].map({True: "by a person", False: ""})),
+        ).drop(columns="by_person"),
         key=key,
         height="content" if len(kept) <= MOST_ROWS else 560,
         hide_index=True,

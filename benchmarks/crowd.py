@@ -26,7 +26,8 @@ from benchmarks.bookkeeping import SPACE, fill
 from benchmarks.browser import dashboard
 from nas import Study
 from nas.strategy.samplers import ValidSampler
-from nas.study.records import Outcome, SearchState, SearchStatus
+from nas.study.records import Outcome
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 
 SESSIONS, TRIALS, ROUNDS, REPEATS = 20, 10_000, 10, 3

@@ -10,7 +10,8 @@ import numpy as np
 
 from nas.spaces.search_space import SearchSpace
 from nas.study.pareto import hypervolume_history
-from nas.study.records import SearchState, TrialRecord
+from nas.study.records import TrialRecord
+from nas.study.search_state import SearchState
 
 __all__ = [
     "BANDS",

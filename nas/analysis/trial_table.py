@@ -16,7 +16,8 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
     """Returns a row per trial, in order.
 
     `front` says whether it is on the front of accuracy and the study's cost; `reference` is the family of a network
-    drawn by hand (`nas.spaces.references`), or None; `error` the standard error of the `estimate`.
+    drawn by hand (`nas.spaces.references`), or None; `by_person` whether a person queued it; `error` the standard error
+    of the `estimate`.
     """
     on_front = {record.trial for record in front_of(records)}
     family_of = families(space)
@@ -38,6 +39,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
             "length": record.length,
             "epochs": len(record.curve),
             "reason": record.reason,
+            "by_person": record.by_person,
             **{name: record.measures.get(name) for name in names},
             **space.point(record.architecture),
         }

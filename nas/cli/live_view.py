@@ -17,7 +17,8 @@ from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
 from nas.study.estimates import estimates
-from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_ended, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trainings_ended, trainings_spent
+from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text, progress_text
 
@@ -29,6 +30,13 @@ ENDINGS = {
     SearchStatus.TIMEOUT: "The time is up.",
     SearchStatus.EXHAUSTED: "Every architecture of the space within its budgets has been trained.",
     SearchStatus.SETTLED: "The hypervolume has hardly grown for as long as the patience allows.",
+    SearchStatus.STOPPED: "The search was stopped; the same command resumes it.",
+}
+REQUESTS = {
+    Request.PAUSE: "Paused: no further training starts; nas resume goes on.",
+    Request.STOP: "Stopping once the running trainings have ended.",
+    Request.STOP_NOW: "Stopping after the current epoch of the running trainings.",
+    None: "The search goes on.",
 }
 
 
@@ -45,6 +53,7 @@ class _Progress:
         self.records: dict[int, TrialRecord] = {}
         self.total = 0
         self.running: dict[int, TrialRecord] = {}
+        self.request: Request | None = None
         self.started = self.last_end = time.monotonic()
         self.ended_here = 0.0
 
@@ -70,6 +79,10 @@ class _Progress:
         self.ended_here += trainings_spent([record], self.epochs)
         self.running.pop(record.trial, None)
         self.last_end = time.monotonic()
+
+    def search_steered(self, state: SearchState) -> None:
+        """Takes over the search's budget and request."""
+        self.total, self.request = state.trials, state.request
 
     def search_ended(self, reason: SearchStatus) -> None:
         """Does nothing; the views override it."""
@@ -147,6 +160,15 @@ class PlainView(_Progress):
         ]
         self._say("  ".join(parts))
 
+    def search_steered(self, state: SearchState) -> None:
+        """Prints what has changed."""
+        before = self.total, self.request
+        super().search_steered(state)
+        if self.request != before[1]:
+            self._say(REQUESTS[self.request])
+        if self.total != before[0]:
+            self._say(f"The budget is now {self.total} full-length trainings.")
+
     def search_ended(self, reason: SearchStatus) -> None:
         """Prints why the search ended, unless it is complete."""
         if reason in ENDINGS:
@@ -201,7 +223,7 @@ class LiveView(_Progress):
             *([Text(f"and {hidden} more", style="dim")] if hidden else []),
             Text(""),
             self._table(rows),
-            Text("Ctrl-C stops; what is finished is kept.", style="dim"),
+            Text(REQUESTS[self.request] if self.request else "Ctrl-C stops; what is finished is kept.", style="dim"),
         )
 
     def _table(self, rows: int) -> RenderableType:

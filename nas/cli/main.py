@@ -10,6 +10,7 @@ from nas.cli import design as cli_design
 from nas.cli import networks as cli_models
 from nas.cli import results as cli_winners
 from nas.cli import search as cli_search
+from nas.cli import steering as cli_steering
 from nas.cli import studies as cli_studies
 from nas.cli.console import fail, show_warnings
 from nas.errors import NasError
@@ -29,7 +30,7 @@ def cli(verbose: bool) -> None:
     show_log()
 
 
-for module in (cli_search, cli_studies, cli_winners, cli_models, cli_design):
+for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, cli_design):
     for name in module.__all__:
         cli.add_command(getattr(module, name))
 

@@ -134,6 +134,8 @@ def trials_table(records: Sequence[TrialRecord], family_of: Mapping[str, str]) -
             state = f"{state}: {epochs_text(record.length or 0)}"
         if family := family_of.get(record.architecture.key):
             state = f"{state}, {family}"
+        if record.by_person:
+            state = f"{state}, queued by a person"
         style = "red" if record.finished and record.accuracy is None else None
         style = "bold" if record.trial in on_front else style
         table.add_row(

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.architectures.architecture import Input
-from nas.data.images import RawImages, arrays_as_images
-from nas.data.loading import Original, load_digits_images, look_at
+from nas.data.images import Images, Labels, RawImages, arrays_as_images
+from nas.data.loading import Original, load_digits_images, look_at, thumbnail
 from nas.data.sources import Encoded, list_source
 from nas.errors import DataError
 from nas.validation import shown
 
-__all__ = ["SourceShape", "inspect_source"]
+__all__ = ["SourceShape", "example_images", "inspect_source"]
 
 LOOKED_AT = 200
 """Number of training images that are decoded, evenly over the source."""
@@ -55,6 +55,39 @@ def inspect_source(source: Any) -> SourceShape:
     side = int(np.median([found.side for found in looked]))
     channels = 1 if all(found.is_grey for found in looked) else 3
     return SourceShape(Input(channels, min(side, LARGEST_SIDE)), len(listing.classes), len(train.labels))
+
+
+def example_images(source: str, *, size: int, most: int) -> dict[str, Images]:
+    """Returns the first training image of each class, or of `most` classes evenly over all of them.
+
+    Images that cannot be read, and photos too large to decode beside others, are left out.
+
+    Args:
+        source: `digits`, or a source of image files as in `nas.load_data`.
+        size: side of the square images (size, size, channels).
+        most: greatest number of images.
+
+    Raises:
+        DataError: the source cannot be used.
+    """
+    if source == "digits":
+        raw = load_digits_images()
+        first = _first_of_classes(raw.train.labels, most)
+        images = raw.train.images[:]
+        return {raw.classes[label]: images[at] for at, label in first.items()}
+    listing = list_source(source)
+    train = listing.splits["train"]
+    first = _first_of_classes(train.labels, most)
+    contents = islice(train.images(), max(first) + 1)
+    found = {first[at]: thumbnail(content, size) for at, (_, content) in enumerate(contents) if at in first}
+    return {listing.classes[label]: image for label, image in found.items() if image is not None}
+
+
+def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
+    """Returns the classes, or `most` of them evenly over all, by the index of their first image."""
+    classes, first = np.unique(labels, return_index=True)
+    chosen = np.unique(np.linspace(0, len(classes) - 1, min(most, len(classes))).round().astype(int))
+    return {int(first[at]): int(classes[at]) for at in chosen}
 
 
 def _of_arrays(raw: RawImages) -> SourceShape:

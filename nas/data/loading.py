@@ -236,6 +236,15 @@ def look_at(content: bytes | Path) -> Original | None:
         return None
 
 
+def thumbnail(content: bytes | Path, size: int) -> Images | None:
+    """Returns an image in colour, cropped square to (size, size, 3).
+
+    None if it cannot be read, or is too large to be decoded beside others.
+    """
+    found = _decode(content, "image", Input(3, size))[1]
+    return None if found is LATER else found
+
+
 def _on_white(image: Image.Image) -> Image.Image:
     """Returns an image as RGB, composited onto white as on a page where it is transparent."""
     if image.has_transparency_data:

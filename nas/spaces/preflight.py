@@ -17,7 +17,7 @@ from nas.errors import InvalidValue
 from nas.spaces.search_space import Params, SearchSpace
 from nas.system.hardware import seconds_waited
 
-__all__ = ["CostRange", "Estimate", "Preflight", "estimate", "noise", "preflight"]
+__all__ = ["CostRange", "Estimate", "Preflight", "estimate", "noise", "preflight", "sample_networks"]
 
 COUNTED_EXACTLY = 5_000_000
 SAMPLED = 20_000
@@ -108,6 +108,12 @@ def preflight(space: SearchSpace) -> Preflight:
     if within == 0:
         raise InvalidValue(f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture keeps both")
     return Preflight(space, within, exact, _range(fitting[0]), _range(fitting[1]), _examples(space, rng))
+
+
+def sample_networks(space: SearchSpace, number: int) -> list[Architecture]:
+    """Returns random architectures of a space, regardless of the budgets."""
+    rng = np.random.default_rng(0)
+    return [space.architecture(space.sample(rng)) for _ in range(number)]
 
 
 def _all_costs(space: SearchSpace) -> Counts:

@@ -13,7 +13,8 @@ from nas.strategy.multi_fidelity import strength
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
 from nas.study.precision import least_significant_difference
-from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trainings_spent
+from nas.study.search_state import SearchState, SearchStatus
 
 __all__ = ["StopRule", "stop_reason"]
 
@@ -76,18 +77,22 @@ def stop_reason(
     *,
     plan: SearchPlan,
     deadline: float,
+    search: SearchState | None = None,
     bounds: tuple[float, float] | None = None,
 ) -> SearchStatus | None:
-    """Returns why no further training is to be started (complete, timeout or settled); None if the search goes on.
+    """Returns why to start no further training: stopped, complete, timeout or settled; None: the search goes on.
 
     Args:
         records: Trials of the study.
         space: Search space.
         plan: Plan of the search: its budget and patience.
         deadline: Time at which the search ends, in seconds since 1970.
+        search: The search's current state: its budget and request count, as a person may change them while it runs.
         bounds: Lowest and highest cost for the hypervolume, as in `history`.
     """
-    if trainings_spent(records, space.recipe.epochs) >= plan.trials:
+    if search is not None and search.stopping:
+        return SearchStatus.STOPPED
+    if trainings_spent(records, space.recipe.epochs) >= (search.trials if search else plan.trials):
         return SearchStatus.COMPLETE
     if time.time() >= deadline:
         return SearchStatus.TIMEOUT

@@ -1,5 +1,6 @@
 """StudyAttributes: what a study stores besides its trials, such as the plan of its search, as typed values."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,13 +8,14 @@ import optuna
 
 from nas.architectures.latency_model import LatencyModel
 from nas.study.plan import SearchPlan
-from nas.study.records import SearchState
+from nas.study.search_state import Act, SearchState
 from nas.study.storage.backend import storage_errors
 from nas.study.storage.schema import checked_study
 
 __all__ = ["StudyAttributes"]
 
-SEARCH, PLAN, TESTED, BASELINES = "search", "plan", "tested", "baselines"
+SEARCH, PLAN, TESTED, BASELINES, ACTS = "search", "plan", "tested", "baselines", "acts"
+MOST_ACTS = 100
 LATENCIES, LATENCY_DEVICE, LATENCY_MODEL = "latencies", "latency_device", "latency_model"
 
 
@@ -94,6 +96,15 @@ class StudyAttributes:
     @baselines.setter
     def baselines(self, accuracies: Mapping[str, float]) -> None:
         self._write(BASELINES, dict(accuracies))
+
+    @property
+    def acts(self) -> list[Act]:
+        """What people did to the study while it was searched, the last `MOST_ACTS` of it, oldest first."""
+        return [Act(*act) for act in self._read(ACTS) or ()]
+
+    def add_act(self, what: str) -> None:
+        """Records that a person did something, in words, just now; call it under the study's `ask_lock`."""
+        self._write(ACTS, [*map(list, self.acts[1 - MOST_ACTS :]), [time.time(), what]])
 
     def _by_trial(self, key: str) -> dict[int, float]:
         return {int(trial): value for trial, value in (self._read(key) or {}).items()}

@@ -1,10 +1,10 @@
-"""Immutable records of a study: TrialRecord, Outcome (the result of a training) and SearchState."""
+"""Immutable records of a study: TrialRecord, and Outcome, the result of a training."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from nas.architectures.cost import Cost, cost
 from nas.study import pareto
 from nas.study.config import BY_FLOPS
 from nas.study.precision import DIFFERENCE, Estimate, standard_error, wilson_interval
-from nas.system.processes import is_alive
 from nas.units import percent_text
 
 __all__ = [
@@ -21,8 +20,6 @@ __all__ = [
     "LATENCY_KEY",
     "RESERVED_NAMES",
     "Outcome",
-    "SearchState",
-    "SearchStatus",
     "TrialRecord",
     "TrialState",
     "front_of",
@@ -55,7 +52,7 @@ RESERVED_NAMES = frozenset(
         "epochs",
         "curve",
     }
-    | {"reason", "detail", "key", "architecture"}
+    | {"reason", "detail", "by_person", "key", "architecture"}
 )
 """Names of the fields that every trial has; not available for additional measures."""
 
@@ -72,21 +69,6 @@ class TrialState(StrEnum):
     STOPPED = "stopped"
     RUNNING = "running"
     WAITING = "waiting"
-
-
-class SearchStatus(StrEnum):
-    """Status of a search: running, or why it ended."""
-
-    RUNNING = "running"
-    COMPLETE = "complete"
-    """Its budget is spent."""
-    TIMEOUT = "timeout"
-    """Its time is up."""
-    EXHAUSTED = "exhausted"
-    """Every architecture of the space within its limits has been trained."""
-    SETTLED = "settled"
-    """The hypervolume has hardly grown for as long as `patience` allows."""
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -107,23 +89,6 @@ class Outcome:
     stopped: bool = False
 
 
-class SearchState(NamedTuple):
-    """Status of the last search on a study: its trial target, its state and its process (`worker`).
-
-    `before` is the number of trials that had finished when it began.
-    """
-
-    trials: int
-    state: SearchStatus
-    worker: str
-    before: int = 0
-
-    @property
-    def live(self) -> bool:
-        """Whether the search is running, as far as this machine can determine; a killed one still has state running."""
-        return self.state == SearchStatus.RUNNING and is_alive(self.worker) is not False
-
-
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial, that is one training.
@@ -134,8 +99,9 @@ class TrialRecord:
     timestamps in seconds; `worker` names the process that trains it (`worker_named`); `measures` is as in `Outcome`.
     `avoided` counts what preceded the accepted proposal: `duplicates`, `over_budget`, and `fallbacks`, drawn at random
     because the surrogate could not be fitted. `seed` is the training's seed, where architectures are trained on several
-    seeds; None in a search. `objective` is that of the study: the cost that accuracy is weighed against. `estimate` is
-    what the other trainings add to the measured accuracy, if `Study.estimated_records` was asked for it.
+    seeds; None in a search. `by_person`: a person queued it. `objective` is that of the study: the cost that accuracy
+    is weighed against. `estimate` is what the other trainings add to the measured accuracy, if
+    `Study.estimated_records` was asked for it.
     """
 
     trial: int
@@ -153,6 +119,7 @@ class TrialRecord:
     length: int | None = None
     avoided: Mapping[str, int] = field(default_factory=dict, hash=False)
     seed: int | None = None
+    by_person: bool = False
     objective: str = BY_FLOPS
     estimate: Estimate | None = None
     cost: Cost = field(init=False, repr=False, compare=False)
@@ -253,6 +220,7 @@ class TrialRecord:
             "curve": list(self.curve),
             "reason": self.reason,
             "detail": self.detail,
+            "by_person": self.by_person,
             "key": self.architecture.key,
             "architecture": self.architecture.to_dict(),
         }
@@ -286,6 +254,7 @@ class TrialRecord:
             attrs.get("length"),
             attrs.get("avoided", {}),
             attrs.get("seed"),
+            attrs.get("by_person", False),
             attrs.get("objective", BY_FLOPS),
         )
 

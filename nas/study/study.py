@@ -28,15 +28,8 @@ from nas.study.catalog import JOURNAL_FILE, is_study, study_name
 from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
 from nas.study.estimates import AccuracyModel, estimated
-from nas.study.records import (
-    INTERRUPTED,
-    Outcome,
-    SearchStatus,
-    TrialRecord,
-    TrialState,
-    front_of,
-    with_latencies,
-)
+from nas.study.records import INTERRUPTED, Outcome, TrialRecord, TrialState, front_of, with_latencies
+from nas.study.search_state import Request, SearchStatus
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.study.storage.locks import ask_lock, search_lock
@@ -212,16 +205,21 @@ class Study:
                 trial.set_user_attr("avoided", avoided)
         return trial, self._record_at(trial.number)
 
-    def queue(self, points: Iterable[Mapping[str, int]]) -> None:
-        """Queues points to be trained before any proposal of a sampler."""
+    def queue(self, points: Iterable[Mapping[str, int]], *, by_person: bool = False) -> None:
+        """Queues points to be trained before any proposal of a sampler; `by_person` marks them as a person's."""
         with storage_errors(self.name):
             for point in points:
-                self.optuna_study.enqueue_trial(dict(point))
+                self.optuna_study.enqueue_trial(dict(point), user_attrs={"by_person": True} if by_person else None)
 
-    def report(self, trial: Trial, curve: Sequence[float]) -> None:
-        """Records the progress of a running trial: its accuracy after each epoch so far."""
-        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by a worker that took this one for dead
+    def report(self, trial: Trial, curve: Sequence[float]) -> bool:
+        """Records the progress of a running trial: its accuracy after each epoch so far.
+
+        Returns whether to train on: not if others have ended the trial, or a person wants the search to stop at once.
+        """
+        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by a person, or for dead
             trial.set_user_attr("curve", list(curve))
+            return (search := self.attributes.search) is None or search.request != Request.STOP_NOW
+        return False
 
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         """Records the outcome of a trial and ends it; an interrupted one is requeued.
@@ -275,15 +273,15 @@ class Study:
                     how = died.get(worker or "", UNSEEN) if by_itself else None
                     requeue_stale(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
 
-    def fail_trial(self, trial: int, reason: str, detail: str) -> bool:
-        """Ends a running trial of any worker as failed; returns False if it had already ended.
+    def end_trial(self, trial: int, reason: str, *, detail: str | None = None, stopped: bool = False) -> bool:
+        """Ends a running trial of any worker as failed, or as `stopped`; returns False if it had already ended.
 
         `reason` is a short code and `detail` the message behind it.
         """
         with storage_errors(self.name), suppress(UpdateFinishedTrialError):
             found = next((left for left in running(self.optuna_study) if left.number == trial), None)
             if found is not None:
-                end(self.optuna_study, found, reason, detail=detail)
+                end(self.optuna_study, found, reason, detail=detail, stopped=stopped)
                 return True
         return False
 

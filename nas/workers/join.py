@@ -7,7 +7,7 @@ from typing import Any
 from nas.errors import StudyError
 from nas.study.config import BY_LATENCY
 from nas.study.images import images_of
-from nas.study.records import SearchStatus
+from nas.study.search_state import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.training.default_objective import default_objective

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nas.errors import MissingExtra
-from nas.study.records import SearchStatus, TrialRecord
+from nas.study.records import TrialRecord
+from nas.study.search_state import SearchState, SearchStatus
 from nas.study.study import Study
 from nas.validation import one_of
 
@@ -32,8 +33,11 @@ class Listener(Protocol):
     def trial_ended(self, record: TrialRecord) -> None:
         """Called when a running trial has ended and its outcome is recorded."""
 
+    def search_steered(self, state: SearchState) -> None:
+        """Called when a person has changed the budget or the request of the search's state."""
+
     def search_ended(self, reason: SearchStatus) -> None:
-        """Called once: `complete`, `timeout`, `settled` (out of patience) or `exhausted` (no architecture is left)."""
+        """Called once, with why: any status but `running` and `interrupted`."""
 
 
 @contextmanager
@@ -83,6 +87,9 @@ class _Logs:
         self._listener.trial_ended(record)
         if logger := self._loggers.pop(record.trial, None):
             logger.finalize("success")
+
+    def search_steered(self, state: SearchState) -> None:
+        self._listener.search_steered(state)
 
     def search_ended(self, reason: SearchStatus) -> None:
         self._listener.search_ended(reason)

@@ -14,7 +14,8 @@ from nas.strategy.stopping import stop_reason
 from nas.strategy.strategy import Strategy
 from nas.study.config import BY_LATENCY
 from nas.study.plan import SearchPlan
-from nas.study.records import SearchStatus, TrialRecord, TrialState, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trainings_spent
+from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 from nas.system.hardware import AUTO
@@ -27,7 +28,7 @@ from nas.workers.trial import TrialRunner
 __all__ = ["run"]
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""How long an idle worker sleeps while running trials may exhaust the budget or the space."""
+"""How long an idle worker sleeps: running trials may exhaust the budget or the space, or the search is paused."""
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
         listener: notified of this worker's progress.
 
     Returns:
-        Why the worker ended: complete, timeout, settled or exhausted.
+        Why the worker ended: complete, timeout, settled, exhausted, or stopped by a person.
 
     Raises:
         StudyError: the storage is unusable, or trainings keep failing in the same way.
@@ -61,16 +62,22 @@ def run(
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     runner = TrialRunner(study, objective, plan, strategy.stop, clock, listener)
     bounds = model.bounds if model else None
-    before = state.before if (state := study.attributes.search) else 0
     if listener:
         listener.search_started(study, plan.trials)
+    seen = study.attributes.search
     with not_growing() as give_memory_back:
         while True:
             with study.ask_lock():
-                records = study.records()
-                raise_if_failing(study.name, records, before=before)
-                ended = stop_reason(records, study.config.space, plan=plan, deadline=deadline, bounds=bounds)
-                step = _Step(ended=ended) if ended else _next_step(study, strategy, records)
+                records, search = study.records(), study.attributes.search
+                raise_if_failing(study.name, records, before=search.before if search else 0)
+                ended = stop_reason(
+                    records, study.config.space, plan=plan, deadline=deadline, search=search, bounds=bounds
+                )
+                paused = search is not None and search.request == Request.PAUSE
+                step = _Step(ended=ended) if ended or paused else _next_step(study, strategy, records, search)
+            if listener and search and search != seen:
+                listener.search_steered(search)
+            seen = search
             if step.ended:
                 break
             if step.trial is None:
@@ -92,12 +99,13 @@ class _Step(NamedTuple):
     ended: SearchStatus | None = None
 
 
-def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord]) -> _Step:
+def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord], search: SearchState | None) -> _Step:
     """Asks for a trial; waits if running trials may use up the budget; `exhausted` if all architectures are trained."""
     plan, full = strategy.plan, study.config.space.recipe.epochs
+    trials = search.trials if search else plan.trials
     running = [record for record in records if record.state == TrialState.RUNNING]
     in_hand = sum(record.length or full for record in running) / full
-    if running and trainings_spent(records, full) + in_hand >= plan.trials:
+    if running and trainings_spent(records, full) + in_hand >= trials:
         return _Step()
     also = {"lengths": len(plan.lengths) > 1, "seeds": plan.sampler == QUEUED}
     try:

@@ -9,7 +9,7 @@ from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
-from nas.study.records import SearchStatus
+from nas.study.search_state import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO, DEVICES, gpu_count, usual_workers, workers_asked_for
 from nas.system.processes import prepare

@@ -8,7 +8,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from nas.errors import StudyError
 from nas.strategy.stopping import stop_reason
 from nas.study.plan import SearchPlan
-from nas.study.records import SearchStatus, TrialRecord, TrialState
+from nas.study.records import TrialRecord, TrialState
+from nas.study.search_state import SearchStatus
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.logs import logger
@@ -40,7 +41,7 @@ class Watcher:
 
     def __init__(self, study: Study, listener: Listener | None) -> None:
         self._study, self._listener = study, listener
-        self._version = study.version()
+        self._version, self._search = study.version(), study.attributes.search
         self._known = {record.trial: record for record in study.records()}
 
     def look(self) -> None:
@@ -49,6 +50,9 @@ class Watcher:
         if self._listener is None or version == self._version:
             return
         self._version = version
+        if (search := self._study.attributes.search) and search != self._search:
+            self._listener.search_steered(search)
+        self._search = search
         for record in self._study.records():
             before = self._known.get(record.trial)
             self._known[record.trial] = record
@@ -233,7 +237,7 @@ def _end_hanging(study: Study, overdue: Overdue, members: Sequence[WorkerHandle]
     ended: set[str] = set()
     for record in overdue.among(study.records()):
         detail = f"it had not ended after {overdue.seconds:g} s, and was ended together with its worker"
-        if study.fail_trial(record.trial, TIMEOUT, detail):
+        if study.end_trial(record.trial, TIMEOUT, detail=detail):
             for member in members:
                 if member.worker == record.worker:
                     member.kill()
@@ -245,4 +249,4 @@ def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> SearchS
     records = study.records()
     if any(record.state == TrialState.RUNNING for record in records):
         return None
-    return stop_reason(records, study.config.space, plan=plan, deadline=deadline)
+    return stop_reason(records, study.config.space, plan=plan, deadline=deadline, search=study.attributes.search)

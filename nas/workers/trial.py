@@ -22,7 +22,9 @@ from nas.workers.listeners import Listener
 __all__ = ["TrialRunner"]
 
 SECONDS_BETWEEN_REPORTS = 2.0
-"""Minimum interval between writes of a running trial's curve to the storage, so that short epochs stay short."""
+"""Minimum interval between writes of a running trial's curve to the storage, so that short epochs stay short.
+
+A person's request to end a training is seen as often."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class TrialRunner:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
         except StudyError:  # not the trial's fault: the study cannot store the result
             raise
+        except _Ended:
+            pass
         except SystemExit:  # raised by Lightning on Ctrl-C in a custom training
             raise KeyboardInterrupt from None
         except Exception as error:  # a trial may fail in any way; the search continues
@@ -106,6 +110,10 @@ class _Stopped(Exception):
     """Raised inside a training to stop it early."""
 
 
+class _Ended(Exception):
+    """Raised inside a training that a person, or another worker, has ended; it counts as interrupted."""
+
+
 class _Progress:
     """The curve of a running trial: validated, stored periodically, and passed to the listener and the stop rule."""
 
@@ -119,7 +127,8 @@ class _Progress:
         del self.curve[max(epoch - 1, 0) :]  # drops epochs of an attempt that ran out of memory
         self.curve.append(as_accuracy(accuracy))
         if time.monotonic() - self._stored >= SECONDS_BETWEEN_REPORTS:
-            self._runner.study.report(self._trial, self.curve)
+            if not self._runner.study.report(self._trial, self.curve):
+                raise _Ended
             self._stored = time.monotonic()
         if self._runner.listener:
             self._runner.listener.epoch_ended(self._record.trial, tuple(self.curve))

@@ -32,4 +32,5 @@ def enqueue(study: Study, architecture: Architecture) -> None:
             states[TrialState.WAITING] = "is queued"
             if record.state in states:
                 raise StudyError(f"study '{study.name}': this network {states[record.state]} as trial {record.trial}")
-        study.queue([{LENGTH: space.recipe.epochs, **space.point(architecture)}])
+        study.queue([{LENGTH: space.recipe.epochs, **space.point(architecture)}], by_person=True)
+        study.attributes.add_act(f"queued {architecture.name}")

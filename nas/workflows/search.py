@@ -25,7 +25,7 @@ from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import load_described
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
-from nas.study.records import SearchState, SearchStatus
+from nas.study.search_state import SearchState, SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
@@ -203,9 +203,19 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchSta
             ended = work(study)
         except BaseException:
             with suppress(StudyError):  # a broken storage may be why it ended
-                study.attributes.search = SearchState(plan.trials, SearchStatus.INTERRUPTED, this_worker(), before)
+                _end_search(study, SearchStatus.INTERRUPTED)
             raise
-        study.attributes.search = SearchState(plan.trials, ended, this_worker(), before)
+        _end_search(study, ended)
+
+
+def _end_search(study: Study, status: SearchStatus) -> None:
+    """Records why the search ended.
+
+    Its budget stays, which a person may have raised meanwhile, and its request, for workers on other machines.
+    """
+    with study.ask_lock():
+        if state := study.attributes.search:
+            study.attributes.search = state._replace(state=status)
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:

@@ -6,7 +6,8 @@ import pytest
 from nas import SearchSpace
 from nas.analysis.convergence import bands, history, seconds_left
 from nas.analysis.figures.progress import bands_figure, hypervolume_figure, seconds_figure
-from nas.study.records import SearchState, SearchStatus, TrialRecord, TrialState
+from nas.study.records import TrialRecord, TrialState
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from tests.analysis.test_selection import trial
 

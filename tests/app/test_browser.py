@@ -17,7 +17,7 @@ import pytest
 import nas
 from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace
-from nas.study.records import SearchState, SearchStatus
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from tests.helpers import formula
 

@@ -24,7 +24,7 @@ from nas.strategy.samplers import ValidSampler
 from nas.study import records as records_module
 from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
-from nas.study.records import SearchState, SearchStatus
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from nas.workers import loop as loop_module

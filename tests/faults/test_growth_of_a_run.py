@@ -9,6 +9,7 @@ import pytest
 
 import nas
 from nas import SearchSpace, Study, TrialRecord
+from nas.study.search_state import SearchState
 from nas.system.processes import METHOD
 from tests.faults.killing import forked
 
@@ -39,6 +40,8 @@ class Gauge:
     def trial_ended(self, record: TrialRecord) -> None:
         process = psutil.Process()
         self.read.append((process.memory_info().rss / 2**20, process.num_fds(), process.num_threads()))
+
+    def search_steered(self, state: SearchState) -> None: ...
 
     def search_ended(self, reason: str) -> None: ...
 

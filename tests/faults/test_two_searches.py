@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
-from nas.study.records import SearchState, SearchStatus
+from nas.study.search_state import SearchState, SearchStatus
 from nas.study.storage import heartbeat as heartbeat_module
 from nas.system.processes import METHOD
 from tests.faults.killing import check_whole, forked, kill, until

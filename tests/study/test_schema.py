@@ -1,7 +1,8 @@
 import pytest
 
 from nas.errors import InvalidValue
-from nas.study.records import LATENCY_KEY, SearchState, SearchStatus
+from nas.study.records import LATENCY_KEY
+from nas.study.search_state import SearchState, SearchStatus
 from nas.study.storage.schema import checked_study, checked_trial
 
 

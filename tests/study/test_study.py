@@ -14,7 +14,8 @@ from nas import NasError, SearchSpace, Study, cost
 from nas.strategy.samplers import ValidSampler
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
-from nas.study.records import Outcome, SearchState, SearchStatus, TrialState
+from nas.study.records import Outcome, TrialState
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}

@@ -11,7 +11,8 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace, Study, TrialRecord
 from nas.spaces.preflight import preflight
-from nas.study.records import SearchState, SearchStatus, TrialState
+from nas.study.records import TrialState
+from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.workers import trial as trial_module
 from tests.helpers import checkpoint_every_epoch, formula
@@ -36,6 +37,9 @@ class Diary:
 
     def trial_ended(self, record: TrialRecord) -> None:
         self.lines.append(f"{record.state} {record.trial}")
+
+    def search_steered(self, state: SearchState) -> None:
+        self.lines.append(f"{state.request} {state.trials}")
 
     def search_ended(self, reason: str) -> None:
         self.lines.append(reason)

@@ -14,6 +14,7 @@ import torch
 
 import nas
 from nas import Architecture, ImageData, NasError, SearchSpace, Study, TrialRecord
+from nas.study.search_state import SearchState
 from nas.system.processes import METHOD, is_alive
 from nas.training.train import on_device, train
 from tests.helpers import at_most, formula
@@ -80,6 +81,9 @@ class Diary:
 
     def trial_ended(self, record: TrialRecord) -> None:
         self.lines.append(("end", record.trial))
+
+    def search_steered(self, state: SearchState) -> None:
+        self.lines.append(("steered", state.request))
 
     def search_ended(self, reason: str) -> None:
         self.lines.append((reason,))

@@ -68,7 +68,8 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> 
     params = params_of(trial)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if all(params_of(other) != params for other in waiting):
-        study.enqueue_trial(params, user_attrs={"deaths": deaths} if deaths else None)
+        attrs = {"deaths": deaths, "by_person": trial.user_attrs.get("by_person")}
+        study.enqueue_trial(params, user_attrs={name: value for name, value in attrs.items() if value})
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -76,10 +77,12 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
     return {**(enqueued_params(trial) or {}), **trial.params}
 
 
-def end(study: optuna.Study, trial: FrozenTrial, reason: str, *, detail: str | None = None) -> None:
-    """Ends a trial as failed; `reason` is a short code, `detail` the message behind it."""
+def end(
+    study: optuna.Study, trial: FrozenTrial, reason: str, *, detail: str | None = None, stopped: bool = False
+) -> None:
+    """Ends a trial as failed, or as stopped; `reason` is a short code, `detail` the message behind it."""
     left = open_trial(study, trial)
     left.set_user_attr("reason", reason)
     if detail is not None:
         left.set_user_attr("detail", detail)
-    study.tell(left, state=TrialState.FAIL)
+    study.tell(left, state=TrialState.PRUNED if stopped else TrialState.FAIL)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.errors import InvalidValue, visible
-from nas.study.records import LATENCY_KEY, SearchStatus
-from nas.validation import integer, mapping, one_of, real, shown, text
+from nas.study.records import LATENCY_KEY
+from nas.study.search_state import Request, SearchStatus
+from nas.validation import boolean, integer, mapping, one_of, real, shown, text
 
 __all__ = ["checked_study", "checked_trial"]
 
@@ -114,13 +115,22 @@ def _by_trial(check: Callable[[object, str], float]) -> Callable[[object, str], 
 
 
 def _search(value: object, field: str) -> dict[str, Any]:
-    found = mapping(value, field, required=("trials", "state", "worker"), optional=("before",))
+    found = mapping(value, field, required=("trials", "state", "worker"), optional=("before", "request"))
     return {
         "trials": _count(found["trials"], f"{field}.trials"),
         "state": SearchStatus(one_of(found["state"], f"{field}.state", [*SearchStatus])),
         "worker": _worker(found["worker"], f"{field}.worker"),
         "before": _count(found.get("before", 0), f"{field}.before"),
+        "request": None
+        if found.get("request") is None
+        else Request(one_of(found["request"], f"{field}.request", [*Request])),
     }
+
+
+def _acts(value: object, field: str) -> list[tuple[float, str]]:
+    if not isinstance(value, list) or not all(isinstance(act, list) and len(act) == 2 for act in value):
+        raise InvalidValue(f"{field}={shown(value)}: must be a list of times and texts")
+    return [(_time(time, field), _word(what, field)) for time, what in value]
 
 
 def _model(value: object, field: str) -> dict[str, Any]:
@@ -149,9 +159,11 @@ _OF_TRIALS: dict[str, Callable[[object, str], Any]] = {
     "length": lambda value, field: integer(value, field, maximum=MOST_EPOCHS),
     "avoided": _counts,
     "seed": lambda value, field: integer(value, field, minimum=0, maximum=2**32 - 1),
+    "by_person": boolean,
 }
 _OF_STUDIES: dict[str, Callable[[object, str], Any]] = {
     "search": _search,
+    "acts": _acts,
     "plan": _named,
     "latencies": _by_trial(_latency),
     "latency_model": _model,

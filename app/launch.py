@@ -1,0 +1,80 @@
+"""Starts searches as processes of their own, which outlive the dashboard, and says how they begin."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import live
+
+from nas.errors import NasError
+from nas.study.catalog import study_name
+from nas.study.study import Study
+
+SHOWN_LINES = 30
+
+
+class Launch(NamedTuple):
+    """A search that was started here: its study, its process, and the file with what it prints."""
+
+    study: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def failed(self) -> str | None:
+        """The last line that the search printed if it ended with an error, else None."""
+        return last_lines(self.log)[-1] if self.process.poll() else None
+
+
+def log_file(runs: str, study: str) -> Path:
+    """Returns the file with what a search that was started in the dashboard prints."""
+    return Path(runs) / f"{study}.log"
+
+
+def last_lines(log: Path) -> list[str]:
+    """Returns the end of a log; a line that says so if there is none."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
+    except OSError:
+        lines = []
+    return lines or ["it has printed nothing"]
+
+
+def command(place: live.Place, study: str, options: list[str]) -> list[str]:
+    """Returns the command of a search as a person would type it."""
+    return ["nas", "search", *options, "--study", study, *place.options]
+
+
+def start(place: live.Place, study: str, options: list[str]) -> Launch:
+    """Starts `nas search`; the process does not end with the dashboard.
+
+    Args:
+        place: where its study is, or will be.
+        study: the study's name.
+        options: further arguments of the command.
+
+    Raises:
+        NasError: the name is not allowed, a search is running on the study, or the folder cannot be written.
+    """
+    study_name(study)
+    if study in live.names(place):
+        search = Study.open(study, place.runs, storage=place.storage).attributes.search
+        if search is not None and search.live:
+            raise NasError(f"study '{study}': a search is running on it")
+    log = log_file(place.runs, study)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command(place, study, options)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise NasError(f"{log}: cannot be written: {error.strerror or error}") from None
+    threading.Thread(target=process.wait, daemon=True).start()  # so that it does not remain as a zombie
+    return Launch(study, process, log)

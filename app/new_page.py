@@ -1,0 +1,245 @@
+"""The page New search: the images, the space and what it holds, and the start of a search."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import chart
+import launch
+import live
+import messages
+import panel
+import streamlit as st
+
+from nas.analysis.figures.architecture import drawing_figure
+from nas.analysis.figures.space import space_figure
+from nas.architectures.cost import cost, stem_cost
+from nas.data.images import Images
+from nas.data.inspection import SourceShape, example_images, inspect_source
+from nas.errors import NasError
+from nas.spaces.built_in import load_space
+from nas.spaces.generation import generate_space, usual_budget
+from nas.spaces.preflight import Preflight, preflight, sample_networks
+from nas.spaces.rows import PART, from_rows, to_rows
+from nas.spaces.search_space import SearchSpace
+from nas.system.files import write_whole
+from nas.system.resources import ready_spaces
+from nas.units import count_text, duration_text, parse_count
+
+MADE = "made for the images"
+EXAMPLES, EXAMPLE_SIZE, SAMPLED = 10, 64, 1000
+SECONDS_KEPT = 60
+HELP = {
+    "depth": "Numbers of blocks.",
+    "mid": "Widths of the grouped convolutions; in the stem, of its convolution.",
+    "groups": "Numbers of groups. Only those that divide a width are combined with it.",
+    "out": "Widths of the stage's output; mid: the same as mid.",
+    "stride": "2 halves the size of the map.",
+}
+
+
+class Source(NamedTuple):
+    """The images to search on: where they are, their shape, and an example of each of some classes."""
+
+    where: str
+    shape: SourceShape
+    examples: dict[str, Images]
+
+
+def show(place: live.Place, seen: live.Snapshot | None) -> None:
+    """Renders the page; `seen` is the selected study, if there is one."""
+    if not panel.is_local():
+        messages.calm("Not from here", "Searches are started where the dashboard listens to its own machine alone.")
+        return
+    left, right = st.columns([1.25, 1], gap="large")
+    with left:
+        source = _source()
+        if source is None:
+            return
+        base = _base(source, seen)
+        space = _edited(base) if base else None
+    if base is None or space is None:
+        return
+    with right:
+        _holds(space)
+    with left:
+        _start(place, source, base, space)
+
+
+def _source() -> Source | None:
+    """Asks where the images are, and shows what is there."""
+    where = st.text_input(
+        "Images",
+        "digits",
+        key="images",
+        help="A folder with a folder of images for each class, a parquet file, digits.",
+    ).strip()
+    if not where:
+        return None
+    try:
+        found = _look(where)
+    except NasError as error:
+        st.warning(messages.literal(str(error)))
+        return None
+    size, colours = found.shape.input.size, "grey" if found.shape.input.channels == 1 else "colour"
+    st.caption(f"{found.shape.images:,} images of {found.shape.classes} classes, {colours}, of {size}×{size} pixels.")
+    with st.container(horizontal=True, gap="small"):
+        for name, image in found.examples.items():
+            st.image(image, messages.literal(name[:12]), width=EXAMPLE_SIZE, clamp=True)
+    return found
+
+
+@st.cache_data(ttl=SECONDS_KEPT, max_entries=20, show_spinner="Looking at the images …")
+def _look(where: str) -> Source:
+    return Source(where, inspect_source(where), example_images(where, size=EXAMPLE_SIZE, most=EXAMPLES))
+
+
+def _base(source: Source, seen: live.Snapshot | None) -> SearchSpace | None:
+    """Asks for the space to begin with, and its budget in FLOPs."""
+    spaces = {name: load_space(name) for name in ready_spaces()}
+    fitting = {name: space for name, space in spaces.items() if space.input == source.shape.input}
+    if seen is not None and seen.study.config.space.input == source.shape.input:
+        fitting[f"that of study {seen.study.name}"] = seen.study.config.space
+    left, right = st.columns([1.5, 1])
+    chosen = left.selectbox("Space", [MADE, *fitting], key="space to begin with")
+    usual = count_text(usual_budget(source.shape.input)).replace(" ", "")
+    typed = right.text_input("Most FLOPs", placeholder=usual if chosen == MADE else "no limit", key="most FLOPs")
+    try:
+        budget = parse_count(typed, "max_flops") if typed.strip() else None
+        if chosen == MADE:
+            return generate_space(source.shape.input, source.shape.classes, max_flops=budget)
+        return fitting[chosen].with_changes(classes=source.shape.classes, max_flops=budget)
+    except NasError as error:
+        st.warning(messages.literal(str(error)))
+        return None
+
+
+def _edited(base: SearchSpace) -> SearchSpace | None:
+    """Shows the stem and the stages as a table to edit; returns the space as edited, None if it is not valid."""
+    rows = to_rows(base)
+    if st.session_state.get("rows of") != rows:  # another space to begin with
+        st.session_state["rows of"] = rows
+        _show_rows(rows)
+    changed = st.data_editor(
+        st.session_state["rows"],
+        key=f"editor {st.session_state['editor']}",
+        hide_index=True,
+        disabled=[PART],
+        column_config={name: st.column_config.Column(name, help=words) for name, words in HELP.items()},
+    )
+    stages = sum(row[PART].startswith("stage") for row in changed)
+    buttons = st.columns(3)
+    buttons[0].button("Add a stage", on_click=_show_rows, args=([*changed, _next_stage(changed[-1], stages)],))
+    buttons[1].button("Remove the last", on_click=_show_rows, args=(changed[:-1],), disabled=stages < 2)
+    buttons[2].button("Start again", on_click=_show_rows, args=(rows,), disabled=changed == rows)
+    try:
+        return from_rows(base, changed)
+    except NasError as error:
+        st.warning(messages.literal(str(error)))
+        return None
+
+
+def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Puts other rows into the table, whose key changes, as the edits of the old one belong to its rows."""
+    st.session_state["rows"] = list(rows)
+    st.session_state["editor"] = st.session_state.get("editor", 0) + 1
+
+
+def _next_stage(last: dict[str, Any], stages: int) -> dict[str, Any]:
+    return {**last, PART: f"stage {stages + 1}"}
+
+
+def _holds(space: SearchSpace) -> None:
+    """Shows what the space holds: how many architectures, their costs, and three of them."""
+    try:
+        report, flops, share = _report(space.to_yaml(), space)
+    except NasError as error:
+        st.warning(messages.literal(str(error)))
+        return
+    panel.metrics(
+        {
+            "architectures": count_text(space.valid),
+            "within the budget": f"{'' if report.exact else '≈ '}{count_text(report.within_budgets)}",
+            "fewest FLOPs": count_text(report.flops.smallest),
+            "most": count_text(report.flops.largest),
+            "of which the stem": f"{share:.0%}",
+        }
+    )
+    words = "histogram of the FLOPs of architectures drawn at random from the space"
+    chart.chart(chart.ready(space_figure(flops, budget=space.max_flops)), "space", alt=words, bare=True)
+    for tab, example in zip(st.tabs(["small", "median", "large"]), report.examples, strict=True):
+        with tab:
+            amounts = cost(example)
+            st.caption(f"{count_text(amounts.flops)} FLOPs, {count_text(amounts.params)} parameters")
+            words = f"the network {example.name}: its layers from stem to classifier, groups as groups"
+            chart.chart(chart.ready(drawing_figure(example)), f"example {amounts.flops}", alt=words, bare=True)
+
+
+@st.cache_data(max_entries=20, show_spinner="Counting …")
+def _report(yaml: str, _space: SearchSpace) -> tuple[Preflight, list[int], float]:
+    """Returns the pre-flight, the FLOPs of random architectures, and the mean share of their stems; by the `yaml`."""
+    networks = sample_networks(_space, SAMPLED)
+    flops = [cost(network).flops for network in networks]
+    stems = [stem_cost(network.stem, network.input).flops for network in networks]
+    share = sum(stem / whole for stem, whole in zip(stems, flops, strict=True)) / SAMPLED
+    return preflight(_space), flops, share
+
+
+def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSpace) -> None:
+    """Asks for the budget, shows the command, and starts it."""
+    fields = st.columns(4)
+    study = fields[0].text_input("Name", Path(source.where).name, key=f"name of {source.where}")
+    trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
+    epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
+    workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
+    options = [
+        *_space_options(place, study, base, space),
+        *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
+        *(["--epochs", str(epochs)] if epochs else []),
+    ]
+    buttons = st.columns(3)
+    begin = buttons[0].button("Start the search", type="primary", icon=":material/play_arrow:", width="stretch")
+    buttons[1].download_button("YAML", space.to_yaml(), f"{space.name}.yaml", on_click="ignore", width="stretch")
+    if buttons[2].button("How long?", help="Times some training steps here.", width="stretch"):
+        st.caption(_duration(source, space, trials))
+    st.code(shlex.join(launch.command(place, study, options)), language="bash", wrap_lines=True)
+    if begin:
+        try:
+            if _file(place, study) == options[0]:
+                Path(place.runs).mkdir(parents=True, exist_ok=True)
+                write_whole(Path(options[0]), space.to_yaml().encode())
+            st.session_state["launch"] = launch.start(place, study, options)
+        except (NasError, OSError) as error:
+            messages.calm("It was not started", str(error))
+        else:
+            st.rerun()
+
+
+def _space_options(place: live.Place, study: str, base: SearchSpace, space: SearchSpace) -> list[str]:
+    """Returns the arguments that name the space: none or a ready one where that is what it is, else a file."""
+    chosen, typed = st.session_state["space to begin with"], st.session_state["most FLOPs"].strip()
+    ready = chosen in ready_spaces()
+    if space == base and (ready or chosen == MADE):
+        return [*([chosen] if ready else []), *(["--max-flops", typed] if typed else [])]
+    return [_file(place, study)]
+
+
+def _file(place: live.Place, study: str) -> str:
+    return str(Path(place.runs) / f"{study}.space.yaml")
+
+
+def _duration(source: Source, space: SearchSpace, trials: int) -> str:
+    """Says how long a search takes on this machine, from training steps in another process."""
+    with st.spinner("Timing some training steps …"):
+        given = ["--trials", str(trials), "--images", str(source.shape.images), "--json"]
+        command = [sys.executable, "-m", "nas", "space", "/dev/stdin", *given]
+        ran = subprocess.run(command, input=space.to_yaml(), capture_output=True, text=True, check=False)
+    if ran.returncode:
+        return messages.literal(ran.stderr.strip() or "It could not be timed.")
+    took = json.loads(ran.stdout)["estimate"]
+    busy = "; other programs are at work here, which makes it longer" if took["is_busy"] else ""
+    return f"About {duration_text(took['seconds'])} by one worker, {took['epochs']} epochs each{busy}."
