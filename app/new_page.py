@@ -30,7 +30,7 @@ from nas.system.files import write_whole
 from nas.system.resources import ready_spaces
 from nas.units import count_text, duration_text, parse_count
 
-MADE = "made for the images"
+MADE, DIGITS = "made for the images", "digits"
 EXAMPLES, EXAMPLE_SIZE, SAMPLED = 10, 64, 1000
 SECONDS_KEPT = 60
 HELP = {
@@ -74,7 +74,7 @@ def _source() -> Source | None:
     """Asks where the images are, and shows what is there."""
     where = st.text_input(
         "Images",
-        "digits",
+        DIGITS,
         key="images",
         help="A folder with a folder of images for each class, a parquet file, digits.",
     ).strip()
@@ -105,7 +105,8 @@ def _base(source: Source, seen: live.Snapshot | None) -> SearchSpace | None:
     if seen is not None and seen.study.config.space.input == source.shape.input:
         fitting[f"that of study {seen.study.name}"] = seen.study.config.space
     left, right = st.columns([1.5, 1])
-    chosen = left.selectbox("Space", [MADE, *fitting], key="space to begin with")
+    offered = [*fitting, MADE] if source.where == DIGITS else [MADE, *fitting]  # what `nas search` takes comes first
+    chosen = left.selectbox("Space", offered, key=f"space for {source.where}")
     usual = count_text(usual_budget(source.shape.input)).replace(" ", "")
     typed = right.text_input("Most FLOPs", placeholder=usual if chosen == MADE else "no limit", key="most FLOPs")
     try:
@@ -197,10 +198,12 @@ def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSp
     epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
     workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
     options = [
-        *_space_options(place, study, base, space),
+        *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
     ]
+    if study in live.names(place):
+        st.caption("A study of this name exists: with the same space and images its search goes on.")
     buttons = st.columns(3)
     begin = buttons[0].button("Start the search", type="primary", icon=":material/play_arrow:", width="stretch")
     buttons[1].download_button("YAML", space.to_yaml(), f"{space.name}.yaml", on_click="ignore", width="stretch")
@@ -219,11 +222,13 @@ def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSp
             st.rerun()
 
 
-def _space_options(place: live.Place, study: str, base: SearchSpace, space: SearchSpace) -> list[str]:
+def _space_options(
+    place: live.Place, study: str, source: Source, *, base: SearchSpace, space: SearchSpace
+) -> list[str]:
     """Returns the arguments that name the space: none or a ready one where that is what it is, else a file."""
-    chosen, typed = st.session_state["space to begin with"], st.session_state["most FLOPs"].strip()
+    chosen, typed = st.session_state[f"space for {source.where}"], st.session_state["most FLOPs"].strip()
     ready = chosen in ready_spaces()
-    if space == base and (ready or chosen == MADE):
+    if space == base and (ready or (chosen == MADE and source.where != DIGITS)):
         return [*([chosen] if ready else []), *(["--max-flops", typed] if typed else [])]
     return [_file(place, study)]
 

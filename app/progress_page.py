@@ -102,7 +102,8 @@ def _headline(seen: live.Snapshot) -> None:
 def _workers(seen: live.Snapshot) -> None:
     st.markdown("**Workers**")
     if not seen.running:
-        st.caption("Nothing is being trained now." if not seen.live else "The next trial is being chosen.")
+        waiting = seen.live and seen.search is not None and seen.search.request is None
+        st.caption("The next trial is being chosen." if waiting else "Nothing is being trained now.")
         return
     epochs = seen.study.config.space.recipe.epochs
     st.dataframe(
@@ -130,7 +131,7 @@ def _workers(seen: live.Snapshot) -> None:
 def _acts(seen: live.Snapshot) -> None:
     """Lists what people did to the study, the latest first."""
     if acts := seen.study.attributes.acts:
-        with st.expander(f"What people did: {len(acts)} acts"):
+        with st.expander(f"What people did ({len(acts)})"):
             for act in reversed(acts):
                 st.text(f"{time.strftime('%d %b, %H:%M:%S', time.localtime(act.time))}  {act.what}")
 

@@ -105,7 +105,7 @@ def show(study: "Study", trial: int, as_json: bool) -> None:
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def dashboard(runs: str, storage: str | None, port: int, host: str, no_browser: bool) -> None:
-    """Open the dashboard on the studies of a folder or a database; it only reads them."""
+    """Open the dashboard on the studies of a folder or a database."""
     import os
     from importlib.util import find_spec
 

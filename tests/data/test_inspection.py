@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nas import Input, NasError, load_data
-from nas.data.inspection import LARGEST_SIDE, inspect_source
+from nas.data.inspection import LARGEST_SIDE, example_images, inspect_source
 
 
 def write(folder: Path, images: dict[str, Any], *, suffix: str = "png", **options: Any) -> Path:
@@ -68,3 +68,14 @@ def test_a_folder_whose_images_cannot_be_read_is_one_line(tmp_path: Path) -> Non
         (tmp_path / name / "0.png").write_bytes(b"no image")
     with pytest.raises(NasError, match="none of its images can be read"):
         inspect_source(str(tmp_path))
+
+
+def test_examples_are_the_first_image_of_each_class(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a": COLOUR, "b": 255 - COLOUR, "c": GREY})
+    (folder / "b" / "0.png").write_bytes(b"no image")
+    found = example_images(str(folder), size=16, most=9)
+    assert {name: image.shape for name, image in found.items()} == {"a": (16, 16, 3), "c": (16, 16, 3)}
+    assert set(example_images(str(folder), size=16, most=2)) == {"a", "c"}
+    digits = example_images("digits", size=16, most=10)
+    assert list(digits) == [str(number) for number in range(10)]
+    assert digits["3"].shape == (8, 8, 1)
