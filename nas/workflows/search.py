@@ -209,10 +209,7 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchSta
 
 
 def _end_search(study: Study, status: SearchStatus) -> None:
-    """Records why the search ended.
-
-    Its budget stays, which a person may have raised meanwhile, and its request, for workers on other machines.
-    """
+    """Records why the search ended; its budget stays, and its request, for workers on other machines."""
     with study.ask_lock():
         if state := study.attributes.search:
             study.attributes.search = state._replace(state=status)
