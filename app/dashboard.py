@@ -124,18 +124,15 @@ def standing(seen: live.Snapshot) -> list[str]:
         return []
     if not seen.live:
         ended = {
-            SearchStatus.COMPLETE: "complete",
-            SearchStatus.TIMEOUT: "ended: its time was up",
-            SearchStatus.EXHAUSTED: "ended: the space holds no more",
-            SearchStatus.SETTLED: "ended: its front hardly grew any more",
-            SearchStatus.STOPPED: "ended: a person stopped it",
-            SearchStatus.RUNNING: "ended without a message, perhaps killed",
+            SearchStatus.COMPLETE: "The search is complete.",
+            SearchStatus.TIMEOUT: "The search has ended: its time was up.",
+            SearchStatus.EXHAUSTED: "The search has ended: the space holds no more.",
+            SearchStatus.SETTLED: "The search has ended: its front hardly grew any more.",
+            SearchStatus.STOPPED: "The search was stopped by a person.",
+            SearchStatus.INTERRUPTED: "The search was interrupted.",
+            SearchStatus.RUNNING: "The search has ended without a message, perhaps killed.",
         }
-        return [
-            f"The search is {ended[seen.search.state]}."
-            if seen.search.state in ended
-            else "The search was interrupted."
-        ]
+        return [ended[seen.search.state]]
     left = seen.seconds_left
     now = ", ".join(f"trial {record.trial} (epoch {len(record.curve)})" for record in seen.running)
     idle = ":orange[●] paused" if seen.search.request == Request.PAUSE else ":green[●] searching"

@@ -20,6 +20,7 @@ from benchmarks import (
     optimism,
     orchestration,
     precision,
+    predictions,
     promotions,
     proposals,
     scaling,
@@ -46,7 +47,7 @@ SPEED = (
     estimates,
     crowd,
 )
-SEARCH = (proposals, lengths, choices, promotions, trend, estimates, live)
+SEARCH = (proposals, lengths, choices, promotions, trend, estimates, predictions, live)
 OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 

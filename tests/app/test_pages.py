@@ -21,7 +21,7 @@ from nas import NasError, SearchSpace, Study
 from nas.architectures.cost import cost
 from nas.strategy import latency_objective as latency_objective_module
 from nas.strategy.samplers import ValidSampler
-from nas.study import records as records_module
+from nas.study import search_state as search_state_module
 from nas.study.artifacts import load_confusion
 from nas.study.config import StudyConfig
 from nas.study.search_state import SearchState, SearchStatus
@@ -459,7 +459,7 @@ def test_a_search_that_was_killed_just_now_is_seen_though_nothing_was_written(
     open_page: Open, running: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "training trial 4" in said(open_page())
-    monkeypatch.setattr(records_module, "is_alive", lambda _: False)
+    monkeypatch.setattr(search_state_module, "is_alive", lambda _: False)
     assert "perhaps killed" in said(open_page())
 
 
