@@ -28,7 +28,9 @@ def test_a_queued_network_is_trained_next_in_full(tmp_path: Path, tiny: SearchSp
     with pytest.raises(NasError, match=f"study 's': this network is queued as trial {before}"):
         nas.enqueue(study, chosen)
     record = search(tmp_path, tiny, 5).records()[before]
-    assert (record.architecture, record.state) == (chosen, TrialState.COMPLETE)
+    assert (record.architecture, record.state, record.by_person) == (chosen, TrialState.COMPLETE, True)
+    assert [each.by_person for each in study.records()].count(True) == 1
+    assert [act.what for act in study.attributes.acts] == [f"queued {chosen.name}"]
     assert record.length in (None, tiny.recipe.epochs)
     with pytest.raises(NasError, match=f"this network was trained as trial {before}"):
         nas.enqueue(study, chosen)
@@ -58,3 +60,16 @@ def test_the_commands_say_what_they_do(tmp_path: Path, tiny: SearchSpace, nas_co
     assert "must divide" in refused.err
     both = nas_command("predict", "s", tmp_path / "own.yaml", *like)
     assert "name a network: either a YAML file, or a trial" in both.err
+
+
+def test_an_interrupted_one_is_still_a_person_s(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = search(tmp_path, tiny, 3)
+    nas.enqueue(study, untrained(study))
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(tiny, "digits", trials=4, name="s", runs=tmp_path, evaluate=interrupted, references=False)
+    last = study.records()[-1]
+    assert (last.state, last.by_person) == (TrialState.WAITING, True)
