@@ -26,6 +26,7 @@ from nas.spaces.generation import generate_space, usual_budget
 from nas.spaces.preflight import Preflight, preflight, sample_networks
 from nas.spaces.rows import PART, from_rows, to_rows
 from nas.spaces.search_space import SearchSpace
+from nas.study.catalog import as_study_name, study_name
 from nas.system.files import write_whole
 from nas.system.resources import ready_spaces
 from nas.units import count_text, duration_text, parse_count
@@ -193,7 +194,7 @@ def _report(yaml: str, _space: SearchSpace) -> tuple[Preflight, list[int], float
 def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSpace) -> None:
     """Asks for the budget, shows the command, and starts it."""
     fields = st.columns(4)
-    study = fields[0].text_input("Name", Path(source.where).name, key=f"name of {source.where}")
+    study = fields[0].text_input("Name", as_study_name(Path(source.where).name), key=f"name of {source.where}")
     trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
     epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
     workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
@@ -212,6 +213,7 @@ def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSp
     st.code(shlex.join(launch.command(place, study, options)), language="bash", wrap_lines=True)
     if begin:
         try:
+            study_name(study)  # before a file is named after it
             if _file(place, study) == options[0]:
                 Path(place.runs).mkdir(parents=True, exist_ok=True)
                 write_whole(Path(options[0]), space.to_yaml().encode())

@@ -16,6 +16,7 @@ __all__ = [
     "CONFIRMED",
     "FINAL",
     "JOURNAL_FILE",
+    "as_study_name",
     "is_study",
     "list_repetitions",
     "list_studies",
@@ -53,6 +54,11 @@ def study_name(name: object) -> str:
         allowed = "at most 100 letters, digits and . + - _, and begin with a letter or digit"
         raise StudyError(f"study={shown(name)}: must be {allowed}")
     return name
+
+
+def as_study_name(words: str) -> str:
+    """Returns the name of a study after something else, such as a folder: what names may not hold becomes a hyphen."""
+    return re.sub(r"[^\w.+-]+", "-", words).strip("-.")
 
 
 def is_study(folder: Path) -> bool:

@@ -1,7 +1,6 @@
 """The search workflow: resolves the space, data and plan of a search, and runs it with one or many workers."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of
 from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
-from nas.study.catalog import study_name
+from nas.study.catalog import as_study_name, study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import load_described
@@ -346,4 +345,4 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
 def usual_study_name(space: SearchSpace, source: str) -> str:
     """Returns the name of a study of a space on a data source, if none is given."""
     words = [space.name] + ([Path(source).name] if Path(source).name != space.name else [])
-    return re.sub(r"[^\w.+-]+", "-", "-".join(words)).strip("-.")
+    return as_study_name("-".join(words))

@@ -94,8 +94,12 @@ def test_a_space_is_shown_with_what_it_holds(open_page: Open, study: Study) -> N
     assert "nas search digits --data digits --trials 50 --workers auto --study digits" in app.code[0].value
     app.selectbox(key="space for digits").set_value("made for the images").run()
     assert "digits.space.yaml --data digits" in app.code[0].value
-    before = len(figures(app)["space"]["data"][0]["x"])
-    assert before
+    assert figures(app)["space"]["data"]
+    app.text_input(key="name of digits").set_value("../elsewhere").run()
+    click(app, "Start the search")
+    assert "study='../elsewhere': must be at most 100 letters" in said(app)
+    assert not list(study.folder.parent.parent.glob("elsewhere*"))
+    app.text_input(key="name of digits").set_value("digits").run()
     click(app, "Remove the last")
     assert not app.warning
     app.text_input(key="most FLOPs").set_value("3").run()
