@@ -12,8 +12,6 @@ from nas.errors import NasError
 from nas.study.catalog import study_name
 from nas.study.study import Study
 
-SHOWN_LINES = 30
-
 
 class Launch(NamedTuple):
     """A search that was started here: its study, its process, and the file with what it prints."""
@@ -25,21 +23,10 @@ class Launch(NamedTuple):
     @property
     def failed(self) -> str | None:
         """The last line that the search printed if it ended with an error, else None."""
-        return last_lines(self.log)[-1] if self.process.poll() else None
-
-
-def log_file(runs: str, study: str) -> Path:
-    """Returns the file with what a search that was started in the dashboard prints."""
-    return Path(runs) / f"{study}.log"
-
-
-def last_lines(log: Path) -> list[str]:
-    """Returns the end of a log; a line that says so if there is none."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
-    except OSError:
-        lines = []
-    return lines or ["it has printed nothing"]
+        if not self.process.poll():
+            return None
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
+        return lines[-1] if lines else f"the search ended with code {self.process.returncode} and said nothing"
 
 
 def command(place: live.Place, study: str, options: list[str]) -> list[str]:
@@ -63,7 +50,7 @@ def start(place: live.Place, study: str, options: list[str]) -> Launch:
         search = Study.open(study, place.runs, storage=place.storage).attributes.search
         if search is not None and search.live:
             raise NasError(f"study '{study}': a search is running on it")
-    log = log_file(place.runs, study)
+    log = Path(place.runs) / f"{study}.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:

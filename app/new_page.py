@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,7 +136,9 @@ def _edited(base: SearchSpace) -> SearchSpace | None:
     )
     stages = sum(row[PART].startswith("stage") for row in changed)
     buttons = st.columns(3)
-    buttons[0].button("Add a stage", on_click=_show_rows, args=([*changed, _next_stage(changed[-1], stages)],))
+    buttons[0].button(
+        "Add a stage", on_click=_show_rows, args=([*changed, changed[-1] | {PART: f"stage {stages + 1}"}],)
+    )
     buttons[1].button("Remove the last", on_click=_show_rows, args=(changed[:-1],), disabled=stages < 2)
     buttons[2].button("Start again", on_click=_show_rows, args=(rows,), disabled=changed == rows)
     try:
@@ -149,10 +152,6 @@ def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Puts other rows into the table, whose key changes, as the edits of the old one belong to its rows."""
     st.session_state["rows"] = list(rows)
     st.session_state["editor"] = st.session_state.get("editor", 0) + 1
-
-
-def _next_stage(last: dict[str, Any], stages: int) -> dict[str, Any]:
-    return {**last, PART: f"stage {stages + 1}"}
 
 
 def _holds(space: SearchSpace) -> None:
@@ -243,8 +242,11 @@ def _duration(source: Source, space: SearchSpace, trials: int) -> str:
     """Says how long a search takes on this machine, from training steps in another process."""
     with st.spinner("Timing some training steps …"):
         given = ["--trials", str(trials), "--images", str(source.shape.images), "--json"]
-        command = [sys.executable, "-m", "nas", "space", "/dev/stdin", *given]
-        ran = subprocess.run(command, input=space.to_yaml(), capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "space.yaml"
+            file.write_text(space.to_yaml(), encoding="utf-8")
+            command = [sys.executable, "-m", "nas", "space", str(file), *given]
+            ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         return messages.literal(ran.stderr.strip() or "It could not be timed.")
     took = json.loads(ran.stdout)["estimate"]

@@ -82,8 +82,7 @@ def _ended(place: live.Place, seen: live.Snapshot, search: SearchState) -> None:
     with st.popover("Search on", width="stretch"):
         left = max(0, search.trials - int(seen.spent))
         more = st.number_input("More trainings", 1, MOST_ADDED, left or 10)
-        total = max(search.trials - left, int(seen.spent)) + more
-        options = ["--trials", str(total), "--workers", "auto"]
+        options = ["--trials", str(int(seen.spent) + more), "--workers", "auto"]
         st.code(shlex.join(launch.command(place, seen.study.name, options)), language="bash", wrap_lines=True)
         st.button("Start", icon=":material/play_arrow:", on_click=_start, args=(place, seen.study.name, options))
 

@@ -9,16 +9,18 @@ from nas.spaces.search_space import SearchSpace
 from nas.spaces.stage_choices import FIELDS
 from nas.validation import integer, shown
 
-__all__ = ["COLUMNS", "PART", "from_rows", "to_rows"]
+__all__ = ["PART", "from_rows", "to_rows"]
 
 PART, STRIDE = "part", "stride"
-COLUMNS = (PART, *FIELDS, STRIDE)
-"""Columns of the table. A convolution of the stem has only `mid`, its widths, and a stride."""
 STEM, STAGE = "stem", "stage"
 
 
 def to_rows(space: SearchSpace) -> list[dict[str, Any]]:
-    """Returns the rows of a space: values as text, separated by commas, and strides as numbers."""
+    """Returns the rows of a space: values as text, separated by commas, and strides as numbers.
+
+    The columns are `part`, `depth`, `mid`, `groups`, `out` and `stride`; a convolution of the stem has only `mid`, its
+    widths, and a stride.
+    """
     stem = [
         {PART: f"{STEM} {number}", **dict.fromkeys(FIELDS, ""), "mid": _text(conv.width), STRIDE: conv.stride}
         for number, conv in enumerate(space.stem, start=1)

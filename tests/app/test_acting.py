@@ -109,6 +109,12 @@ def test_a_space_is_shown_with_what_it_holds(open_page: Open, study: Study) -> N
 
 
 @pytest.mark.slow
+def test_it_says_how_long_a_search_takes_here(open_page: Open) -> None:
+    app = click(open_page("new"), "How long?")
+    assert "by one worker, 10 epochs each" in said(app)
+
+
+@pytest.mark.slow
 def test_a_search_is_started_and_outlives_the_page(open_page: Open, tmp_path: Path) -> None:
     app = open_page("new")
     next(each for each in app.number_input if each.label == "Trainings").set_value(1)

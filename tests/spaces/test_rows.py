@@ -1,7 +1,8 @@
 import pytest
 
-from nas import NasError, SearchSpace
+from nas import Input, NasError, SearchSpace
 from nas.spaces.built_in import load_space
+from nas.spaces.generation import generate_space
 from nas.spaces.rows import PART, from_rows, to_rows
 from nas.system.resources import ready_spaces
 
@@ -9,6 +10,11 @@ from nas.system.resources import ready_spaces
 @pytest.mark.parametrize("name", ready_spaces())
 def test_a_space_and_its_rows_are_the_same(name: str) -> None:
     space = load_space(name)
+    assert from_rows(space, to_rows(space)) == space
+
+
+def test_a_space_made_for_images_is_not_changed_by_being_shown() -> None:
+    space = generate_space(Input(3, 28), 7, max_flops=4_000_000)
     assert from_rows(space, to_rows(space)) == space
 
 
