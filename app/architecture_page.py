@@ -22,7 +22,7 @@ def show(seen: live.Snapshot) -> None:
     if not seen.records:
         st.info("There is no trial yet; the first one appears here by itself.")
         return
-    record = _chosen(seen)
+    record = panel.choose_trial(seen, "Trial", "open")
     st.subheader(f"Trial {record.trial} · {record.name}", anchor=False)
     left, right = st.columns([1, 1.15], gap="large")
     with left:
@@ -37,24 +37,6 @@ def show(seen: live.Snapshot) -> None:
         words = f"FLOPs and parameters of trial {record.trial} for each part, by kind of layer"
         chart.chart(seen.shared(_cost, record.trial), "cost", alt=words, bare=True)
         _confusion(seen, record)
-
-
-def _chosen(seen: live.Snapshot) -> TrialRecord:
-    """Shows a list of trials, and returns the open one, by default the most accurate."""
-    best = seen.front[-1].trial if seen.front else seen.records[-1].trial
-    chosen = selection.current().trial
-    trial = chosen if seen.find(chosen) is not None and chosen is not None else best
-    selection.show_in("open", trial)
-    st.selectbox(
-        "Trial",
-        panel.offered(seen, [trial], only=lambda _: True),
-        key="open",
-        format_func=lambda number: panel.label(seen, number),
-        on_change=lambda: selection.choose(trial=st.session_state["open"]),
-    )
-    record = seen.find(trial)
-    assert record is not None  # it is one of the existing trials
-    return record
 
 
 def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:

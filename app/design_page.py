@@ -38,7 +38,7 @@ def show(seen: live.Snapshot) -> None:
         return
     left, right = st.columns([1, 1.25], gap="large")
     with left:
-        start = _start(seen)
+        start = panel.choose_trial(seen, "Start from", "start")
         architecture = _designed(start)
         _fields(seen, start, architecture)
         st.caption(HELP)
@@ -52,22 +52,6 @@ def show(seen: live.Snapshot) -> None:
         words = f"the network {architecture.name}: its layers from stem to classifier, groups as groups"
         chart.chart(chart.ready(drawing_figure(architecture)), "design-drawing", alt=words, bare=True)
     _steps(found, around)
-
-
-def _start(seen: live.Snapshot) -> TrialRecord:
-    """Shows a list of trials, and returns the one to start from, by default the most accurate."""
-    best = seen.front[-1].trial if seen.front else seen.records[-1].trial
-    chosen = seen.find(selection.current().trial)
-    trial = chosen.trial if chosen is not None else best
-    selection.show_in("start", trial)
-    st.selectbox(
-        "Start from",
-        panel.offered(seen, [trial], only=lambda _: True),
-        key="start",
-        format_func=lambda number: panel.label(seen, number),
-        on_change=lambda: selection.choose(trial=st.session_state["start"], design=None),
-    )
-    return seen.of(trial)
 
 
 def _designed(start: TrialRecord) -> Architecture:

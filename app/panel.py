@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 import chart
 import live
+import selection
 import streamlit as st
 
 from nas.analysis.confirmation import Confirmation
@@ -116,6 +117,20 @@ def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord
         wanted = {record.trial for record in seen.front} | set(also)
         fitting = [record for record in fitting if record.trial in wanted]
     return [record.trial for record in fitting]
+
+
+def choose_trial(seen: live.Snapshot, title: str, key: str) -> TrialRecord:
+    """Shows a list of trials, and returns the selected one, by default the most accurate; there must be one."""
+    selected = seen.find(selection.current().trial) or (seen.front or seen.records)[-1]
+    selection.show_in(key, selected.trial)
+    st.selectbox(
+        title,
+        offered(seen, [selected.trial], only=lambda _: True),
+        key=key,
+        format_func=lambda trial: label(seen, trial),
+        on_change=lambda: selection.choose(trial=st.session_state[key], design=None),  # a design belongs to its trial
+    )
+    return selected
 
 
 def label(seen: live.Snapshot, trial: int) -> str:
