@@ -1,20 +1,15 @@
-"""The Architecture page: one trial with its drawing, cost per part, learning curve and confusion matrix."""
+"""The Architecture page: one trial with its drawing, cost per part, learning curve and mistakes."""
 
 import chart
 import live
-import numpy as np
+import mistakes_panel
 import panel
 import selection
 import streamlit as st
 
 from nas.analysis.comparison import difference, verdict
 from nas.analysis.figures.costs import cost_figure
-from nas.analysis.figures.curves import confusion_figure
-from nas.errors import NasError
-from nas.study.artifacts import load_confusion
 from nas.study.records import TrialRecord, TrialState
-
-MOST_ROWS = 12
 
 
 def show(seen: live.Snapshot) -> None:
@@ -36,7 +31,7 @@ def show(seen: live.Snapshot) -> None:
         st.markdown("**What each part costs**")
         words = f"FLOPs and parameters of trial {record.trial} for each part, by kind of layer"
         chart.chart(seen.shared(_cost, record.trial), "cost", alt=words, bare=True)
-        _confusion(seen, record)
+        mistakes_panel.show(seen, record)
 
 
 def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
@@ -76,26 +71,3 @@ def _find_twin(seen: live.Snapshot, trial: int) -> TrialRecord | None:
 
 def _cost(seen: live.Snapshot, trial: int) -> chart.Ready:
     return chart.ready(cost_figure(seen.of(trial).architecture))
-
-
-def _confusion(seen: live.Snapshot, record: TrialRecord) -> None:
-    st.markdown("**What it takes for what**")
-    try:
-        matrix = load_confusion(seen.study.confusion_file(record.trial))
-    except NasError as error:
-        st.text(str(error))
-        return
-    classes = seen.study.config.classes
-    if matrix is None or len(matrix) != len(classes):
-        st.caption("No confusion matrix was recorded for this trial.")
-        return
-    figure = confusion_figure(matrix, classes)
-    chart.chart(chart.ready(figure), "confusion", alt=f"confusion matrix over {len(classes)} classes", bare=True)
-    shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
-    st.dataframe(
-        {"class": list(classes), "images": matrix.sum(axis=1), "accuracy": shares},
-        column_config={
-            "accuracy": st.column_config.ProgressColumn("accuracy", format="percent", min_value=0, max_value=1)
-        },
-        height="content" if len(classes) <= MOST_ROWS else 420,
-    )

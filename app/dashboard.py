@@ -19,6 +19,7 @@ import progress_page
 import selection
 import steering_panel
 import streamlit as st
+import studies_page
 import trials_page
 
 from nas.errors import NasError
@@ -71,6 +72,9 @@ def main() -> None:
         key: st.Page(partial(show, seen) if seen else problem, title=title, icon=icon, url_path=key, default=not index)
         for index, (key, (title, icon, show)) in enumerate(PAGES.items())
     }
+    pages["studies"] = st.Page(
+        partial(studies_page.show, place), title="Studies", icon=":material/grid_view:", url_path="studies"
+    )
     pages["new"] = st.Page(
         partial(new_page.show, place, seen), title="New search", icon=":material/add_circle:", url_path="new"
     )

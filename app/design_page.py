@@ -1,29 +1,27 @@
 """The Design page: a network of one's own, what it costs, what the study expects of it, and its training."""
 
 import shlex
-from collections.abc import Callable
-from functools import partial
 
+import access
 import chart
+import design_fields
 import live
 import messages
 import panel
 import selection
 import streamlit as st
 
-from nas.analysis.cost_metrics import FLOPS
+from nas.analysis.cost_metrics import FLOPS, LATENCY
 from nas.analysis.figures.architecture import drawing_figure
 from nas.analysis.figures.front import front_figure
 from nas.analysis.figures.prediction import add_design
 from nas.analysis.prediction import Prediction, Variation, predict, variations
-from nas.architectures.architecture import Architecture, fit_groups
-from nas.architectures.edits import changes_text, edited, read_edits
+from nas.architectures.edits import read_edits
 from nas.errors import NasError
 from nas.study.records import TrialRecord
-from nas.units import count_text
+from nas.units import count_text, memory_text
 from nas.workflows.enqueue import enqueue
 
-FIELDS = ("depth", "mid", "groups", "out")
 HELP = (
     "Start from a trial and change its parts. A value that the search space does not have can be typed in; the network "
     "then has costs, but nothing is expected of it. Groups must divide the width of their convolutions (mid)."
@@ -39,8 +37,7 @@ def show(seen: live.Snapshot) -> None:
     left, right = st.columns([1, 1.25], gap="large")
     with left:
         start = panel.choose_trial(seen, "Start from", "start")
-        architecture = _designed(start)
-        _fields(seen, start, architecture)
+        architecture = design_fields.show(seen, start)
         st.caption(HELP)
     found = predict(seen.study, architecture)
     with right:
@@ -54,64 +51,6 @@ def show(seen: live.Snapshot) -> None:
     _steps(found, around)
 
 
-def _designed(start: TrialRecord) -> Architecture:
-    """Returns the network of the starting trial with the changes in the address; invalid ones are dropped."""
-    try:
-        return edited(start.architecture, read_edits(selection.current().design))
-    except NasError:
-        selection.choose(design=None)
-        selection.write_url()
-        return start.architecture
-
-
-def _fields(seen: live.Snapshot, start: TrialRecord, architecture: Architecture) -> None:
-    """Shows a row of fields for the stem and for each stage, each a list of the space's values."""
-    space, change = seen.study.config.space, partial(_change, start, architecture)
-    columns = st.columns(max(len(FIELDS), len(architecture.stem)))
-    for number, (conv, known) in enumerate(zip(architecture.stem, space.stem, strict=True), start=1):
-        with columns[number - 1]:
-            _field(f"stem{number}.width", conv.width, known.width, change)
-    for number, (stage, choices) in enumerate(zip(architecture.stages, space.stages, strict=True), start=1):
-        divisors = tuple(groups for groups in choices.groups if stage.mid % groups == 0)
-        allowed = {"depth": choices.depth, "mid": choices.mid, "groups": divisors, "out": choices.out or (stage.mid,)}
-        follow = ("out",) if choices.out is None else ()
-        for column, field in zip(st.columns(len(FIELDS)), FIELDS, strict=True):
-            with column:
-                also = follow if field == "mid" else ()
-                _field(f"stage{number}.{field}", getattr(stage, field), allowed[field], partial(change, also=also))
-
-
-def _field(name: str, value: int, allowed: tuple[int, ...], change: Callable[[str, object], None]) -> None:
-    """Shows one field, in which other numbers than those of the space can be typed."""
-    key = f"design {name}"
-    selection.show_in(key, value)
-    st.selectbox(
-        name.replace("stem", "stem ").replace("stage", "stage ").replace(".", " "),
-        sorted({*allowed, value}),
-        key=key,
-        accept_new_options=True,
-        format_func=lambda option: f"{option}" if option in allowed else f"{option} (outside)",
-        on_change=lambda: change(name, st.session_state[key]),
-    )
-
-
-def _change(
-    start: TrialRecord, architecture: Architecture, name: str, value: object, *, also: tuple[str, ...] = ()
-) -> None:
-    """Changes one field of the design, and those that follow it; groups follow a width that they do not divide."""
-    typed, (part, field) = str(value).strip(), name.split(".")
-    edits = [*read_edits(selection.current().design), f"{name}={typed}", *(f"{part}.{other}={typed}" for other in also)]
-    try:
-        if field == "mid" and typed.isdecimal():
-            groups = architecture.stages[int(part.removeprefix("stage")) - 1].groups
-            edits.append(f"{part}.groups={fit_groups(int(typed), groups)}")
-        changed = edited(start.architecture, edits)
-    except NasError as error:
-        st.session_state["design refused"] = str(error)
-        return
-    selection.choose(trial=start.trial, design=changes_text(start.architecture, changed) or None)
-
-
 def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None:
     """Shows the costs and the expected accuracy, and what can be done with the network."""
     st.subheader(found.architecture.name, anchor=False)
@@ -123,12 +62,14 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
             "FLOPs": count_text(found.cost.flops),
             "parameters": count_text(found.cost.params),
             "activations": count_text(found.cost.activations),
+            "peak memory": memory_text(found.peak_memory),
+            **({"latency": f"{LATENCY.write(found.latency)} ms"} if found.latency is not None else {}),
         }
     )
     for sentence in found.sentences():
         st.text(sentence)
-    buttons = st.columns(3)
-    if panel.is_local() and buttons[0].button(
+    buttons = st.columns(2)
+    if access.may_act() and buttons[0].button(
         "Queue for training",
         type="primary",
         disabled=bool(found.misfits) or found.trained is not None,
@@ -142,13 +83,6 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
             messages.calm("It was not queued", str(error))
     buttons[1].download_button(
         "YAML", found.architecture.to_yaml(), "architecture.yaml", on_click="ignore", width="stretch"
-    )
-    buttons[2].button(
-        "Start again",
-        on_click=selection.choose,
-        kwargs={"design": None},
-        disabled=selection.current().design is None,
-        width="stretch",
     )
     sets = [part for edit in read_edits(selection.current().design) for part in ("--set", edit)]
     command = ["nas", "predict", seen.study.name, "--like", str(start.trial), *sets, *seen.place.options]

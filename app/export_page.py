@@ -9,6 +9,7 @@ import threading
 import zipfile
 from pathlib import Path
 
+import access
 import live
 import messages
 import panel
@@ -97,8 +98,8 @@ def _offer_bundle(seen: live.Snapshot, command: list[str], trial: int) -> None:
 
 
 def _moved_images(seen: live.Snapshot) -> str:
-    """Returns the new location of moved images, if given; only asked locally, as remote users must not name paths."""
-    if not panel.is_local():
+    """Returns the new location of moved images, if given; only asked where users may name paths."""
+    if not access.may_act():
         return ""
     return st.text_input(
         "Where the images are now",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import access
 import chart
 import launch
 import live
@@ -54,8 +55,8 @@ class Source(NamedTuple):
 
 def show(place: live.Place, seen: live.Snapshot | None) -> None:
     """Renders the page; `seen` is the selected study, if there is one."""
-    if not panel.is_local():
-        messages.calm("Not from here", "Searches are started where the dashboard listens to its own machine alone.")
+    if not access.may_act():
+        messages.calm("No search can be started from here", access.refusal())
         return
     left, right = st.columns([1.25, 1], gap="large")
     with left:

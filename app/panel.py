@@ -1,7 +1,6 @@
 """Elements shared by several pages to show a trial: its metrics, drawing and learning curve."""
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import chart
 import live
@@ -18,11 +17,6 @@ from nas.study.records import TrialRecord
 from nas.units import count_text, duration_text, percent_text
 
 MOST_OFFERED = 300
-
-
-def is_local() -> bool:
-    """Returns whether only people on this machine can reach the dashboard; others change nothing and name no paths."""
-    return ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback
 
 
 def metrics(values: dict[str, str]) -> None:

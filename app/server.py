@@ -1,6 +1,6 @@
 """The server of `nas dashboard`: serves the app and plotly.js, and reads the first study in advance.
 
-python server.py ADDRESS PORT browser|no-browser RUNS [STORAGE]
+python server.py ADDRESS PORT browser|no-browser here|allow-actions|read-only RUNS [STORAGE]
 """
 
 import gzip
@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import access
 import click
 import live
 import plotly
@@ -70,7 +71,7 @@ def serve(address: str, port: int, *, browser: bool) -> None:
     app = App(
         Path(__file__).with_name("dashboard.py"),
         lifespan=ready,
-        routes=[Route(PLOTLY_JS, serve_plotly)],
+        routes=[Route(PLOTLY_JS, serve_plotly), Route(access.ENTRANCE, access.enter)],
         middleware=[
             # Prevents DNS rebinding, where a site's name suddenly resolves to this machine.
             Middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES if alone else ["*"], www_redirect=False),
@@ -95,6 +96,9 @@ async def ready(app: App) -> AsyncIterator[None]:
     live.read_ahead(live.place_from(sys.argv))
     url = f"http://{shown(st.get_option('server.address'))}:{st.get_option('server.port')}"
     click.echo(f"The dashboard is at {url}; Ctrl-C ends it.")
+    if link := access.link():
+        url += link
+        click.echo(f"Whoever opens this link can start and steer searches: {url}")
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
     yield
@@ -120,5 +124,6 @@ def compressed_plotly() -> bytes:
 
 
 if __name__ == "__main__":
-    address, port, browser, *sys.argv[1:] = sys.argv[1:]  # the rest is for the dashboard
+    address, port, browser, acting, *sys.argv[1:] = sys.argv[1:]  # the rest is for the dashboard
+    access.open_to(access.Acting(acting))
     serve(address, int(port), browser=browser == "browser")

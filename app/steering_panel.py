@@ -6,10 +6,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import access
 import launch
 import live
 import messages
-import panel
 import selection
 import streamlit as st
 
@@ -23,8 +23,8 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def show(place: live.Place, seen: live.Snapshot | None) -> None:
-    """Shows the buttons where only people on this machine can reach the dashboard."""
-    if not panel.is_local():
+    """Shows the buttons to those who may act."""
+    if not access.may_act():
         return
     if (begun := st.session_state.get("launch")) is not None:
         _await(place, begun)

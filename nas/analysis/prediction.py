@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nas.architectures.architecture import Architecture
-from nas.architectures.cost import Cost, cost
+from nas.architectures.cost import Cost, cost, peak_activations
 from nas.spaces.membership import misfits
 from nas.spaces.search_space import Params, SearchSpace
 from nas.study.precision import Estimate
@@ -13,6 +13,8 @@ from nas.study.records import TrialRecord, front_of
 from nas.study.study import Study
 
 __all__ = ["Prediction", "Variation", "predict", "variations"]
+
+FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Prediction:
     `misfits` are the lines that say what keeps it out of the study's space, if anything does. `estimate` is its
     expected accuracy after a full training; None outside the space, or if the study has too few trainings for a model.
     `rival` is the best network of the study that has at most its FLOPs, and `trained` is its own trial, if any.
+    `latency` is in milliseconds, None where the study has no model of it.
     """
 
     architecture: Architecture
@@ -30,6 +33,12 @@ class Prediction:
     estimate: Estimate | None
     rival: TrialRecord | None
     trained: TrialRecord | None
+    latency: float | None = None
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes that the activations of one image take at once, in float32."""
+        return FLOAT32_BYTES * peak_activations(self.architecture)
 
     def sentences(self) -> list[str]:
         """Returns what is expected of the network, in sentences."""
@@ -61,6 +70,8 @@ class Prediction:
             "flops": self.cost.flops,
             "params": self.cost.params,
             "activations": self.cost.activations,
+            "peak_memory": self.peak_memory,
+            "latency_ms": self.latency,
             "outside": list(self.misfits),
             "estimate": self.estimate._asdict() if self.estimate else None,
             "rival": self.rival.trial if self.rival else None,
@@ -90,6 +101,7 @@ def predict(study: Study, architecture: Architecture) -> Prediction:
         estimate,
         cheaper[-1] if cheaper else None,
         max(same, key=lambda record: record.length or study.config.space.recipe.epochs, default=None),
+        timed.predict(architecture) if (timed := study.attributes.latency_model) is not None else None,
     )
 
 

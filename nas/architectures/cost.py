@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 
-__all__ = ["Amounts", "Cost", "LayerCost", "cost", "stage_cost", "stem_cost"]
+__all__ = ["Amounts", "Cost", "LayerCost", "cost", "peak_activations", "stage_cost", "stem_cost"]
 
 
 class Amounts(NamedTuple):
@@ -64,6 +64,30 @@ def cost(architecture: Architecture) -> Cost:
         cin, size = stage.out, -(-size // stage.stride)
     parts.append(_linear(cin, architecture.classes))
     return Cost(architecture, *(sum(column) for column in zip(*parts, strict=True)))
+
+
+def peak_activations(architecture: Architecture) -> int:
+    """Returns the most elements that a forward pass of one image must hold at once, with BatchNorm folded.
+
+    A layer needs its input and output, and in a block the block's input and its projection wait for the sum. What small
+    devices must have room for (MCUNet, arXiv:2007.10319).
+    """
+    channels, size = architecture.input.channels, architecture.input.size
+    peak = 0
+    for conv in architecture.stem:
+        before, size = channels * size**2, -(-size // conv.stride)
+        channels = conv.width
+        peak = max(peak, before + channels * size**2)
+    for stage in architecture.stages:
+        for stride in (stage.stride, 1) if stage.depth > 1 else (stage.stride,):  # all later blocks are alike
+            out = -(-size // stride)
+            waiting = channels * size**2
+            if stride != 1 or channels != stage.out:
+                waiting += stage.out * out**2
+            reduced, grouped, expanded = stage.mid * size**2, stage.mid * out**2, stage.out * out**2
+            peak = max(peak, waiting + max(reduced + grouped, grouped + expanded))
+            channels, size = stage.out, out
+    return peak
 
 
 def stem_cost(stem: Sequence[StemConv], shape: Input) -> Amounts:

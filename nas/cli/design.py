@@ -62,7 +62,7 @@ def predict(
     The network is that of a YAML file or of a trial, with the given fields changed.
     """
     from nas.analysis.prediction import predict as run_predict
-    from nas.units import count_text
+    from nas.units import count_text, memory_text
 
     opened, architecture = _designed(study, file=file, like=like, edits=edits, runs=runs, storage=storage)
     found = run_predict(opened, architecture)
@@ -71,7 +71,11 @@ def predict(
         return
     console = make_console()
     console.print(f"{architecture.name}", style="bold")
-    console.print(f"{count_text(found.cost.flops)} FLOPs, {count_text(found.cost.params)} parameters")
+    latency = f", about {found.latency:.3g} ms for an image" if found.latency is not None else ""
+    console.print(
+        f"{count_text(found.cost.flops)} FLOPs, {count_text(found.cost.params)} parameters, activations of at most "
+        f"{memory_text(found.peak_memory)} at once{latency}"
+    )
     for sentence in found.sentences():
         console.print(sentence, soft_wrap=True)
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from nas.cli import catalog as cli_catalog
 from nas.cli import design as cli_design
 from nas.cli import networks as cli_models
 from nas.cli import results as cli_winners
@@ -30,7 +31,7 @@ def cli(verbose: bool) -> None:
     show_log()
 
 
-for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, cli_design):
+for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, cli_design, cli_catalog):
     for name in module.__all__:
         cli.add_command(getattr(module, name))
 

@@ -1,6 +1,6 @@
-"""The `nas` commands on a single network: train, profile."""
+"""The `nas` commands on a single network: train, profile, mistakes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,10 @@ from nas.cli.console import (
 from nas.errors import InvalidValue, NasError
 from nas.validation import shown
 
-__all__ = ["profile", "train"]
+if TYPE_CHECKING:
+    from nas.study.study import Study
+
+__all__ = ["mistakes", "profile", "train"]
 
 
 @click.command(short_help="Measure what a network's groups save here.")
@@ -122,3 +125,70 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     if member is None:
         raise NasError(f"no training was completed; `nas trials {found.name} --runs {found.folder.parent}` says why")
     show_trained(console, member)
+
+
+@click.command(short_help="List the validation images that a network takes for something else.")
+@click.argument("target", metavar="STUDY[:TRIAL]")
+@click.option("--label", metavar="CLASS", help="Only images of this class.")
+@click.option("--predicted", metavar="CLASS", help="Only images that were taken for this class.")
+@click.option("--closest", is_flag=True, help="First those that it was least sure of; by default the surest.")
+@click.option("--top", default=20, show_default=True, metavar="N", help="At most N images.")
+@click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
+@json_option
+@runs_option
+@storage_option
+def mistakes(
+    target: str,
+    *,
+    label: str | None,
+    predicted: str | None,
+    closest: bool,
+    top: int,
+    data: str | None,
+    as_json: bool,
+    runs: str,
+    storage: str | None,
+) -> None:
+    """List the validation images that a trial takes for another class, the surest mistakes first.
+
+    Among those are the images whose label is wrong.
+    """
+    from nas.analysis.mistakes import Order, class_index
+    from nas.analysis.mistakes import mistakes as run_mistakes
+    from nas.cli.arguments import read_target
+    from nas.study.artifacts import predictions_of
+
+    chosen = read_target(target, runs=runs, storage=storage)
+    if chosen.study is None or chosen.trial is None:
+        raise InvalidValue(f"{target}: is a file; name a study, or one of its trials as STUDY:TRIAL")
+    predictions, classes = predictions_of(chosen.study, chosen.trial), chosen.study.config.classes
+    found = run_mistakes(
+        predictions,
+        classes,
+        label=class_index(label, classes, field="--label") if label is not None else None,
+        predicted=class_index(predicted, classes, field="--predicted") if predicted is not None else None,
+        order=Order.CLOSEST if closest else Order.SUREST,
+    )
+    names = _image_names(chosen.study, data)
+    rows = [{"name": names[one.image] if names else None, **one.to_dict()} for one in found[:top]]
+    if as_json:
+        print_json(rows)
+        return
+    wrong = sum(predictions["label"] != predictions["predicted"])
+    click.echo(f"Trial {chosen.trial} takes {wrong:,} of {len(predictions):,} validation images for another class.")
+    for one, row in zip(found, rows, strict=False):
+        click.echo(f"  {row['name'] or f'image {one.image}'}: {one.text()}")
+    if len(found) > top:
+        click.echo(f"  and {len(found) - top:,} more; --top {len(found)} lists all")
+
+
+def _image_names(study: "Study", data: str | None) -> list[str] | None:
+    """Returns the names of the validation images; None where they are not files, or are not there any more."""
+    from nas.data.inspection import image_names
+    from nas.study.images import images_of
+
+    try:
+        return image_names(images_of(study.config, data).validation, data or study.config.data["source"])
+    except NasError as error:
+        note(str(error))
+        return None

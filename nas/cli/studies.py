@@ -104,8 +104,18 @@ def show(study: "Study", trial: int, as_json: bool) -> None:
     help="Where it listens: here, only this machine can reach it.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def dashboard(runs: str, storage: str | None, port: int, host: str, no_browser: bool) -> None:
-    """Open the dashboard on the studies of a folder or a database."""
+@click.option("--read-only", "acting", flag_value="read-only", help="Nobody can start, steer or queue anything.")
+@click.option(
+    "--allow-actions",
+    "acting",
+    flag_value="allow-actions",
+    help="Whoever has the printed link can, from other machines, too.",
+)
+def dashboard(runs: str, storage: str | None, *, port: int, host: str, no_browser: bool, acting: str | None) -> None:
+    """Open the dashboard on the studies of a folder or a database.
+
+    Where only this machine can reach it, it can start searches, steer those that run, and queue networks.
+    """
     import os
     from importlib.util import find_spec
 
@@ -115,7 +125,8 @@ def dashboard(runs: str, storage: str | None, port: int, host: str, no_browser: 
     if find_spec("streamlit") is None:
         raise MissingExtra("the dashboard", "dashboard")
     address = _free_address(host, port)
-    settings = [address, str(port), "no-browser" if no_browser else "browser", runs, *([storage] if storage else [])]
+    place = [runs, *([storage] if storage else [])]
+    settings = [address, str(port), "no-browser" if no_browser else "browser", acting or "here", *place]
     command = [sys.executable, str(dashboard_server()), *settings]
     os.execv(sys.executable, command)  # replaces this process, so that signals reach the server
 

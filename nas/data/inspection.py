@@ -1,5 +1,6 @@
 """Looks at a source before it is loaded: the shape of its images, and how many there are."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.architectures.architecture import Input
-from nas.data.images import Images, Labels, RawImages, arrays_as_images
+from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images
 from nas.data.loading import Original, load_digits_images, look_at, thumbnail
 from nas.data.sources import Encoded, list_source
-from nas.errors import DataError
+from nas.errors import DataError, visible
 from nas.validation import shown
 
-__all__ = ["SourceShape", "example_images", "inspect_source"]
+__all__ = ["SourceShape", "example_images", "image_names", "inspect_source"]
 
 LOOKED_AT = 200
 """Number of training images that are decoded, evenly over the source."""
@@ -81,6 +82,25 @@ def example_images(source: str, *, size: int, most: int) -> dict[str, Images]:
     contents = islice(train.images(), max(first) + 1)
     found = {first[at]: thumbnail(content, size) for at, (_, content) in enumerate(contents) if at in first}
     return {listing.classes[label]: image for label, image in found.items() if image is not None}
+
+
+def image_names(split: Split, source: str) -> list[str] | None:
+    """Returns the name of each image of a split of `nas.load_data`, such as its path in the folder.
+
+    The source is listed again, as only pixels are cached. None: the images are not those of files.
+
+    Raises:
+        DataError: the source cannot be used.
+    """
+    images = split.images
+    array, rows = (images.array, images.rows) if isinstance(images, MappedImages) else (images, np.arange(len(images)))
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return None
+    cached = Path(array.filename)
+    skipped = set(json.loads(cached.with_name("about.json").read_text())["skipped"])
+    listed = list_source(source).splits[cached.name.partition(".")[0]].images()
+    names = [name for name in (visible(name) for name, _ in listed) if name not in skipped]
+    return [names[row] for row in rows.tolist()] if len(names) == len(array) else None
 
 
 def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:

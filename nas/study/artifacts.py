@@ -1,4 +1,4 @@
-"""Weights and confusion matrices on disk: writing them, pruning them as the front moves, removing stale files."""
+"""Weights, confusion matrices and predictions on disk: writing them, pruning them as the front moves, reading them."""
 
 import io
 import time
@@ -13,6 +13,7 @@ from nas.errors import StudyError
 from nas.study.records import TrialRecord, TrialState, trained_networks
 from nas.study.study import Study
 from nas.system.files import write_whole
+from nas.training.objective import PREDICTION
 
 __all__ = [
     "KEEP",
@@ -21,27 +22,29 @@ __all__ = [
     "KEEP_NONE",
     "kept_by",
     "load_confusion",
+    "load_predictions",
+    "predictions_of",
     "prune_artifacts",
     "remove_stale_files",
-    "save_confusion",
+    "save_array",
 ]
 
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
-"""Weights that a search keeps: those of trials that may still be selected, of all trained networks, or none."""
+"""Weights and predictions that a search keeps: of trials that may still be selected, of all trained ones, or none."""
 STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
 
 def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
-    """Deletes the files that a recorded trial makes obsolete: its checkpoint, and the weights of dominated trials.
+    """Deletes the files that a recorded trial makes obsolete: its checkpoint, and what is kept of dominated trials.
 
     Files that cannot be deleted now are retried at the end of the next trial, or before the next search.
 
     Args:
         study: the study.
         record: the trial that has just been recorded.
-        keep: one of `KEEP`; weights are deleted only for `KEEP_FRONT`.
+        keep: one of `KEEP`; weights and predictions are deleted only for `KEEP_FRONT`.
     """
     with suppress(OSError):
         study.checkpoint_file(record).unlink(missing_ok=True)
@@ -50,7 +53,7 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
 
 
 def _drop_beaten(study: Study) -> None:
-    """Deletes the weights of networks that are dominated on accuracy, cost and parameters, or were trained longer.
+    """Deletes weights and predictions of networks dominated on accuracy, cost and parameters, or trained longer.
 
     A lead in accuracy of less than a standard error does not count, as later trainings may reverse it. The rest include
     the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
@@ -66,9 +69,9 @@ def _drop_beaten(study: Study) -> None:
         for record, point, lead in zip(networks, points, leads, strict=True)
         if not ((points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)).any()
     }
-    for record in trained:
-        file = study.weights_file(record.trial)
-        if file in there and record.trial not in unbeaten:
+    beaten = [record.trial for record in trained if record.trial not in unbeaten]
+    for trial in beaten:
+        for file in {study.weights_file(trial), study.predictions_file(trial)} & there:
             file.unlink(missing_ok=True)
 
 
@@ -93,7 +96,8 @@ def remove_stale_files(study: Study) -> None:
     left = {file for file in there if file.name.startswith("checkpoint-")} - wanted
     for record in records:
         if record.state == TrialState.FAILED:
-            left |= {study.weights_file(record.trial), study.confusion_file(record.trial)} & there
+            files = study.weights_file, study.confusion_file, study.predictions_file
+            left |= {file(record.trial) for file in files} & there
     long_gone = [
         *artifacts.glob("*.partial"),
         *study.folder.glob("*.partial"),
@@ -110,26 +114,66 @@ def _is_stale(file: Path) -> bool:
     return False
 
 
-def save_confusion(path: Path, matrix: NDArray[np.int64]) -> None:
-    """Writes a matrix (classes, classes) atomically as an `.npy` file."""
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Writes a confusion matrix or predictions atomically as an `.npy` file."""
     content = io.BytesIO()
-    np.save(content, matrix, allow_pickle=False)
+    np.save(content, array, allow_pickle=False)
     write_whole(path, content.getvalue())
 
 
 def load_confusion(path: Path) -> NDArray[np.int64] | None:
-    """Reads a matrix that `save_confusion` wrote; returns None if there is no such file.
+    """Reads a matrix (classes, classes) of counts; returns None if there is no such file.
 
     Raises:
         StudyError: the file is damaged.
     """
     if not path.is_file():
         return None
-    try:  # memory-mapped: a false shape in the header must not allocate memory
-        matrix: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError):
-        matrix = np.zeros(0)
+    matrix = _load_array(path)
     square = matrix.ndim == 2 and len(set(matrix.shape)) == 1
     if not square or matrix.dtype.kind not in "iu" or (matrix < 0).any():
         raise StudyError(f"{path}: is damaged: not a confusion matrix")
     return np.asarray(matrix, dtype=np.int64)
+
+
+def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
+    """Reads the predictions (images,) of a trial, each a `PREDICTION`; returns None if there is no such file.
+
+    Raises:
+        StudyError: the file is damaged, or names other classes than there are.
+    """
+    if not path.is_file():
+        return None
+    found = _load_array(path)
+    if found.dtype != PREDICTION or found.ndim != 1 or not _is_sound(found, classes):
+        raise StudyError(f"{path}: is damaged: not the predictions for {classes} classes")
+    return np.array(found)
+
+
+def predictions_of(study: Study, trial: int) -> NDArray[np.void]:
+    """Returns what a trial's network predicts for each validation image.
+
+    Raises:
+        StudyError: there is no such trial, its predictions were not kept, or their file is damaged.
+    """
+    record = study.record(trial)
+    found = load_predictions(study.predictions_file(trial), classes=len(study.config.classes))
+    if found is None:
+        why = "they are kept like its weights" if record.trained else f"it is {record.state}"
+        raise StudyError(f"trial {trial} of '{study.name}': has no predictions; {why}")
+    return found
+
+
+def _is_sound(predictions: NDArray[np.void], classes: int) -> bool:
+    """Returns whether all classes exist and all probabilities lie in [0, 1]."""
+    known = all((predictions[name] < classes).all() for name in ("label", "predicted"))
+    shares = (predictions[name] for name in ("confidence", "label_confidence"))
+    return known and all(((share >= 0) & (share <= 1)).all() for share in shares)
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """Maps an array into memory, as a false shape in the header must not allocate any; an empty one if it cannot."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return np.zeros(0)

@@ -18,6 +18,7 @@ __all__ = [
     "JOURNAL_FILE",
     "as_study_name",
     "is_study",
+    "last_modified",
     "list_repetitions",
     "list_studies",
     "repetitions_name",
@@ -41,7 +42,7 @@ def list_studies(runs: str | Path, *, storage: str | None = None) -> list[str]:
         with storage_errors("all"):
             names = optuna.get_all_study_names(open_storage(Path(), storage, there=True))
         return sorted(name for name in names if NAME.fullmatch(name) and not NESTED.fullmatch(name))
-    return [folder.name for folder in sorted(_studies_in(Path(runs)), key=_last_touched, reverse=True)]
+    return [folder.name for folder in sorted(_studies_in(Path(runs)), key=last_modified, reverse=True)]
 
 
 def study_name(name: object) -> str:
@@ -101,7 +102,8 @@ def _studies_in(folder: Path) -> list[Path]:
     return [found for found in folder.glob("*/") if NAME.fullmatch(found.name) and is_study(found)]
 
 
-def _last_touched(folder: Path) -> float:
+def last_modified(folder: Path) -> float:
+    """Returns when a study in a folder last changed, as a Unix timestamp; 0 if it is not there any more."""
     try:
         return next(file.stat().st_mtime for name in (JOURNAL_FILE, CONFIG_FILE) if (file := folder / name).exists())
     except (OSError, StopIteration):  # deleted in the meantime

@@ -18,7 +18,7 @@ from nas.study.config import StudyConfig
 from nas.study.storage.backend import open_storage, storage_errors
 from nas.study.storage.journal import Journal
 from nas.study.storage.locks import ask_lock, creation_lock
-from nas.system.files import why, write_whole
+from nas.system.files import free_name, why, write_whole
 from nas.validation import nearest_name, read_yaml
 
 __all__ = ["ARTIFACTS", "IncompleteStudy", "Opened", "config_of", "create_study", "open_study"]
@@ -213,7 +213,7 @@ def _describe(opened: Opened) -> None:
     )
     try:
         if file.exists():
-            aside = _free_name(file.with_name(file.name + ".damaged"))
+            aside = free_name(file.with_name(file.name + ".damaged"))
             file.rename(aside)
             warnings.warn(
                 f"study '{opened.folder.name}': {file} was damaged; it is kept as {aside.name}, and was rewritten",
@@ -223,15 +223,6 @@ def _describe(opened: Opened) -> None:
         write_whole(file, text.encode())
     except OSError as error:
         raise StudyError(f"study '{opened.folder.name}': {file} cannot be written: {why(error)}") from None
-
-
-def _free_name(wanted: Path) -> Path:
-    """Returns the wanted path, with a number appended if it exists already."""
-    number, name = 1, wanted
-    while name.exists():
-        number += 1
-        name = wanted.with_name(f"{wanted.name}-{number}")
-    return name
 
 
 def _not_begun(name: str) -> IncompleteStudy:

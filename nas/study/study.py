@@ -3,8 +3,8 @@
     runs/NAME/study.yaml      space with recipe, data, seed, versions, storage: for people, and to locate the storage
     runs/NAME/journal.log     Optuna's journal, unless the study uses another storage
     runs/NAME/*.dropped       the torn end of a journal; *.damaged: a study.yaml that could not be read
-    runs/NAME/artifacts/      trial-00012.safetensors and trial-00012.confusion.npy: weights and confusion matrix of
-                              each complete trial, with true classes in rows and predicted ones in columns
+    runs/NAME/artifacts/      trial-00012.safetensors, .confusion.npy and .predictions.npy: a trained trial's weights,
+                              confusion matrix (true classes in rows) and prediction for each validation image
     runs/NAME/workers/        heartbeat files, one per worker, touched while it is alive, for workers on other machines
     runs/NAME/*.lock          locks: search (one search at a time), asking (one trial at a time), making (creation)
 
@@ -326,6 +326,10 @@ class Study:
     def confusion_file(self, trial: int) -> Path:
         """Returns the path of a trained trial's confusion matrix."""
         return self.weights_file(trial).with_suffix(".confusion.npy")
+
+    def predictions_file(self, trial: int) -> Path:
+        """Returns the path of a trained trial's predictions on the validation images."""
+        return self.weights_file(trial).with_suffix(".predictions.npy")
 
     def checkpoint_file(self, record: TrialRecord) -> Path:
         """Returns the path of the checkpoint from which an interrupted training resumes, as another trial."""

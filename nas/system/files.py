@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cache_folder", "publish", "why", "write_whole"]
+__all__ = ["cache_folder", "free_name", "publish", "why", "write_whole"]
 
 
 def cache_folder() -> Path:
@@ -52,6 +52,15 @@ def publish(folder: Path, target: Path) -> None:
     _force(folder)
     folder.rename(target)
     _force(target.parent)
+
+
+def free_name(wanted: Path) -> Path:
+    """Returns the wanted path, with a number appended if it exists already."""
+    number, name = 1, wanted
+    while name.exists():
+        number += 1
+        name = wanted.with_name(f"{wanted.name}-{number}")
+    return name
 
 
 def why(error: OSError) -> str:

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.architectures.architecture import Architecture
@@ -20,7 +22,7 @@ from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.data_parallel import ALONE, ProcessGroup
 from nas.training.muon import Muon
-from nas.training.objective import Report
+from nas.training.objective import PREDICTION, Report
 from nas.training.recipe import Recipe
 from nas.training.trainer import Loader, in_float32
 
@@ -59,6 +61,7 @@ class TrainingModule(lightning.LightningModule):
         self.network = build_network(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
         self.confusion = torch.zeros(0)
+        self._said = torch.zeros(0)
         self.checkpoint: Checkpoint | None = None
         self._learner: nn.Module = self.network
         self._data, self._recipe, self._report, self._group = data, recipe, report, group
@@ -200,24 +203,42 @@ class TrainingModule(lightning.LightningModule):
         """Resets the confusion matrix and averages BatchNorm statistics over the process group."""
         classes = self.network.classifier.out_features
         self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
+        if self._is_last_epoch:
+            self._said = torch.zeros(len(self._data.validation), 4, device=self._data.device)
         self._group.all_reduce_mean(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
-        """Adds a batch to the confusion matrix, computed in float32 as in an export."""
+        """Adds a batch to the confusion matrix, after the last epoch to the predictions too; in float32 as exported."""
         images, labels = self._data.validation.plain(rows)
         with in_float32(self._data.device):
-            found = self.network(images).argmax(dim=1)
+            logits = self.network(images)
+        found = logits.argmax(dim=1)
         self.confusion.view(-1).scatter_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
+        if self._is_last_epoch:
+            both = torch.stack([labels, found], dim=1)
+            self._said[rows] = torch.cat([both, logits.softmax(dim=1).gather(1, both.flip(1))], dim=1)
 
     def on_validation_epoch_end(self) -> None:
         """Appends the accuracy to the curve, writes the checkpoint if another epoch follows, and reports."""
         self._group.all_reduce_sum(self.confusion)
+        if self._is_last_epoch:
+            self._group.all_reduce_sum(self._said)
         self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
             self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
         if self._report:
             self._report(len(self.curve), self.curve[-1])
+
+    @property
+    def _is_last_epoch(self) -> bool:
+        """Whether the validation that runs is that after the last epoch."""
+        return len(self.curve) == self._recipe.epochs - 1
+
+    def predictions(self) -> NDArray[np.void]:
+        """Returns a `PREDICTION` for each validation image, as the network was after the last epoch."""
+        columns = np.nan_to_num(self._said.cpu().numpy()).T
+        return np.rec.fromarrays(columns, dtype=PREDICTION)
 
     def wait(self) -> float:
         """Waits for the device and returns the sum of the losses since the start."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "PREDICTION",
     "CustomObjective",
     "Evaluate",
     "Objective",
@@ -42,6 +43,9 @@ Instead of an accuracy it may return an object with `accuracy` and any other att
 KEYWORDS = ("epochs", "seed", "checkpoint")
 """Attributes of the context that a user's training function receives if it accepts such a keyword."""
 NO_CONFUSION: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
+PREDICTION = np.dtype([("label", "<u4"), ("predicted", "<u4"), ("confidence", "<f4"), ("label_confidence", "<f4")])
+"""What a network says of one validation image: its class and the predicted one, and the probability of each."""
+NO_PREDICTIONS: NDArray[np.void] = np.zeros(0, dtype=PREDICTION)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class TrainingResult:
         weights: float32 tensors on the CPU; empty: not kept.
         confusion: (classes, classes) counts of the validation images of class i (row) classified as j (column);
             empty: not kept.
+        predictions: a `PREDICTION` for each validation image, in order; empty: not kept.
         measures: additional measurements, by name with unit.
     """
 
@@ -78,6 +83,7 @@ class TrainingResult:
     curve: tuple[float, ...] = ()
     weights: "dict[str, Tensor]" = field(default_factory=dict)
     confusion: NDArray[np.int64] = field(default_factory=lambda: NO_CONFUSION)
+    predictions: NDArray[np.void] = field(default_factory=lambda: NO_PREDICTIONS)
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -107,6 +113,7 @@ class CustomObjective:
             as_accuracy(getattr(result, "accuracy", result)),
             weights=getattr(result, "weights", {}),
             confusion=getattr(result, "confusion", NO_CONFUSION),
+            predictions=getattr(result, "predictions", NO_PREDICTIONS),
             measures={str(name): float(value) for name, value in getattr(result, "measures", {}).items()},
         )
 

@@ -109,7 +109,13 @@ def train(
             trainer.fit(module)
         finally:
             module.close()
-    return TrainingResult(module.curve[-1], tuple(module.curve), module.weights(), module.confusion.cpu().numpy())
+    return TrainingResult(
+        module.curve[-1],
+        tuple(module.curve),
+        module.weights(),
+        confusion=module.confusion.cpu().numpy(),
+        predictions=module.predictions(),
+    )
 
 
 def evaluate(architecture: Architecture, weights: Mapping[str, Tensor], data: DeviceData, *, recipe: Recipe) -> float:

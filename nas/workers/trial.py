@@ -11,7 +11,7 @@ from nas.architectures.architecture import Architecture
 from nas.errors import StudyError, TrainingFailed
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.stopping import StopRule
-from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_confusion
+from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_array
 from nas.study.plan import SearchPlan
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
@@ -147,15 +147,18 @@ def _measures(result: TrainingResult, space: SearchSpace) -> dict[str, float]:
 
 
 def _keep_artifacts(result: TrainingResult, study: Study, record: TrialRecord, *, weights_too: bool) -> None:
-    """Saves a trial's weights and confusion matrix, where the training returned them."""
+    """Saves a trial's weights, predictions and confusion matrix, where the training returned them."""
     file = study.weights_file(record.trial)
     try:
         if result.weights and weights_too:
             from nas.architectures.weights import save_weights
 
             save_weights(file, result.weights, record.architecture)
+        if result.predictions.size and weights_too:
+            file = study.predictions_file(record.trial)
+            save_array(file, result.predictions)
         if result.confusion.size:
             file = study.confusion_file(record.trial)
-            save_confusion(file, result.confusion)
+            save_array(file, result.confusion)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None

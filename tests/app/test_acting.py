@@ -1,5 +1,6 @@
 """What the dashboard does: it starts searches, and steers those that run."""
 
+import http.client
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 
 import nas
+from benchmarks.browser import dashboard
 from nas import SearchSpace, Study
+from nas.study.catalog import list_studies
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
-from tests.app.test_pages import Open, figures, open_page, said
+from tests.app.test_pages import Open, figures, open_page, said, unescaped
 from tests.helpers import formula
 
 pytest.importorskip("streamlit")
@@ -78,13 +81,104 @@ def test_what_another_person_did_first_is_said(open_page: Open, study: Study) ->
 def test_visitors_from_elsewhere_start_and_steer_nothing(
     open_page: Open, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import panel  # type: ignore[import-not-found, unused-ignore]
+    import streamlit as st
 
-    monkeypatch.setattr(panel, "is_local", lambda: False)
+    usual = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else usual(name))
     assert not {"Pause", "Stop", "Add"} & set(labels(open_page("progress")))
+    assert "Queue for training" not in labels(open_page("design"))
     app = open_page("new")
     assert not labels(app)
-    assert "Not from here" in said(app)
+    assert "can be reached from other machines, so it only reads" in said(app)
+
+
+def test_nobody_acts_where_it_only_reads(open_page: Open, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_page("progress")
+    import access  # type: ignore[import-not-found, unused-ignore]
+
+    assert "Pause" in labels(app)
+    monkeypatch.setattr(access._Door, "acting", access.Acting.NOBODY)
+    assert "Pause" not in labels(open_page("progress"))
+    assert "opened with --read-only" in said(open_page("new"))
+
+
+def get(url: str) -> tuple[int, str]:
+    """Follows no redirect; returns the status, and the cookie that is set."""
+    host, path = url.removeprefix("http://").split("/", 1)
+    connection = http.client.HTTPConnection(host, timeout=20)
+    connection.request("GET", f"/{path}")
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status, answer.getheader("set-cookie", "")
+
+
+def test_the_secret_link_gives_a_cookie_and_no_other_does(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w") as file, dashboard(tmp_path, "--allow-actions", said=file) as address:
+        [link] = [word for word in (tmp_path / "said").read_text().split() if "token=" in word]
+        assert link.startswith(f"{address}/act?token=")
+        code, cookie = get(link)
+        assert code == 303
+        assert link.partition("=")[2] in cookie
+        assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+        assert get(link[:-1]) == (403, "")
+        assert get(f"{address}/act") == (403, "")
+    with (tmp_path / "said").open("w") as file, dashboard(tmp_path, said=file) as address:
+        assert "token=" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_with_a_link_only_who_has_the_cookie_acts(
+    open_page: Open, study: Study, monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
+    open_page("progress")
+    import access  # type: ignore[import-not-found, unused-ignore]
+    import streamlit as st
+
+    monkeypatch.setattr(access._Door, "acting", access.Acting.BY_LINK)
+    cookies = {access._cookie(): access._Door.token} if has_it else {access._cookie(): "x"}
+    monkeypatch.setattr(type(st.context), "cookies", property(lambda _: cookies))
+    assert ("Pause" in labels(open_page("progress"))) == has_it
+    assert ("Open the link that nas dashboard printed" in said(open_page("new"))) != has_it
+
+
+def test_studies_are_shown_as_cards_compared_renamed_and_put_away(
+    open_page: Open, study: Study, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    nas.search(tiny, trials=2, name="other", runs=tmp_path, evaluate=formula)
+    app = open_page("studies", study="other")
+    assert {"s", "other"} <= {label.replace("\u2060", "") for label in labels(app)}
+    assert {"sketch s", "sketch other"} <= set(figures(app))
+    assert "searching" in said(app)
+    app.multiselect(key="fronts").set_value(["s", "other"]).run()
+    assert {trace["name"] for trace in figures(app)["fronts-figure"]["data"]} == {"s", "other"}
+    app.multiselect(key="fronts").set_value([]).run()
+
+    app.button(key="archive s").click().run()
+    assert "a search is running on it; nas stop s ends it" in unescaped(app.warning[0].value)
+    app.text_input(key="new name of other").set_value("best").run()
+    app.button(key="rename other").click().run()
+    assert not app.exception
+    assert sorted(list_studies(tmp_path)) == ["best", "s"]
+    assert app.sidebar.selectbox[0].value == "best"
+    assert app.button(key="delete best").disabled
+    app.checkbox(key="sure best").check().run()
+    app.button(key="delete best").click().run()
+    assert not app.exception
+    assert list_studies(tmp_path) == ["s"]
+    app.button(key="restore .bin best").click().run()
+    assert sorted(list_studies(tmp_path)) == ["best", "s"]
+    app.text_input(key="find a study").set_value("BE").run()
+    assert "sketch s" not in figures(app)
+
+
+def test_visitors_put_no_study_away(open_page: Open, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_page("studies")
+    import access  # type: ignore[import-not-found, unused-ignore]
+
+    monkeypatch.setattr(access._Door, "acting", access.Acting.NOBODY)
+    app = open_page("studies")
+    assert "sketch s" in figures(app)
+    assert not {"Rename", "Archive", "Move to the bin"} & set(labels(app))
 
 
 def test_a_space_is_shown_with_what_it_holds(open_page: Open, study: Study) -> None:

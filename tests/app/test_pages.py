@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from nas.architectures.cost import cost
 from nas.strategy import latency_objective as latency_objective_module
 from nas.strategy.samplers import ValidSampler
 from nas.study import search_state as search_state_module
-from nas.study.artifacts import load_confusion
+from nas.study.artifacts import load_confusion, predictions_of
 from nas.study.config import StudyConfig
 from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
@@ -88,6 +89,11 @@ def said(app: AppTest) -> str:
     """All words on the page and beside it."""
     elements = [*app.main, *app.sidebar]
     return "\n".join(str(getattr(element, "value", "")) for element in elements)
+
+
+def unescaped(text: str) -> str:
+    """Text as a person sees it that `messages.literal` has escaped."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])\u2060?", r"\1", text)
 
 
 def figures(app: AppTest) -> dict[str, Any]:
@@ -241,8 +247,39 @@ def test_the_confusion_matrix_is_that_of_the_trial(open_page: Open, small: Study
     record = small.record(1)
     assert matrix.trace() / matrix.sum() == pytest.approx(record.accuracy)
     app = open_page("architecture", trial="1")
-    [frame] = [frame.value for frame in app.dataframe]
+    frame = app.dataframe[-1].value
     assert frame["accuracy"].to_numpy() == pytest.approx(np.diag(matrix) / matrix.sum(axis=1))
+
+
+def test_mistakes_are_shown_with_their_images_and_by_the_cell_of_the_matrix(open_page: Open, small: Study) -> None:
+    predictions = predictions_of(small, 1)
+    wrong = predictions["label"] != predictions["predicted"]
+    app = open_page("architecture", trial="1")
+    assert f"{wrong.sum()} of {len(predictions)} validation images: taken for another class." in said(app)
+    table = app.dataframe[0].value
+    assert sorted(table["image"].astype(int)) == np.flatnonzero(wrong).tolist()
+    assert table["its probability"].is_monotonic_decreasing
+    assert len(app.get("image")) == min(24, wrong.sum())
+    label, predicted = (int(predictions[wrong][0][field]) for field in ("label", "predicted"))
+    app.selectbox(key="label").select(label).run()
+    app.selectbox(key="predicted").select(predicted).run()
+    cell = (predictions["label"] == label) & (predictions["predicted"] == predicted)
+    assert sorted(app.dataframe[0].value["image"].astype(int)) == np.flatnonzero(cell).tolist()
+    app.selectbox(key="predicted").select(label).run()
+    assert "classified rightly" in said(app)
+
+
+def test_mistakes_whose_predictions_or_images_are_gone_are_a_line(
+    open_page: Open, small: Study, tiny: SearchSpace
+) -> None:
+    data = nas.load_data("digits", tiny.input)
+    arrays = data.train.images, data.train.labels
+    nas.search(tiny, arrays, trials=1, runs=small.folder.parent, name="arrays", device="cpu", epochs=1)
+    words = unescaped(said(open_page("architecture", study="arrays", trial="0")))
+    assert "Their pictures cannot be shown: data: the study was searched from Python" in words
+    small.predictions_file(1).unlink()
+    words = unescaped(said(open_page("architecture", study="small", trial="1")))
+    assert "trial 1 of 'small': has no predictions" in words
 
 
 def test_trials_are_filtered_by_what_is_typed_and_chosen(open_page: Open, running: Study) -> None:

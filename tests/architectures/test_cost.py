@@ -1,11 +1,15 @@
 import random
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas import Architecture, Input, Stage, StemConv, build_network, cost
-from nas.architectures.cost import LayerCost
+from nas.architectures.cost import LayerCost, peak_activations
+from nas.architectures.latency import peak_memory
+from nas.architectures.network import fold
+from nas.spaces.built_in import load_space
 
 
 def architecture(
@@ -105,3 +109,25 @@ def test_a_small_network_by_hand() -> None:
         LayerCost("stages.0.0.projection", "projection", 1, 2 * 6 * 4, 12 + 12, 6 * 4),
         LayerCost("classifier", "classifier", 0, 12, 12 + 2, 2),
     )
+
+
+def test_the_peak_of_the_activations_is_that_of_the_largest_moment() -> None:
+    small = Architecture(Input(1, 8), 10, (StemConv(4),), (Stage(2, 8, 2, 16, 2),))
+    # The first block: 4×64 wait, and 16×16 of the projection, while 8×64 become 8×16.
+    assert peak_activations(small) == 4 * 64 + 16 * 16 + 8 * 64 + 8 * 16
+    wide_stem = Architecture(Input(1, 8), 10, (StemConv(40), StemConv(60)), (Stage(1, 8, 2, 16, 2),))
+    assert peak_activations(wide_stem) == 40 * 64 + 60 * 64
+    same = Architecture(Input(1, 8), 10, (StemConv(16),), (Stage(3, 8, 2, 16, 1),))
+    assert peak_activations(same) == 16 * 64 + 16 * 64 + 8 * 64  # no projection; the grouped output is expanded
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_peak_is_that_of_a_forward_pass(seed: int) -> None:
+    space = load_space("groupconv32")
+    network = space.architecture(space.sample(np.random.default_rng(seed)))
+    folded = build_network(network)
+    fold(folded)
+    held = sum(each.numel() for each in folded.state_dict().values()) + 3 * 32**2  # weights and the image
+    measured = peak_memory(network, device="cpu") / 4 - held
+    # In Python the callers of a stage hold its input until it ends, which other runtimes do not.
+    assert peak_activations(network) <= measured <= 1.2 * peak_activations(network)

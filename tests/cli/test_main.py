@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.study.catalog import list_studies
 from tests.helpers import Ran, write_photos
 
 Command = Callable[..., Ran]
@@ -123,6 +124,30 @@ def test_export_writes_and_verifies(nas_command: Command, runs: Path, tmp_path: 
     best = nas.Study.open("digits", runs).front()[-1]
     assert nas.Architecture.from_yaml(tmp_path / "best" / "architecture.yaml") == best.architecture
     assert ran.out.count("loaded back; its logits differ by at most") == 2
+
+
+def test_mistakes_are_listed_with_their_images(nas_command: Command, runs: Path, tmp_path: Path) -> None:
+    study = nas.Study.open(list_studies(runs)[0], runs)
+    trial = study.front()[-1].trial
+    ran = nas_command("mistakes", f"{study.name}:{trial}", "--runs", str(runs), "--top", "3")
+    wrong = round((1 - (study.record(trial).accuracy or 0.0)) * 287)
+    assert ran.out.startswith(f"Trial {trial} takes {wrong} of 287 validation images for another class.\n  image ")
+    assert ran.out.endswith(f"  and {wrong - 3} more; --top {wrong} lists all\n")
+    ran = nas_command("mistakes", study.name, "--runs", str(runs), "--predicted", "8", "--closest", "--json")
+    assert {one["predicted"] for one in json.loads(ran.out)} == {"8"}
+    ran = nas_command("mistakes", study.name, "--runs", str(runs), "--label", "ten")
+    assert ran.code == 2
+    assert "--label='ten': is none of the classes; they are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n" in ran.err
+
+    photos = write_photos(tmp_path / "photos", per_class=30)
+    where = ("--runs", str(tmp_path / "runs"))
+    options = ("--trials", "1", "--epochs", "1", "--device", "cpu", *where, "--study", "photos")
+    assert nas_command("search", "--data", str(photos), *options).code == 0
+    for label in ("cat", "dog"):  # wrong ones or right ones, whatever an epoch has learned
+        for predicted in ("cat", "dog"):
+            cell = ("--label", label, "--predicted", predicted, "--json")
+            found = json.loads(nas_command("mistakes", "photos:0", *where, *cell).out)
+            assert all((photos / one["name"]).is_file() and one["name"].startswith(label) for one in found)
 
 
 def test_a_space_is_made_for_images_shown_and_searched(nas_command: Command, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nas import Input, NasError, load_data
-from nas.data.inspection import LARGEST_SIDE, example_images, inspect_source
+from nas.data.inspection import LARGEST_SIDE, example_images, image_names, inspect_source
 
 
 def write(folder: Path, images: dict[str, Any], *, suffix: str = "png", **options: Any) -> Path:
@@ -79,3 +79,20 @@ def test_examples_are_the_first_image_of_each_class(tmp_path: Path) -> None:
     digits = example_images("digits", size=16, most=10)
     assert list(digits) == [str(number) for number in range(10)]
     assert digits["3"].shape == (8, 8, 1)
+
+
+def test_images_are_named_as_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "photos"
+    for at, name in enumerate("ab"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), (20 * number, 100 * at, 50)).save(folder / name / f"{number}.png")
+    (folder / "a" / "5.png").write_bytes(b"no image")
+    data = load_data(str(folder), Input(3, 8), skip_bad_images=True)
+    for split in (data.train, data.validation, data.test):
+        found = image_names(split, str(folder))
+        assert found is not None
+        shown = [(str(Path("ab"[pixel[1] // 100]) / f"{pixel[0] // 20}.png")) for pixel in split.images[:][:, 0, 0]]
+        assert found == shown
+    assert image_names(load_data("digits", Input(1, 8)).validation, "digits") is None

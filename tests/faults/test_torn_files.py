@@ -28,7 +28,7 @@ from nas.architectures.weights import load_weights, save_weights
 from nas.data.loading import load_data
 from nas.errors import DataError, NasError, NasWarning, StudyError, WeightsError
 from nas.spaces.search_space import SearchSpace
-from nas.study.artifacts import load_confusion, save_confusion
+from nas.study.artifacts import load_confusion, save_array
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
 from nas.study.creation import IncompleteStudy
@@ -406,7 +406,7 @@ def test_weights_and_checkpoints_that_are_cut_anywhere_are_told(
 
 def test_confusion_matrices_that_are_cut_anywhere_are_told(tmp_path: Path, tally: Tally) -> None:
     file = tmp_path / "trial-00000.confusion.npy"
-    save_confusion(file, np.arange(16).reshape(4, 4))
+    save_array(file, np.arange(16).reshape(4, 4))
     content = file.read_bytes()
     for cut in range(len(content)):
         file.write_bytes(content[:cut])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from nas import NasError
-from nas.study.artifacts import load_confusion, save_confusion
+from nas.study.artifacts import load_confusion, save_array
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     matrix = np.array([[5, 1], [0, 7]])
-    save_confusion(tmp_path / "m.npy", matrix)
+    save_array(tmp_path / "m.npy", matrix)
     loaded = load_confusion(tmp_path / "m.npy")
     assert loaded is not None
     assert (loaded == matrix).all()

@@ -191,6 +191,25 @@ def test_the_confusion_matrix_counts_every_validation_image(digits: ImageData, t
     assert abs(result.confusion - counted).sum() <= 2  # another batch size may turn an image that lies on the border
 
 
+def test_the_predictions_are_those_of_the_trained_network_in_the_order_of_the_images(
+    digits: ImageData, tiny: SearchSpace, network: Any
+) -> None:
+    data, recipe = on_device(digits, tiny.recipe, "cpu"), replace(tiny.recipe, epochs=3)
+    result = train(network, data, recipe)
+    assert result.predictions["label"].tolist() == digits.validation.labels.tolist()
+    counted = np.zeros((10, 10), dtype=int)
+    np.add.at(counted, (result.predictions["label"], result.predictions["predicted"]), 1)
+    assert (counted == result.confusion).all()
+    built = build_network(network).eval()
+    built.load_state_dict(result.weights)
+    with torch.inference_mode():
+        images, labels = data.validation.plain(slice(None))
+        shares = built(images).softmax(dim=1)
+    assert result.predictions["confidence"] == pytest.approx(shares.max(dim=1).values.numpy(), abs=1e-4)
+    of_labels = shares.gather(1, labels[:, None])[:, 0].numpy()
+    assert result.predictions["label_confidence"] == pytest.approx(of_labels, abs=1e-4)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_with_that_reason(
     digits: ImageData, tiny: SearchSpace, network: Any
 ) -> None:

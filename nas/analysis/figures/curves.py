@@ -60,20 +60,26 @@ def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) 
 
 
 def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.Figure":
-    """Draws the share of each class (row) that is predicted as each class (column); a few classes are labelled."""
+    """Draws the share of each class (row) that is predicted as each class (column); a few classes are labelled.
+
+    Each cell carries its number, counted along the rows.
+    """
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     names = [plain(name) for name in classes]
     few = len(names) <= MOST_CLASSES_NAMED
     figure = new_figure(height=440, name="confusion")
     figure.add_heatmap(
         z=shares,
-        customdata=matrix,
+        customdata=np.arange(matrix.size).reshape(matrix.shape),
         x=list(range(len(names))),
         y=list(range(len(names))),
         text=[[f"{count}" if count else "" for count in row] for row in matrix.tolist()] if few else None,
         texttemplate="%{text}" if few else None,
-        hovertext=[[f"{right} taken for {other}" for other in names] for right in names],
-        hovertemplate="%{hovertext}: %{customdata} images, %{z:.1%} of the class<extra></extra>",
+        hovertext=[
+            [f"{right} taken for {other}: {count} images" for other, count in zip(names, row, strict=True)]
+            for right, row in zip(names, matrix.tolist(), strict=True)
+        ],
+        hovertemplate="%{hovertext}, %{z:.1%} of the class<extra></extra>",
         autocolorscale=True,  # the page's colour scale
         zmin=0,
         zmax=1,

@@ -1,0 +1,149 @@
+"""What a trial takes for what, for the page Architecture: the confusion matrix, and the images behind its cells."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import chart
+import live
+import messages
+import numpy as np
+import streamlit as st
+
+from nas.analysis.figures.curves import confusion_figure
+from nas.analysis.mistakes import Classified, Order, mistakes
+from nas.data.images import Images, MappedImages
+from nas.data.inspection import image_names
+from nas.errors import NasError
+from nas.study.artifacts import load_confusion, predictions_of
+from nas.study.config import StudyConfig
+from nas.study.images import images_of
+from nas.study.records import TrialRecord
+
+MOST_ROWS = 12
+SHOWN_AT_ONCE = 24
+THUMBNAIL = 84
+"""Side of an image on the page, in pixels; smaller images are enlarged to it without smoothing."""
+ORDERS = {Order.SUREST: "the surest", Order.CLOSEST: "on the boundary"}
+
+
+class Validation(NamedTuple):
+    """A study's validation images, and the name of each in its source if they are files."""
+
+    images: Images | MappedImages
+    names: list[str] | None
+
+
+def show(seen: live.Snapshot, record: TrialRecord) -> None:
+    """Shows the confusion matrix, the accuracy in each class, and the images that were taken for something else."""
+    st.markdown("**What it takes for what**")
+    try:
+        matrix = load_confusion(seen.study.confusion_file(record.trial))
+    except NasError as error:
+        st.text(str(error))
+        return
+    classes = seen.study.config.classes
+    if matrix is None or len(matrix) != len(classes):
+        st.caption("No confusion matrix was recorded for this trial.")
+        return
+    figure = confusion_figure(matrix, classes)
+    words = f"confusion matrix over {len(classes)} classes; a click on a cell shows its images"
+    chart.chart(chart.ready(figure), "confusion", alt=words, on_pick=_open_cell(len(classes)), bare=True)
+    _images(seen, record)
+    shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
+    st.dataframe(
+        {"class": list(classes), "images": matrix.sum(axis=1), "accuracy": shares},
+        column_config={
+            "accuracy": st.column_config.ProgressColumn("accuracy", format="percent", min_value=0, max_value=1)
+        },
+        height="content" if len(classes) <= MOST_ROWS else 420,
+    )
+
+
+def _open_cell(classes: int) -> Callable[[list[int]], None]:
+    """Returns what a click on the matrix does: it selects the class and what it was taken for."""
+
+    def opened(cells: list[int]) -> None:
+        st.session_state["label"], st.session_state["predicted"] = divmod(cells[0], classes)
+
+    return opened
+
+
+def _images(seen: live.Snapshot, record: TrialRecord) -> None:
+    """Asks for a cell and an order, and shows the images."""
+    classes = seen.study.config.classes
+    try:
+        predictions = predictions_of(seen.study, record.trial)
+    except NasError as error:
+        st.caption(messages.literal(str(error)))
+        return
+    columns = st.columns([1, 1, 1.3])
+    every = [None, *range(len(classes))]
+
+    def name(label: int | None) -> str:
+        return messages.literal(classes[label]) if label is not None else "any"
+
+    label = columns[0].selectbox("Class", every, key="label", format_func=name)
+    predicted = columns[1].selectbox("Taken for", every, key="predicted", format_func=name)
+    order = columns[2].segmented_control(
+        "First", list(ORDERS), default=Order.SUREST, required=True, key="first", format_func=ORDERS.__getitem__
+    )
+    found = mistakes(predictions, classes, label=label, predicted=predicted, order=order)
+    kind = "classified rightly" if label is not None and label == predicted else "taken for another class"
+    st.caption(f"{len(found):,} of {len(predictions):,} validation images: {kind}.")
+    if found:
+        _grid(seen.study.config, found)
+
+
+def _grid(config: StudyConfig, found: list[Classified]) -> None:
+    """Shows the first images, and names all of them."""
+    try:
+        validation = _validation(json.dumps(config.to_dict()))
+    except NasError as error:
+        st.caption(f"Their pictures cannot be shown: {messages.literal(str(error))}")
+        validation = None
+    if validation is not None:
+        rows = np.array([one.image for one in found[:SHOWN_AT_ONCE]])
+        with st.container(horizontal=True, gap="small"):
+            for one, pixels in zip(found, validation.images[rows], strict=False):
+                st.image(_enlarged(pixels), messages.literal(_caption(one)), width=THUMBNAIL)
+        if len(found) > SHOWN_AT_ONCE:
+            st.caption(f"The first {SHOWN_AT_ONCE} are shown; the table has all.")
+    names = validation.names if validation is not None else None
+    with st.expander("As a table"):
+        st.dataframe(
+            {
+                "image": [names[one.image] if names else str(one.image) for one in found],
+                "class": [one.label for one in found],
+                "taken for": [one.predicted for one in found],
+                "its probability": [one.confidence for one in found],
+                "of the class": [one.label_confidence for one in found],
+            },
+            column_config={
+                column: st.column_config.NumberColumn(column, format="percent")
+                for column in ("its probability", "of the class")
+            },
+            hide_index=True,
+        )
+
+
+@lru_cache(maxsize=2)
+def _validation(config_json: str) -> Validation:
+    """Loads a study's validation images; for all sessions, as they do not change."""
+    config = StudyConfig.from_dict(json.loads(config_json))
+    split = images_of(config).validation
+    return Validation(split.images, image_names(split, str(config.data["source"])))
+
+
+def _enlarged(pixels: Images) -> Images:
+    """Repeats the pixels of a small image, which a browser would blur."""
+    times = max(1, -(-THUMBNAIL // len(pixels)))
+    grown = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return grown[..., 0] if grown.shape[2] == 1 else grown
+
+
+def _caption(one: Classified) -> str:
+    """Names what the image was taken for, and how sure the network was of it."""
+    arrow = f"{one.label} → {one.predicted}" if one.label != one.predicted else one.label
+    return f"{arrow}, {one.confidence:.0%}"

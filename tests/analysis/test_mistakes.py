@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from nas import NasError
+from nas.analysis.mistakes import Classified, Order, class_index, mistakes
+from nas.training.objective import PREDICTION
+
+CLASSES = ("cat", "dog", "owl")
+PREDICTIONS = np.array(
+    [
+        (0, 0, 0.9, 0.9),
+        (0, 1, 0.6, 0.3),
+        (1, 0, 0.97, 0.01),
+        (2, 1, 0.45, 0.44),
+        (0, 1, 0.5, 0.4),
+        (0, 0, 0.7, 0.7),
+    ],
+    dtype=PREDICTION,
+)
+
+
+def images(found: list[Classified]) -> list[int]:
+    return [one.image for one in found]
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    found = mistakes(PREDICTIONS, CLASSES)
+    assert images(found) == [2, 1, 4, 3]
+    assert found[0].label == "dog"
+    assert found[0].text() == "dog, taken for cat: 97.00 % against 1.00 %"
+
+
+def test_on_the_boundary_those_come_first_that_were_nearly_right() -> None:
+    assert images(mistakes(PREDICTIONS, CLASSES, order=Order.CLOSEST)) == [3, 4, 1, 2]
+
+
+def test_a_cell_of_the_matrix_selects_its_images() -> None:
+    assert images(mistakes(PREDICTIONS, CLASSES, label=0)) == [1, 4]
+    assert images(mistakes(PREDICTIONS, CLASSES, predicted=1)) == [1, 4, 3]
+    assert images(mistakes(PREDICTIONS, CLASSES, label=2, predicted=1)) == [3]
+    assert images(mistakes(PREDICTIONS, CLASSES, label=2, predicted=0)) == []
+
+
+def test_a_cell_of_the_diagonal_has_what_was_classified_rightly() -> None:
+    assert images(mistakes(PREDICTIONS, CLASSES, label=0, predicted=0)) == [0, 5]
+    found = mistakes(PREDICTIONS, CLASSES, label=0, predicted=0, order=Order.CLOSEST)
+    assert images(found) == [5, 0]
+    assert found[0].text() == "cat, 70.00 %"
+
+
+def test_a_class_that_does_not_exist_is_named_with_those_that_do() -> None:
+    assert class_index("dog", CLASSES, field="--label") == 1
+    with pytest.raises(NasError, match=r"--label='bird': is none of the classes; they are cat, dog, owl"):
+        class_index("bird", CLASSES, field="--label")
