@@ -113,11 +113,13 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
         st.progress(min(1.0, seen.spent / total), text=progress_text(seen.finished, seen.spent, total))
     for line in standing(seen):
         st.caption(line)
+    if config.metric_note:
+        st.caption(config.metric_note)
     source = str(config.data.get("source", ""))
     st.text(f"{config.space.name} on {source.rstrip('/').rsplit('/', 1)[-1]}")
     if "train_images" in config.data:
         st.caption(
-            f"{config.data['train_images']:,} training and {seen.images:,} validation images, "
+            f"{config.data['train_images']:,} training and {config.validation_images:,} validation images, "
             f"{config.space.recipe.epochs} epochs each"
         )
 

@@ -1,5 +1,6 @@
 """Starts searches as processes of their own, which outlive the dashboard, and says how they begin."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ import live
 from nas.errors import NasError
 from nas.study.catalog import study_name
 from nas.study.study import Study
+
+BYTES_OF_A_LINE = 200
 
 
 class Launch(NamedTuple):
@@ -27,6 +30,20 @@ class Launch(NamedTuple):
             return None
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
         return lines[-1] if lines else f"the search ended with code {self.process.returncode} and said nothing"
+
+
+def log_lines(place: live.Place, study: str, *, most: int) -> list[str]:
+    """Returns the last lines that searches printed which were started here; none if there was no such search."""
+    try:
+        with _log(place, study).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most * BYTES_OF_A_LINE))
+            return file.read().decode("utf-8", "replace").splitlines()[-most:]
+    except OSError:
+        return []
+
+
+def _log(place: live.Place, study: str) -> Path:
+    return Path(place.runs) / f"{study}.log"
 
 
 def command(place: live.Place, study: str, options: list[str]) -> list[str]:
@@ -50,7 +67,7 @@ def start(place: live.Place, study: str, options: list[str]) -> Launch:
         search = Study.open(study, place.runs, storage=place.storage).attributes.search
         if search is not None and search.live:
             raise NasError(f"study '{study}': a search is running on it")
-    log = Path(place.runs) / f"{study}.log"
+    log = _log(place, study)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:

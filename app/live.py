@@ -130,8 +130,8 @@ class Snapshot:
 
     @property
     def images(self) -> int | None:
-        """The number of validation images; None if unknown."""
-        return self.study.config.validation_images
+        """The number of validation images that an accuracy is as precise as; None if unknown."""
+        return self.study.config.effective_images
 
     @property
     def live(self) -> bool:

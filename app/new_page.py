@@ -26,7 +26,7 @@ from nas.errors import NasError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space, usual_budget
 from nas.spaces.preflight import Preflight, preflight, sample_networks
-from nas.spaces.rows import PART, from_rows, to_rows
+from nas.spaces.rows import PART, differences, from_rows, to_rows
 from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import as_study_name, study_name
 from nas.system.files import write_whole
@@ -70,7 +70,7 @@ def show(place: live.Place, seen: live.Snapshot | None) -> None:
     with right:
         _holds(space)
     with left:
-        _start(place, source, base, space)
+        _start(place, source, base=base, space=space, earlier=_earlier(seen, space))
 
 
 def _source() -> Source | None:
@@ -155,6 +155,20 @@ def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
     st.session_state["editor"] = st.session_state.get("editor", 0) + 1
 
 
+def _earlier(seen: live.Snapshot | None, space: SearchSpace) -> str | None:
+    """Shows how the space differs from that of the selected study; returns that study if one can learn from it."""
+    if seen is None or seen.study.config.space.input != space.input:
+        return None
+    mine, theirs = space.parameters, seen.study.config.space.parameters
+    if set(mine) != set(theirs) or any(not set(mine[name]) & set(theirs[name]) for name in mine):
+        return None
+    if lines := differences(seen.study.config.space, space):
+        with st.expander(f"What differs from the space of {messages.literal(seen.study.name)} ({len(lines)})"):
+            for line in lines:
+                st.text(line)
+    return seen.study.name
+
+
 def _holds(space: SearchSpace) -> None:
     """Shows what the space holds: how many architectures, their costs, and three of them."""
     try:
@@ -191,8 +205,8 @@ def _report(yaml: str, _space: SearchSpace) -> tuple[Preflight, list[int], float
     return preflight(_space), flops, share
 
 
-def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSpace) -> None:
-    """Asks for the budget, shows the command, and starts it."""
+def _start(place: live.Place, source: Source, *, base: SearchSpace, space: SearchSpace, earlier: str | None) -> None:
+    """Asks for the budget, shows the command, and starts it; offers to learn from the trials of an earlier study."""
     fields = st.columns(4)
     study = fields[0].text_input("Name", as_study_name(Path(source.where).name), key=f"name of {source.where}")
     trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
@@ -203,6 +217,12 @@ def _start(place: live.Place, source: Source, base: SearchSpace, space: SearchSp
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
     ]
+    if earlier is not None and earlier != study and place.storage is None:
+        words = "The search begins with what that study knows of the values that both spaces have."
+        if st.checkbox(
+            f"Learn from the trials of {messages.literal(earlier)}", help=words, key=f"learn from {earlier}"
+        ):
+            options += ["--warm-start", earlier]
     if study in live.names(place):
         st.caption("A study of this name exists: with the same space and images its search goes on.")
     buttons = st.columns(3)

@@ -62,7 +62,8 @@ def _precision(seen: live.Snapshot, record: TrialRecord) -> str | None:
     if interval is None:
         return None
     between = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} % at 95 % confidence"
-    on = f" on {seen.images:,} validation images" if seen.images else ""
+    images = seen.study.config.validation_images
+    on = f" on {images:,} validation images" if images else ""
     if record.estimate is None:
         return f"{between},{on}"
     return f"{between}, by the model of all trainings; {_measured(record)} measured{on}"

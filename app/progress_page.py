@@ -5,6 +5,7 @@ from collections import Counter
 from statistics import median
 
 import chart
+import launch
 import live
 import pandas as pd
 import panel
@@ -20,6 +21,7 @@ HYPERVOLUME = (
     "The hypervolume is the area of (log {}, accuracy) below the front, as a share of the whole box from chance to "
     "100 % and from {}. A flat end means that further trials buy little."
 )
+MOST_LINES = 200
 WITHIN = {
     BY_FLOPS: ("FLOPs", "the space's fewest FLOPs to its most"),
     BY_LATENCY: ("latency", "the lowest to the highest latency predicted for a sample before the first trial"),
@@ -33,6 +35,7 @@ def show(seen: live.Snapshot) -> None:
     _workers(seen)
     _failures(seen)
     _acts(seen)
+    _log(seen)
     if not any(record.accuracy is not None for record in past.records):
         st.caption("The figures appear once a trial is complete.")
         return
@@ -134,6 +137,14 @@ def _acts(seen: live.Snapshot) -> None:
         with st.expander(f"What people did ({len(acts)})"):
             for act in reversed(acts):
                 st.text(f"{time.strftime('%d %b, %H:%M:%S', time.localtime(act.time))}  {act.what}")
+
+
+def _log(seen: live.Snapshot) -> None:
+    """Shows the end of what a search that was started in the dashboard has printed."""
+    lines = launch.log_lines(seen.place, seen.study.name, most=MOST_LINES)
+    if lines:
+        with st.expander("What the search printed"):
+            st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def _failures(seen: live.Snapshot) -> None:

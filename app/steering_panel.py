@@ -72,6 +72,11 @@ def _running(seen: live.Snapshot, search: SearchState) -> None:
     with st.popover("More", width="stretch"):
         added = st.number_input("Trainings to add", 1, MOST_ADDED, 10)
         _button(st, "Add", "add", partial(steering.extend, trials=added), study)
+        if search.workers:
+            number = st.number_input("Workers", 1, steering.MOST_WORKERS, search.workers)
+            change = partial(steering.set_workers, workers=number)
+            words = "A training that loses its worker is trained on later by another."
+            _button(st, "Change", "group", change, study, help=words, disabled=number == search.workers)
         if seen.running:
             trial = st.selectbox("A running training", [record.trial for record in seen.running])
             words = "The search goes on without it, and does not train it again."

@@ -29,7 +29,7 @@ class Gain(NamedTuple):
 
 def gains(records: Sequence[TrialRecord], config: StudyConfig) -> list[Gain]:
     """Returns what the front has over each reference in a study that no other reference beats, by ascending FLOPs."""
-    images = config.validation_images
+    images = config.effective_images
     family_of = families(config.space)
     drawn = [r for r in records if r.state == TrialState.COMPLETE and r.architecture.key in family_of]
     drawn_keys = {record.architecture.key for record in drawn}  # their short trainings are no find of the search either

@@ -201,7 +201,7 @@ def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recomme
     choice = choose_from(
         records,
         found,
-        images=study.config.validation_images,
+        images=study.config.effective_images,
         axis=default_cost_metric(records),
         limits=limits,
         min_accuracy=wanted.min_accuracy,

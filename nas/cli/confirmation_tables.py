@@ -57,6 +57,7 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
     notes = [
         f"Confirmed: mean ± standard deviation over seeds, on the {f'{images:,} ' if images else ''}validation images.",
         "Bold: on the front of the means; beside it, how probable that is, by the spread over seeds.",
+        *([study.config.metric_note] if study.config.metric_note else []),
         FLOPS_NOTE,
     ]
     console.print(" ".join(notes), style="dim")

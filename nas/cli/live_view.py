@@ -237,7 +237,7 @@ class LiveView(_Progress):
         """Returns the records with their estimates, as of a moment ago: making them takes time from the search."""
         began = time.monotonic()
         if self.study is not None and began >= self._next_fit:
-            found = estimates(records, self.study.config.space, self.study.config.validation_images)
+            found = estimates(records, self.study.config.space, self.study.config.effective_images)
             self._seen = [replace(record, estimate=found.get(record.trial)) for record in records]
             ended = time.monotonic()
             self._next_fit = ended + min((ended - began) / FITS, SECONDS_BETWEEN_FITS)

@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from nas.cli import catalog as cli_catalog
+from nas.cli import data as cli_data
 from nas.cli import design as cli_design
 from nas.cli import networks as cli_models
 from nas.cli import results as cli_winners
@@ -31,7 +32,7 @@ def cli(verbose: bool) -> None:
     show_log()
 
 
-for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, cli_design, cli_catalog):
+for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, cli_design, cli_catalog, cli_data):
     for name in module.__all__:
         cli.add_command(getattr(module, name))
 

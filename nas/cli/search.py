@@ -1,6 +1,7 @@
 """The `nas` commands that search (search, worker), and those that prepare a search (space, recipe, doctor)."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,27 @@ if TYPE_CHECKING:
     from nas.study.study import Study
 
 __all__ = ["doctor", "recipe", "search", "space", "worker"]
+
+RECIPE = ("epochs", "metric", "class_weights", "sampling")
+"""Options that are fields of the recipe."""
+
+
+def balance_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command with the options for classes of different sizes."""
+    options = [
+        click.option(
+            "--metric",
+            metavar="accuracy|balanced_accuracy|macro_f1",
+            help="What networks are judged by; the last two give all classes the same weight.",
+        ),
+        click.option(
+            "--class-weights", metavar="none|balanced|effective", help="How images of rare classes count in training."
+        ),
+        click.option("--sampling", metavar="all|balanced", help="balanced: draw images of all classes equally often."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
@@ -65,6 +87,7 @@ __all__ = ["doctor", "recipe", "search", "space", "worker"]
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @validation_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
+@balance_options
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @click.option("--trial-timeout", metavar="T", help="End a training as failed after that long: 30m.")
 @click.option(
@@ -89,8 +112,9 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
     from nas.workflows.search import search as run_search
 
     console = make_console()
+    changes = {name: value for name in RECIPE if (value := options.pop(name)) is not None}
     with watched(console) as view:
-        found = run_search(space, name=study, listener=view, **options)
+        found = run_search(space, name=study, recipe=changes, listener=view, **options)
     _finish(console, found)
 
 
@@ -202,7 +226,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
     if file is None and data is None:
         _list_spaces(as_json=options["as_json"])
         return
-    chosen, images = resolve_space(file, data, None, epochs=None, **budgets), options["images"]
+    chosen, images = resolve_space(file, data, None, recipe={}, **budgets), options["images"]
     source = data if data is not None else "digits" if chosen.input == DIGITS else None
     loaded = None
     if source is not None and images is None:
@@ -239,6 +263,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Train on a part of the images.")
 @validation_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
+@balance_options
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the space with the tuned recipe, as a file to search.")
 @device_option
 @workers_options
@@ -258,8 +283,9 @@ def recipe(space: str | None, *, study: str | None, as_yaml: bool, as_json: bool
     from nas.workflows.search import resolve_space
     from nas.workflows.tune_recipe import tune_recipe
 
-    budgets = {name: options.pop(name) for name in ("max_flops", "max_params", "epochs")}
-    chosen = resolve_space(space, options["data"], None, **budgets)
+    budgets = {name: options.pop(name) for name in ("max_flops", "max_params")}
+    changes = {name: value for name in RECIPE if (value := options.pop(name)) is not None}
+    chosen = resolve_space(space, options["data"], None, recipe=changes, **budgets)
     to_read = as_json or as_yaml
     console = Console(file=sys.stderr, highlight=False, markup=False) if to_read else make_console()
     with watched(console) as view:

@@ -1,4 +1,4 @@
-"""The `nas` commands that steer a running search from elsewhere: pause, resume, stop, extend."""
+"""The `nas` commands that steer a running search from elsewhere: pause, resume, stop, extend, workers."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from nas.errors import InvalidValue
 if TYPE_CHECKING:
     from nas.study.study import Study
 
-__all__ = ["extend", "pause", "resume", "stop"]
+__all__ = ["extend", "pause", "resume", "stop", "workers"]
 
 
 @click.command(short_help="Let a running search start no more trainings for now.")
@@ -60,3 +60,14 @@ def extend(study: "Study", trials: int) -> None:
     from nas.workflows import steering
 
     click.echo(f"{study.name} now searches for {steering.extend(study, trials)} full-length trainings.")
+
+
+@click.command(short_help="Give a running search more or fewer workers.")
+@click.argument("number", type=int, metavar="N")
+@reads_study
+def workers(study: "Study", number: int) -> None:
+    """Let STUDY's running search have N workers; a training whose worker ends is trained on later by another."""
+    from nas.workflows import steering
+
+    steering.set_workers(study, number)
+    click.echo(f"{study.name} has {number} workers from now on.")

@@ -182,6 +182,7 @@ def show_front(console: Console, study: Study) -> None:
     console.print(front_table(records, title=f"The accuracy–{axis.name} front of {study.name}"))
     notes = [
         ESTIMATED_NOTE if any(each.estimate for each in numbers.front) else "Accuracy is on the validation images.",
+        *([study.config.metric_note] if study.config.metric_note else []),
         FLOPS_NOTE,
         *([KNEE_NOTE.format(axis.name)] if numbers.knee else []),
     ]
@@ -190,7 +191,7 @@ def show_front(console: Console, study: Study) -> None:
     if device := model.device if model else study.attributes.latency_device:
         console.print(f"Latency is that of one image on {device}.", style="dim")
     images = study.config.validation_images
-    if numbers.front and (points := 100 * numbers.front[-1].least_difference(images)):
+    if numbers.front and (points := 100 * numbers.front[-1].least_difference(study.config.effective_images)):
         on = f"On {images:,} images, " if images and not numbers.front[-1].estimate else ""
         words = f"{on}differences below about {points:.1f} points may be chance."
         console.print(words[0].upper() + words[1:], style="dim")

@@ -17,6 +17,7 @@ from nas.validation import LARGEST, integer, real
 __all__ = [
     "HELD_OUT",
     "MOST_VALIDATION",
+    "RARE",
     "ImageData",
     "Images",
     "Labels",
@@ -41,6 +42,8 @@ At 90 % accuracy their standard error is 0.4 points, about what two seeds of one
 images it is no longer they that hide which network is better, and each of them is worth more as a training image.
 """
 
+RARE = 10
+"""A class that is this many times rarer than another is worth a word."""
 CHUNK_BYTES = 2**22
 
 Images = NDArray[np.uint8]
@@ -156,6 +159,7 @@ class ImageData:
             "skipped_images": len(self.skipped),
             "fingerprint": self.fingerprint,
             "validation_share": self.validation_share,
+            "validation_counts": np.bincount(self.validation.labels).tolist(),
             **({"original_side": self.original_side} if self.original_side else {}),
         }
 

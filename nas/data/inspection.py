@@ -10,8 +10,9 @@ import numpy as np
 
 from nas.architectures.architecture import Input
 from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images
+from nas.data.listing import Encoded
 from nas.data.loading import Original, load_digits_images, look_at, thumbnail
-from nas.data.sources import Encoded, list_source
+from nas.data.sources import list_source
 from nas.errors import DataError, visible
 from nas.validation import shown
 

@@ -33,12 +33,25 @@ from nas.data.images import (
     check_input,
     split_images,
 )
-from nas.data.sources import Encoded, Listing, list_source
+from nas.data.listing import Encoded, Listing
+from nas.data.sources import list_source
 from nas.errors import DataError, visible
 from nas.system.files import cache_folder
 from nas.validation import shown
 
-__all__ = ["DIGITS", "Original", "load_data", "load_digits_images", "look_at"]
+__all__ = [
+    "DECODED_AT_ONCE",
+    "DIGITS",
+    "MOST_PIXELS",
+    "Original",
+    "formats",
+    "is_grey",
+    "load_data",
+    "load_digits_images",
+    "look_at",
+    "on_white",
+    "thumbnail",
+]
 
 DIGITS = Input(channels=1, size=8)
 """The input shape of the bundled digits."""
@@ -83,7 +96,8 @@ def load_data(
 
     Args:
         source: `digits`, a folder of images (`CLASS/*.jpg`, or `train/CLASS` and `test/CLASS`), a parquet file or a
-            folder of them, a name on the Hugging Face hub, or a pair of arrays (`nas.data.images.arrays_as_images`).
+            folder of them, a CSV or npz file, a folder of IDX files, a name on the Hugging Face hub, or a pair of
+            arrays (`nas.data.images.arrays_as_images`).
         wanted: the channels and size of the images to return.
         seed: seeds the splits (`nas.data.images.split_images`).
         max_images: approximate limit on training plus validation images.
@@ -209,7 +223,7 @@ def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = Fa
     """
     original, side = 0, wanted.size
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
             original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
             opened.draft(None, (2 * side, 2 * side))  # JPEG decoders downscale large photos for free
@@ -226,12 +240,12 @@ def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = Fa
 def look_at(content: bytes | Path) -> Original | None:
     """Returns what an image is like; None if it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats()) as opened:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
             side = min(opened.size)
             opened.draft(None, (64, 64))
             if math.prod(opened.size) > LARGE_PIXELS:
                 return Original(side, is_grey=opened.mode in GREY_MODES)
-            return Original(side, is_grey=opened.mode in GREY_MODES or _is_grey(_on_white(opened)))
+            return Original(side, is_grey=opened.mode in GREY_MODES or is_grey(on_white(opened)))
     except Exception:  # as in `_decode`
         return None
 
@@ -245,7 +259,7 @@ def thumbnail(content: bytes | Path, size: int) -> Images | None:
     return None if found is LATER else found
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """Returns an image as RGB, composited onto white as on a page where it is transparent."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -253,7 +267,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _is_grey(image: Image.Image) -> bool:
+def is_grey(image: Image.Image) -> bool:
     """Returns whether the channels of an RGB image are equal up to rounding."""
     red, green, blue = image.split()
     differences = ImageChops.lighter(ImageChops.difference(red, green), ImageChops.difference(green, blue))
@@ -261,7 +275,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 @cache
-def _formats() -> list[str]:
+def formats() -> list[str]:
     """Returns the `FORMATS` that this Pillow can read."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
@@ -276,9 +290,9 @@ def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
         image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
     if image.mode == "F":
         return None
-    image = _on_white(image)
+    image = on_white(image)
     if wanted.channels == 1:
-        if not _is_grey(image):
+        if not is_grey(image):
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
         image = image.convert("L")
     fitted = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Lists the encoded images of a source: an image folder, parquet files or a data set on the Hugging Face hub."""
+"""Lists the encoded images of a source: an image folder, files of images, or a data set on the Hugging Face hub."""
 
 import hashlib
 import logging
@@ -7,52 +7,25 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from nas.data.images import Labels
-from nas.errors import DataError, MissingExtra, NasError, visible
-from nas.validation import LARGEST, shown
+from nas.data.array_files import idx_files, list_idx, list_npz
+from nas.data.csv_files import list_csv
+from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, stamp
+from nas.errors import DataError, MissingExtra, NasError
+from nas.validation import shown
 
-__all__ = ["Encoded", "Listing", "list_source"]
+__all__ = ["list_source"]
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
-LONGEST_CLASS = 255
 LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-class Encoded(NamedTuple):
-    """The undecoded images of one split: labels (N,), and N pairs of a name and either bytes or a path.
-
-    Where there is no readable image, the bytes are empty and the name ends with the reason.
-    """
-
-    labels: Labels
-    images: Callable[[], Iterator[tuple[str, bytes | Path]]]
-
-
-class Listing(NamedTuple):
-    """The images of a source by split (train, validation, test); `version` changes with the source's content."""
-
-    classes: tuple[str, ...]
-    splits: dict[str, Encoded]
-    version: str
-
-
 def list_source(source: str) -> Listing:
-    """Lists the images of a folder, a parquet file, a folder of parquet files or a hub name.
+    """Lists the images of a folder, a parquet, CSV or npz file, a folder of parquet or IDX files, or a hub name.
 
     Raises:
         DataError: the source does not exist or cannot be read.
@@ -61,16 +34,18 @@ def list_source(source: str) -> Listing:
     try:
         path = Path(source).expanduser()
         if path.is_file():
-            if path.suffix != ".parquet":
-                raise DataError(
-                    f"{source}: is a file but not a .parquet one; give a folder of images or a parquet file"
-                )
-            return _list_parquet(source, {"train": [path]})
+            if path.suffix not in FILES:
+                *others, last = FILES
+                kinds = f"{', '.join(others)} or {last}"
+                raise DataError(f"{source}: is a file but not a {kinds} one; give such a file, or a folder of images")
+            return FILES[path.suffix](source, path)
         if path.is_dir():
             files = sorted(path.rglob("*.parquet"))
             if any(_leads_out(file, path) for file in files):
                 raise DataError(f"{source}: a parquet file is {LEADS_OUT}")
-            return _list_parquet(source, _parquet_splits(source, path, files)) if files else _list_folder(source, path)
+            if files:
+                return _list_parquet(source, _parquet_splits(source, path, files))
+            return list_idx(source, idx) if (idx := idx_files(path)) else _list_folder(source, path)
         if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
             raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
         return _list_dataset(source, source, from_hub=True)
@@ -99,27 +74,10 @@ def _list_folder(source: str, root: Path) -> Listing:
                 raise DataError(f"{source}: class '{name}' has no images {where}")
         pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
         splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, [file for file, _ in pairs]))
-        stamps += [_stamp(file) for file, _ in pairs]
+        stamps += [stamp(file) for file, _ in pairs]
     classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be UTF-8
     version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
-    return Listing(_class_names(source, classes), splits, version)
-
-
-def _class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Returns the class names in displayable form, each on one line and unique.
-
-    Raises:
-        DataError: there are too many classes, a name is too long, or two are equal.
-    """
-    if len(names) > LARGEST:
-        raise DataError(f"{source}: has {len(names)} classes; at most {LARGEST} are allowed")
-    fit = [visible(name) for name in names]
-    if long := [name for name in fit if len(name) > LONGEST_CLASS]:
-        raise DataError(f"{source}: class {shown(long[0])} has more than {LONGEST_CLASS} characters")
-    if len(set(fit)) < len(fit):
-        alike = next(name for position, name in enumerate(fit) if name in fit[:position])
-        raise DataError(f"{source}: two classes are called {shown(alike)}")
-    return tuple(fit)
+    return Listing(class_names(source, classes), splits, version)
 
 
 def _split_folders(source: str, root: Path) -> dict[str, Path]:
@@ -179,11 +137,6 @@ def _image_files(folder: Path) -> list[Path]:
     )
 
 
-def _stamp(file: Path) -> str:
-    status = file.stat() if file.is_file() else file.lstat()
-    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
-
-
 def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Groups files by split, from the first word of their own or their folders' names; training by default.
 
@@ -202,7 +155,7 @@ def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str,
 
 def _list_parquet(source: str, splits: dict[str, list[Path]]) -> Listing:
     files = {split: [str(file) for file in paths] for split, paths in splits.items()}
-    version = "\n".join(_stamp(path) for paths in splits.values() for path in paths)
+    version = "\n".join(stamp(path) for paths in splits.values() for path in paths)
     return _list_dataset(source, "parquet", data_files=files, version=version)
 
 
@@ -245,7 +198,7 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
             rows = _rows(source, name, encoded, image=image, within=map(Path, fetched) if from_hub else ())
             splits[name] = Encoded(np.array([index[value] for value in values[name]], dtype=np.int64), rows)
         version = version or " ".join(part._fingerprint for part in parts.values())
-    return Listing(_class_names(source, tuple(names or map(str, known))), splits, version)
+    return Listing(class_names(source, tuple(names or map(str, known))), splits, version)
 
 
 @contextmanager
@@ -295,3 +248,11 @@ def _lies_within(path: str, folders: Sequence[Path]) -> bool:
         return resolved.is_file() and any(resolved.is_relative_to(folder) for folder in folders)
     except (OSError, RuntimeError, ValueError):
         return False
+
+
+FILES: dict[str, Callable[[str, Path], Listing]] = {
+    ".parquet": lambda source, path: _list_parquet(source, {"train": [path]}),
+    ".csv": list_csv,
+    ".npz": list_npz,
+}
+"""How to list the images of a file, by its suffix."""

@@ -74,7 +74,7 @@ def _files(formats: Mapping[str, int], judged_on: str) -> str:
 def _accuracies(trained: TrainedNetwork) -> str:
     images, judged_on = trained.config.validation_images, trained.config.judged_on
     if images:
-        low, high = wilson_interval(trained.accuracy, images)
+        low, high = wilson_interval(trained.accuracy, trained.config.effective_images or images)
         chance = f"on {images:,} images; 95 % interval {percent_text(low)} to {percent_text(high)} (Wilson)"
     else:
         chance = "how many images there were is not recorded"
@@ -102,6 +102,7 @@ def _accuracies(trained: TrainedNetwork) -> str:
         if trained.config.on_all_images
         else "the first row flatters it a little."
     )
+    chosen = " ".join(filter(None, [trained.config.metric_note, chosen]))
     return "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows]) + f"\n\n{chosen}"
 
 
@@ -138,8 +139,13 @@ def _recipe(recipe: Recipe) -> str:
     return (
         f"{epochs_text(recipe.epochs)} of batches of {recipe.batch_size} by {optimizer}, one cycle of the learning "
         f"rate with its peak at {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, label smoothing "
-        f"{recipe.label_smoothing:g}; images {', '.join(changes) or 'as they are'}."
+        f"{recipe.label_smoothing:g}{_balance(recipe)}; images {', '.join(changes) or 'as they are'}."
     )
+
+
+def _balance(recipe: Recipe) -> str:
+    weights = f", classes weighted ({recipe.class_weights})" if recipe.class_weights != "none" else ""
+    return weights + (", classes drawn equally often" if recipe.sampling == "balanced" else "")
 
 
 def _limits(trained: TrainedNetwork) -> str:

@@ -9,7 +9,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.spaces.stage_choices import FIELDS
 from nas.validation import integer, shown
 
-__all__ = ["PART", "from_rows", "to_rows"]
+__all__ = ["PART", "differences", "from_rows", "to_rows"]
 
 PART, STRIDE = "part", "stride"
 STEM, STAGE = "stem", "stage"
@@ -57,6 +57,20 @@ def from_rows(space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> SearchSp
             values = {field: _numbers(row[field], f"{name}.{field}") for field in FIELDS if row[field] != "mid"}
             stages.append({"out": "mid", **values, STRIDE: stride})
     return SearchSpace.from_dict({**space.to_dict(), "stem": stem, "stages": stages})
+
+
+def differences(before: SearchSpace, after: SearchSpace) -> list[str]:
+    """Returns a line for each row that two spaces do not share or that differs: `stage 2 mid: 16, 32 → 16, 48`."""
+    old, new = ({row[PART]: row for row in to_rows(space)} for space in (before, after))
+    lines = [f"{part}: removed" for part in old if part not in new] + [
+        f"{part}: added" for part in new if part not in old
+    ]
+    for part in old:
+        for field, value in old[part].items():
+            if part in new and new[part][field] != value:
+                lines.append(f"{part} {field}: {value} → {new[part][field]}")
+    budgets = ((name, getattr(before, name), getattr(after, name)) for name in ("max_flops", "max_params"))
+    return lines + [f"{name}: {a or 'no limit'} → {b or 'no limit'}" for name, a, b in budgets if a != b]
 
 
 def _text(values: Sequence[int]) -> str:

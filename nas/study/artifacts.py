@@ -62,7 +62,7 @@ def _drop_beaten(study: Study) -> None:
     networks = trained_networks(trained)
     there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
-    images = study.config.validation_images
+    images = study.config.effective_images
     leads = [record.least_difference(images) / 2 for record in networks]  # a standard error of the difference
     unbeaten = {
         record.trial

@@ -24,6 +24,7 @@ __all__ = [
     "repetitions_name",
     "study_name",
     "trial_recipe_name",
+    "usual_study_name",
 ]
 
 CONFIG_FILE, JOURNAL_FILE = "study.yaml", "journal.log"
@@ -60,6 +61,12 @@ def study_name(name: object) -> str:
 def as_study_name(words: str) -> str:
     """Returns the name of a study after something else, such as a folder: what names may not hold becomes a hyphen."""
     return re.sub(r"[^\w.+-]+", "-", words).strip("-.")
+
+
+def usual_study_name(space: str, source: str) -> str:
+    """Returns the name of a study of the space of this name on a data source, if none is given."""
+    words = [space, *([Path(source).name] if Path(source).name != space else [])]
+    return as_study_name("-".join(words))
 
 
 def is_study(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
+from nas.training.metrics import ACCURACY, METRIC_NOTES, effective_images
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
@@ -17,7 +18,13 @@ BY_FLOPS, BY_LATENCY = "flops", "latency"
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
 NOT_COMPARED = (
     *("versions", "space.purpose", "space.name"),
-    *("data.source", "data.skipped_images", "data.original_side", "data.validation_share"),  # its images are compared
+    *(
+        "data.source",
+        "data.skipped_images",
+        "data.original_side",
+        "data.validation_share",
+        "data.validation_counts",
+    ),  # its images are compared
 )
 
 
@@ -39,6 +46,22 @@ class StudyConfig:
     def validation_images(self) -> int | None:
         """Number of validation images; None if a custom training function did not describe its data."""
         return self.data.get("validation_images")
+
+    @property
+    def effective_images(self) -> int | None:
+        """Number of validation images that an accuracy is as precise as; None if unknown.
+
+        Fewer than there are if the study's metric gives all classes the same weight, and some are rare.
+        """
+        counts = self.data.get("validation_counts")
+        if self.space.recipe.metric == ACCURACY or not counts:
+            return self.validation_images
+        return effective_images(counts)
+
+    @property
+    def metric_note(self) -> str | None:
+        """What to say beside the study's accuracies if they are another metric."""
+        return METRIC_NOTES.get(self.space.recipe.metric)
 
     @property
     def on_all_images(self) -> bool:
@@ -86,7 +109,7 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    optional = ("classes", "fingerprint", "validation_share", "all_images", *COUNTS)
+    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", *COUNTS)
     known = dict(mapping(data, "data", required=("source",), optional=optional))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
@@ -97,6 +120,9 @@ def _images(data: object) -> dict[str, Any]:
         boolean(known["all_images"], "data.all_images")
     if known.get("validation_share") is not None:
         real(known["validation_share"], "data.validation_share", minimum=0, maximum=1)
+    if "validation_counts" in known:
+        for number in sequence(known["validation_counts"], "data.validation_counts"):
+            integer(number, "data.validation_counts", minimum=1, maximum=10**12)
     if "classes" in known:
         classes = sequence(known["classes"], "data.classes")
         if strange := [name for name in classes if not isinstance(name, str)]:

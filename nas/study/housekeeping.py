@@ -3,10 +3,10 @@
 Archived studies lie in `RUNS/.archive`, deleted ones in `RUNS/.bin`, from where both can be restored.
 """
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
-from nas.errors import NasError, StudyError
+from nas.errors import StudyError
 from nas.study.catalog import is_study, list_studies, study_name
 from nas.study.storage.locks import search_lock
 from nas.study.study import Study
@@ -80,22 +80,25 @@ def _put_away(name: str, runs: str | Path, place: str) -> Path:
 def _move(name: str, runs: str | Path, target: Path) -> None:
     """Moves a study on which nothing is being trained; a damaged one, too."""
     folder = Path(runs) / study_name(name)
-    if not is_study(folder):
-        Study.open(name, runs)  # raises, and names those that there are
-    with suppress(StudyError):
-        study = Study.open(name, runs)
+    if (study := _opened(name, runs)) is not None:
         if study.storage is not None:
-            raise _Refused(f"study '{name}': its trials are in a database under this name, {study.storage}; leave it")
+            raise StudyError(f"study '{name}': its trials are in a database under this name, {study.storage}; leave it")
         if (search := study.attributes.search) is not None and search.live:
-            raise _Refused(f"study '{name}': a search is running on it; nas stop {name} ends it")
+            raise StudyError(f"study '{name}': a search is running on it; nas stop {name} ends it")
     with ExitStack() as locks:
         for busy in (folder, *(file.parent for file in folder.glob("*/search.lock"))):
             locks.enter_context(search_lock(busy))
         _rename(folder, target)
 
 
-class _Refused(NasError):
-    """Passes by those errors that only say that a study is damaged."""
+def _opened(name: str, runs: str | Path) -> Study | None:
+    """Opens a study; None if it is damaged."""
+    try:
+        return Study.open(name, runs)
+    except StudyError:
+        if not is_study(Path(runs) / name):
+            raise
+        return None
 
 
 def _rename(folder: Path, target: Path) -> None:

@@ -39,7 +39,9 @@ class Request(StrEnum):
 class SearchState(NamedTuple):
     """The last search on a study: its trial target, its status, its process (`worker`), and a person's request.
 
-    `before` is the number of trials that had finished when it began. `trials` and `request` may change while it runs.
+    `before` is the number of trials that had finished when it began. `workers` is how many workers of its own it is to
+    have; None: it trains in its own process, one network at a time. `trials`, `request` and `workers` may change while
+    it runs.
     """
 
     trials: int
@@ -47,6 +49,7 @@ class SearchState(NamedTuple):
     worker: str
     before: int = 0
     request: Request | None = None
+    workers: int | None = None
 
     @property
     def live(self) -> bool:

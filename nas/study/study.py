@@ -159,7 +159,7 @@ class Study:
         records = self.records() if records is None else records
         trained = [record.trial for record in records if record.trained]
         if trained != self._modelled:
-            self._model = AccuracyModel.fit(records, self.config.space, self.config.validation_images)
+            self._model = AccuracyModel.fit(records, self.config.space, self.config.effective_images)
             self._modelled = trained
         return self._model
 

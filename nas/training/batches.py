@@ -69,12 +69,23 @@ class DeviceImages:
         """Returns slices for `plain` that cover every image once."""
         return [slice(start, start + batch_size) for start in range(0, len(self), batch_size)]
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    def class_counts(self) -> list[int]:
+        """Returns the number of images of each class."""
+        return torch.bincount(self._labels).tolist()
+
+    def shuffled(self, batch_size: int, generator: torch.Generator, *, balanced: bool = False) -> Iterator[Tensor]:
         """Returns full batches of indices for `augmented`, in random order; the remainder is dropped.
+
+        With `balanced`, images are drawn with repetition, those of each class equally often.
 
         The indices are on the device of the images, so streaming synchronises with the GPU here, not at each batch.
         """
-        order = torch.randperm(len(self), generator=generator, device=generator.device).to(self._images.device)
+        if balanced:
+            shares = (1 / torch.bincount(self._labels).double())[self._labels].to(generator.device)
+            order = torch.multinomial(shares, len(self), replacement=True, generator=generator)
+        else:
+            order = torch.randperm(len(self), generator=generator, device=generator.device)
+        order = order.to(self._images.device)
         return iter(torch.split(order[: len(self) - len(self) % batch_size], batch_size))
 
     def plain(self, rows: slice) -> tuple[Tensor, Tensor]:

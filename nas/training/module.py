@@ -20,7 +20,9 @@ from nas.errors import TrainingFailed
 from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.class_balance import class_weights
 from nas.training.data_parallel import ALONE, ProcessGroup
+from nas.training.metrics import score
 from nas.training.muon import Muon
 from nas.training.objective import PREDICTION, Report
 from nas.training.recipe import Recipe
@@ -71,6 +73,7 @@ class TrainingModule(lightning.LightningModule):
         self.steps_done = 0
         self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
+        self._class_weights = self._weights_of_classes()
         self._is_captured = is_wanted(data.device) and group.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
 
@@ -137,7 +140,9 @@ class TrainingModule(lightning.LightningModule):
         """Returns runs of batches of indices, reshuffled each epoch."""
 
         def runs() -> Iterator[list[Tensor]]:  # lazy, so that nothing is drawn when Lightning tries iter() once
-            batches = [self._group.shard(rows) for rows in self._data.train.shuffled(self._batch_size, self.generator)]
+            balanced = self._recipe.sampling == "balanced"
+            drawn = self._data.train.shuffled(self._batch_size, self.generator, balanced=balanced)
+            batches = [self._group.shard(rows) for rows in drawn]
             self._augmenting = self._group.own_generator(self.generator)
             for start in range(0, len(batches), BATCHES_PER_STEP):
                 yield batches[start : start + BATCHES_PER_STEP]
@@ -174,11 +179,19 @@ class TrainingModule(lightning.LightningModule):
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
         """Runs the device part of a step, eagerly or in a graph: forward, backward, update."""
         images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
-        loss = F.cross_entropy(self._learner(images), labels, label_smoothing=self._recipe.label_smoothing)
+        smoothing = self._recipe.label_smoothing
+        loss = F.cross_entropy(self._learner(images), labels, self._class_weights, label_smoothing=smoothing)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self._loss += loss.detach()
+
+    def _weights_of_classes(self) -> Tensor | None:
+        """Returns the weights of the classes in the loss, on the device; None if all count the same."""
+        if self._recipe.class_weights == "none":
+            return None
+        weights = class_weights(self._recipe.class_weights, self._data.train.class_counts())
+        return torch.from_numpy(weights).to(self._data.device)
 
     @property
     def replays(self) -> bool:
@@ -223,7 +236,7 @@ class TrainingModule(lightning.LightningModule):
         self._group.all_reduce_sum(self.confusion)
         if self._is_last_epoch:
             self._group.all_reduce_sum(self._said)
-        self.curve.append(self.confusion.diagonal().sum().item() / len(self._data.validation))
+        self.curve.append(score(self._recipe.metric, self.confusion.cpu().numpy()))
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
             self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)

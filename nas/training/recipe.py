@@ -6,13 +6,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nas.architectures.architecture import Input
+from nas.training.metrics import ACCURACY, METRICS
 from nas.validation import boolean, integer, mapping, one_of, real
 
-__all__ = ["AUTO", "Recipe"]
+__all__ = ["AUTO", "CLASS_WEIGHTS", "SAMPLINGS", "Recipe"]
 
 AUTO = "auto"
 """Value of a field that follows from the data."""
 OPTIMIZERS = ("muon", "adamw", "sgd")
+CLASS_WEIGHTS = ("none", "balanced", "effective")
+SAMPLINGS = ("all", "balanced")
 STEPS = 4000
 FEWEST_EPOCHS, MOST_EPOCHS = 9, 100
 """Where epochs follow from the data, a training has at least `STEPS` optimiser steps, within these bounds of epochs."""
@@ -35,6 +38,10 @@ class Recipe:
     of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
     right half of the time, which is wrong for digits and text.
 
+    `metric` is what networks are judged by (`nas.training.metrics`). `class_weights` says how much images of rare
+    classes count in the loss (`nas.training.class_balance`); with `sampling` balanced, an epoch draws as many images of
+    each class, with repetition.
+
     `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults. A
     field with another value is not among them, so that `dataclasses.replace` settles what it changes.
     """
@@ -49,6 +56,9 @@ class Recipe:
     label_smoothing: float = 0.1
     crop_padding: int = 0
     flip: bool = False
+    metric: str = ACCURACY
+    class_weights: str = "none"
+    sampling: str = "all"
     auto: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -62,6 +72,9 @@ class Recipe:
         real(self.label_smoothing, "recipe.label_smoothing", minimum=0, maximum=0.99)
         integer(self.crop_padding, "recipe.crop_padding", minimum=0)
         boolean(self.flip, "recipe.flip")
+        one_of(self.metric, "recipe.metric", METRICS)
+        one_of(self.class_weights, "recipe.class_weights", CLASS_WEIGHTS)
+        one_of(self.sampling, "recipe.sampling", SAMPLINGS)
         defaults = {f.name: f.default for f in fields(self)}
         open_fields = frozenset(name for name in self.auto if getattr(self, name) == defaults[name])
         object.__setattr__(self, "auto", open_fields)
@@ -80,8 +93,18 @@ class Recipe:
         """Returns all fields by name, in the form that `from_dict` accepts."""
         return {f.name: AUTO if f.name in self.auto else getattr(self, f.name) for f in fields(self) if f.name != AUTO}
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether rare classes count for more in training than by the number of their images."""
+        return self.class_weights != "none" or self.sampling != "all"
+
     def with_values(self, **values: Any) -> "Recipe":
-        """Returns a copy with other values, which are not `auto` any more."""
+        """Returns a copy with other values, which are not `auto` any more.
+
+        Raises:
+            InvalidValue: there is no such field, or the value is not allowed.
+        """
+        mapping(values, "recipe", required=(), optional=[f.name for f in fields(self) if f.name != AUTO])
         return replace(self, **values, auto=self.auto - values.keys())
 
     def for_images(self, number: int | None, shape: Input) -> "Recipe":

@@ -140,6 +140,9 @@ def supervise(
     """
     if listener:
         listener.search_started(study, plan.trials)
+    with study.ask_lock():
+        if search := study.attributes.search:
+            study.attributes.search = search._replace(workers=workers)
     with _workers_of(study, pool, workers) as handles:
         supervision = _Supervision(
             study,
@@ -182,6 +185,7 @@ class _Supervision(Generic[Handle]):
         while self._handles or (not self._workers and not self._reasons):
             self._pool.wait(list(self._handles.values()), SECONDS_BETWEEN_LOOKS)
             self._watcher.look()
+            self._resize()
             if self._overdue:
                 self._ended_here |= _end_hanging(self._study, self._overdue, list(self._handles.values()))
             if not self._workers and (reason := _ended_by_others(self._study, self._plan, self._deadline)):
@@ -192,6 +196,18 @@ class _Supervision(Generic[Handle]):
                     self._worker_ended(slot, handle, end)
         self._watcher.look()
         return next((reason for reason in self._reasons if reason != SearchStatus.COMPLETE), SearchStatus.COMPLETE)
+
+    def _resize(self) -> None:
+        """Starts or ends workers where a person has asked for more or fewer."""
+        search = self._study.attributes.search
+        wanted = search.workers if search is not None and search.workers else self._workers
+        if wanted > self._workers and not self._reasons:
+            for slot in sorted(set(range(wanted)) - set(self._handles)):
+                self._handles[slot] = self._pool.start(slot)
+        elif wanted < self._workers:
+            leaving = [self._handles.pop(slot) for slot in sorted(self._handles)[wanted:]]
+            _dismiss(self._study, self._pool, leaving)
+        self._workers = wanted
 
     def _worker_ended(self, slot: int, handle: Handle, end: WorkerExit) -> None:
         if end.error:
@@ -225,11 +241,15 @@ def _workers_of(study: Study, pool: WorkerPool[Handle], workers: int) -> Iterato
             members[place] = pool.start(place)
         yield members
     finally:
-        left = list(members.values())
-        pool.dismiss(left)
-        if left:
-            with study.ask_lock():
-                study.requeue_stale(ended=[member.worker for member in left])
+        _dismiss(study, pool, list(members.values()))
+
+
+def _dismiss(study: Study, pool: WorkerPool[Handle], leaving: Sequence[Handle]) -> None:
+    """Ends workers and requeues their trials."""
+    pool.dismiss(leaving)
+    if leaving:
+        with study.ask_lock():
+            study.requeue_stale(ended=[handle.worker for handle in leaving])
 
 
 def _end_hanging(study: Study, overdue: Overdue, members: Sequence[WorkerHandle]) -> set[str]:

@@ -60,7 +60,7 @@ def confirm(
         KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(top if top is not None else 1, "top", maximum=10_000)
-    chosen = contenders(study.estimated_records(), study.config.validation_images, top=top)
+    chosen = contenders(study.estimated_records(), study.config.effective_images, top=top)
     if not chosen:
         raise StudyError(f"study '{study.name}' has no trained network to confirm yet")
     scaling = ScalingConfig(**workers)

@@ -2,11 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
@@ -19,7 +21,7 @@ from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of
 from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
-from nas.study.catalog import as_study_name, study_name
+from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import load_described
@@ -29,6 +31,7 @@ from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
 from nas.training.baselines import baseline_accuracies
+from nas.training.class_balance import warn_of_imbalance
 from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
@@ -36,7 +39,7 @@ from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
 
-__all__ = ["STOPPING", "resolve_space", "run_search", "search", "usual_study_name"]
+__all__ = ["STOPPING", "resolve_space", "run_search", "search"]
 
 STOPPING = ("front", "none")
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
@@ -50,6 +53,7 @@ def search(
     name: str | None = None,
     runs: str | Path = "runs",
     epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
     sampler: str = FRONT,
     fidelities: int | None = None,
     eta: int = 3,
@@ -88,6 +92,7 @@ def search(
         name: the study's folder in `runs`. None: derived from the names of the space and the data.
         runs: the folder of studies.
         epochs: overrides the recipe's epochs.
+        recipe: overrides other fields of the space's recipe, such as `{"metric": "balanced_accuracy"}`.
         sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
         fidelities: number of schedule lengths, each `eta` times the previous one; 1: only full-length trainings.
             None: 3 if the epochs allow it and the training accepts `epochs`.
@@ -144,7 +149,8 @@ def search(
     if weighed == BY_LATENCY:
         workers = _worker_that_measures(workers, ray, trial_timeout)
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
-    space = resolve_space(space, data, known, epochs=epochs, max_flops=max_flops, max_params=max_params)
+    changes = {**(recipe or {}), **({"epochs": epochs} if epochs is not None else {})}
+    space = resolve_space(space, data, known, recipe=changes, max_flops=max_flops, max_params=max_params)
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     images: ImageData | None = None
     description: dict[str, Any] = {"source": "evaluate"}
@@ -159,10 +165,12 @@ def search(
             skip_bad_images=skip_bad_images,
         )
         space = space.with_changes(classes=len(images.classes))
-    recipe = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
-    space = space.with_changes(recipe=recipe)
+        if earlier is None:
+            warn_of_imbalance(space.recipe, images.classes, np.bincount(images.train.labels).tolist())
+    settled = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
+    space = space.with_changes(recipe=settled)
     lengths = _lengths(space, evaluate, fidelities, eta)
-    name = name or usual_study_name(space, description["source"])
+    name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, references)
@@ -176,7 +184,7 @@ def search(
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
         if images is not None and not study.attributes.baselines:
-            study.attributes.baselines = baseline_accuracies(images, seed=seed)
+            study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
     return study
 
 
@@ -285,10 +293,10 @@ def resolve_space(
     data: Any,
     known: StudyConfig | None,
     *,
-    epochs: int | None,
+    recipe: Mapping[str, Any],
     **budgets: int | str | None,
 ) -> SearchSpace:
-    """The space to search: the given one, else the study's own, else one made for the data; with epochs and budgets."""
+    """The space to search: the given one, else the study's own, else one made for the data; with recipe and budgets."""
     read = {key: parse_count(budget, key) for key, budget in budgets.items() if budget is not None}
     if isinstance(space, SearchSpace):
         resolved = space.with_changes(**read)
@@ -300,7 +308,7 @@ def resolve_space(
         shape = inspect_source(data)
         max_flops, max_params = read.get("max_flops"), read.get("max_params")
         resolved = generate_space(shape.input, shape.classes, max_flops=max_flops, max_params=max_params)
-    return resolved.with_changes(recipe=resolved.recipe.with_values(epochs=epochs)) if epochs is not None else resolved
+    return resolved.with_changes(recipe=resolved.recipe.with_values(**recipe)) if recipe else resolved
 
 
 def resolve_data(
@@ -340,9 +348,3 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
         f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
         f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
     )
-
-
-def usual_study_name(space: SearchSpace, source: str) -> str:
-    """Returns the name of a study of a space on a data source, if none is given."""
-    words = [space.name] + ([Path(source).name] if Path(source).name != space.name else [])
-    return as_study_name("-".join(words))

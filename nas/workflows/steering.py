@@ -1,4 +1,4 @@
-"""Steers a running search from any process that reaches its study: pause, resume, stop, extend, end one training.
+"""Steers a running search from any process that reaches its study: pause, resume, stop, extend, more or fewer workers.
 
 All of it goes through the study's storage, where every worker looks before it starts a training and, every few seconds,
 after an epoch. So it also reaches workers on other machines. Every function raises `StudyError` if no search is running
@@ -15,7 +15,9 @@ from nas.study.storage.backend import QUEUED
 from nas.study.study import Study
 from nas.validation import integer
 
-__all__ = ["ENDED_BY_PERSON", "end_training", "extend", "pause", "resume", "stop"]
+__all__ = ["ENDED_BY_PERSON", "MOST_WORKERS", "end_training", "extend", "pause", "resume", "set_workers", "stop"]
+
+MOST_WORKERS = 1024
 
 ENDED_BY_PERSON = "ended_by_person"
 """Reason of a trial that a person ended."""
@@ -77,6 +79,24 @@ def extend(study: Study, trials: int) -> int:
         study.attributes.search = search._replace(trials=search.trials + trials)
         study.attributes.add_act(f"extended the search by {trials} trainings to {search.trials + trials}")
     return search.trials + trials
+
+
+def set_workers(study: Study, workers: int) -> None:
+    """Changes how many workers of its own a running search has; a training that loses its worker is trained on later.
+
+    Raises:
+        InvalidValue: `workers` is not an integer from 1 to `MOST_WORKERS`.
+        StudyError: the search trains in its own process, or waits for workers from elsewhere.
+    """
+    integer(workers, "workers", maximum=MOST_WORKERS)
+    with _searching(study) as search:
+        if not search.workers:
+            how = "waits for workers from elsewhere" if search.workers == 0 else "trains in its own process"
+            raise StudyError(f"study '{study.name}': its search {how}; nas worker {study.name} adds one")
+        if search.workers == workers:
+            raise StudyError(f"study '{study.name}': the search has {workers} workers already")
+        study.attributes.search = search._replace(workers=workers)
+        study.attributes.add_act(f"changed the number of workers from {search.workers} to {workers}")
 
 
 def end_training(study: Study, trial: int) -> None:

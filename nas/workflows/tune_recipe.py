@@ -11,7 +11,7 @@ from nas.architectures.architecture import Architecture, Input
 from nas.errors import InvalidValue, StudyError
 from nas.spaces.preflight import preflight
 from nas.spaces.search_space import SearchSpace
-from nas.study.catalog import trial_recipe_name
+from nas.study.catalog import trial_recipe_name, usual_study_name
 from nas.study.config import StudyConfig
 from nas.study.images import load_described
 from nas.study.records import TrialState
@@ -22,7 +22,6 @@ from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, ScalingOptions
 from nas.workers.task import Task
 from nas.workflows.repeat import repeat
-from nas.workflows.search import usual_study_name
 
 __all__ = ["TunedRecipe", "recipe_changes", "tune_recipe"]
 
@@ -99,7 +98,7 @@ def tune_recipe(
         data, space.input, seed=seed, max_images=max_images, validation=validation, skip_bad_images=skip_bad_images
     )
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
-    name = name or usual_study_name(space, description["source"])
+    name = name or usual_study_name(space.name, description["source"])
     base = space.recipe.for_images(len(images.train.labels), space.input)
     changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]
     if not changes:

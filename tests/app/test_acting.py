@@ -202,6 +202,19 @@ def test_a_space_is_shown_with_what_it_holds(open_page: Open, study: Study) -> N
     assert "no such file or folder" in "".join(each.value for each in app.warning).replace("\u2060", "")
 
 
+def test_another_space_may_learn_from_the_study_s_trials(open_page: Open, study: Study) -> None:
+    app = open_page("new", study="s")
+    app.selectbox(key="space for digits").set_value("that of study s").run()
+    assert "--warm-start" not in app.code[0].value
+    app.text_input(key="most FLOPs").set_value("50k").run()
+    assert "max_flops: " in said(app)
+    app.checkbox(key="learn from s").check().run()
+    assert not app.exception
+    assert any("--warm-start s" in code.value for code in app.code)
+    app.text_input(key="name of digits").set_value("s").run()
+    assert not any("--warm-start" in code.value for code in app.code)
+
+
 @pytest.mark.slow
 def test_it_says_how_long_a_search_takes_here(open_page: Open) -> None:
     app = click(open_page("new"), "How long?")
@@ -222,7 +235,8 @@ def test_a_search_is_started_and_outlives_the_page(open_page: Open, tmp_path: Pa
     study = Study.open("digits", tmp_path)
     assert len(study.records()) == 1
     app = open_page("progress", study="digits")
-    assert "nas search --trials 11 --workers auto --study digits" in app.code[0].value
+    assert any("nas show" in code.value for code in app.code)  # what the search printed
+    assert any("nas search --trials 11 --workers auto --study digits" in code.value for code in app.code)
     click(app, "Start")
     wait_for(lambda: len(study.records()) > 1)
     wait_for(lambda: _ended(study))

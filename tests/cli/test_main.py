@@ -192,7 +192,7 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
         (("serach",), "No such command 'serach'. Did you mean 'search'?"),
         (
             ("search", "--trails", "3"),
-            "No such option '--trails'. (Did you mean one of: '--eta', '--ray', '--trials'?)",
+            "No such option '--trails'. (Did you mean one of: '--metric', '--ray', '--trials'?)",
         ),
         (("search", "--trials", "many"), "'many' is not a valid integer"),
         (("search", "--trials", "0"), "trials=0"),

@@ -319,7 +319,7 @@ def test_shared_images_that_are_not_whole_are_refused_in_one_line(
     [
         (lambda root: None, "no such file or folder"),
         (lambda root: root.mkdir(), "holds no class folders"),
-        (lambda root: root.write_text("x"), "not a .parquet one"),
+        (lambda root: root.write_text("x"), "not a .parquet, .csv or .npz one"),
         (lambda root: write_photos(root, classes=("cat",)), "has 1 class"),
         (lambda root: (write_photos(root) / "empty").mkdir(), "class 'empty' has no images"),
         (lambda root: write_photos(root, per_class=2), "class 'cat' has too few images"),

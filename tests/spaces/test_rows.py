@@ -3,7 +3,7 @@ import pytest
 from nas import Input, NasError, SearchSpace
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
-from nas.spaces.rows import PART, from_rows, to_rows
+from nas.spaces.rows import PART, differences, from_rows, to_rows
 from nas.system.resources import ready_spaces
 
 
@@ -39,3 +39,18 @@ def test_what_cannot_be_read_names_the_field(tiny: SearchSpace) -> None:
     ):
         with pytest.raises(NasError, match=said):
             from_rows(tiny, [*rest, last | {field: typed}])
+
+
+def test_what_two_spaces_do_not_share_is_listed(tiny: SearchSpace) -> None:
+    rows = to_rows(tiny)
+    *rest, last = rows
+    changed = from_rows(tiny, [*rest, last | {"depth": "7"}, last | {PART: "stage 9"}])
+    changed = changed.with_changes(max_flops=50_000)
+    name = last[PART]
+    assert differences(tiny, changed) == [
+        "stage 3: added",
+        f"{name} depth: {last['depth']} → 7",
+        f"max_flops: {tiny.max_flops or 'no limit'} → 50000",
+    ]
+    assert differences(changed, tiny)[0] == "stage 3: removed"
+    assert differences(tiny, tiny) == []

@@ -150,6 +150,10 @@ def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, tiny: SearchSpa
         steering.stop(study)
     with pytest.raises(NasError, match="trials=0: must be from 1"):
         steering.extend(study, 0)
+    with pytest.raises(NasError, match="its search trains in its own process; nas worker s adds one"):
+        steering.set_workers(study, 2)
+    with pytest.raises(NasError, match="workers=0: must be from 1 to 1024"):
+        steering.set_workers(study, 0)
     steering.resume(study)
     assert study.attributes.search == SearchState(2, SearchStatus.RUNNING, this_worker())
     assert len(acts(study)) == 4
@@ -215,6 +219,15 @@ def test_workers_in_other_processes_hear_of_it(
     assert "s now searches for 62" in nas_command("extend", 2, "s", "--runs", tmp_path).out
     assert "s goes on" in nas_command("resume", "s", "--runs", tmp_path).out
     wait_for(lambda: running() == 2)
+    assert nas_command("workers", 3, "s", "--runs", tmp_path).out == "s has 3 workers from now on.\n"
+    wait_for(lambda: running() == 3)
+    assert nas_command("workers", 1, "s", "--runs", tmp_path).code == 0
+    wait_for(lambda: running() == 1)
+    waiting = [record.architecture for record in study.records() if record.state == TrialState.WAITING]
+    assert len(waiting) == 2  # those that lost their workers
+    time.sleep(2)
+    assert running() == 1
+    assert "the search has 1 workers already" in nas_command("workers", 1, "s", "--runs", tmp_path).err
     trial = next(record.trial for record in study.records() if record.state == TrialState.RUNNING)
     assert f"Trial {trial} of s ends" in nas_command("stop", "s", "--trial", trial, "--runs", tmp_path).out
     assert "ends after the current epoch" in nas_command("stop", "s", "--now", "--runs", tmp_path).out

@@ -115,7 +115,7 @@ def _by_trial(check: Callable[[object, str], float]) -> Callable[[object, str], 
 
 
 def _search(value: object, field: str) -> dict[str, Any]:
-    found = mapping(value, field, required=("trials", "state", "worker"), optional=("before", "request"))
+    found = mapping(value, field, required=("trials", "state", "worker"), optional=("before", "request", "workers"))
     return {
         "trials": _count(found["trials"], f"{field}.trials"),
         "state": SearchStatus(one_of(found["state"], f"{field}.state", [*SearchStatus])),
@@ -124,6 +124,7 @@ def _search(value: object, field: str) -> dict[str, Any]:
         "request": None
         if found.get("request") is None
         else Request(one_of(found["request"], f"{field}.request", [*Request])),
+        "workers": None if found.get("workers") is None else _count(found["workers"], f"{field}.workers"),
     }
 
 

@@ -1,0 +1,80 @@
+"""Lists the images that a CSV file names, with their labels and perhaps their splits."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, stamp
+from nas.errors import DataError
+from nas.validation import shown
+
+__all__ = ["list_csv"]
+
+PATHS, LABELS, SPLITS = ("path", "file", "filename", "image", "img"), ("label", "class", "category"), ("split", "set")
+OUTSIDE = "not in the folder of the CSV file"
+
+
+def list_csv(source: str, path: Path) -> Listing:
+    """Lists the images of a CSV file with a header: a column `path`, a column `label`, and perhaps a column `split`.
+
+    Paths are relative to the file's folder. Images outside it are not read, as a file from elsewhere must not expose
+    the user's own files.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, or a value is not allowed.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{source}: cannot be read: {error}") from None
+    if not rows:
+        raise DataError(f"{source}: has no rows below its header")
+    header = [name for name in rows[0] if name is not None]
+    image, label = (_column(source, header, names) for names in (PATHS, LABELS))
+    split = next((name for name in header if name.strip().lower() in SPLITS), None)
+    labels = sorted({(row[label] or "").strip() for row in rows})
+    if "" in labels:
+        raise DataError(f"{source}: the column '{label}' is empty in a row")
+    members: dict[str, list[tuple[str, int]]] = {}
+    for row in rows:
+        name = (row[split] or "").strip().lower() if split else "train"
+        if name not in SPLIT_NAMES:
+            raise DataError(f"{source}: {split}={shown(name)}: must be train, validation or test")
+        at = labels.index((row[label] or "").strip())
+        members.setdefault(SPLIT_NAMES[name], []).append(((row[image] or "").strip(), at))
+    if "train" not in members:
+        raise DataError(f"{source}: has no rows for training")
+    root = path.parent
+    splits = {
+        name: Encoded(np.array([at for _, at in pairs]), _images(root, [where for where, _ in pairs]))
+        for name, pairs in members.items()
+    }
+    files = [path, *(root / where for pairs in members.values() for where, _ in pairs)]
+    version = hashlib.sha256("\n".join(stamp(file) if file.exists() else str(file) for file in files).encode())
+    return Listing(class_names(source, labels), splits, version.hexdigest())
+
+
+def _column(source: str, header: Sequence[str], names: Sequence[str]) -> str:
+    found = next((name for name in header if name.strip().lower() in names), None)
+    if found is None:
+        raise DataError(f"{source}: has no column '{names[0]}'; its columns are {', '.join(header)}")
+    return found
+
+
+def _images(root: Path, names: Sequence[str]) -> Callable[[], Iterator[tuple[str, bytes | Path]]]:
+    def images() -> Iterator[tuple[str, bytes | Path]]:
+        top = root.resolve()
+        for name in names:
+            file = root / name
+            try:
+                inside = file.resolve().is_relative_to(top)
+            except (OSError, RuntimeError, ValueError):
+                inside = False
+            why = OUTSIDE if not inside else None if file.is_file() else "no file"
+            yield (f"{name} ({why})", b"") if why else (name, file)
+
+    return images

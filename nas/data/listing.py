@@ -1,0 +1,64 @@
+"""Listings: the encoded images of a source by split, with their labels, before anything is decoded."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nas.data.images import Labels
+from nas.errors import DataError, visible
+from nas.validation import LARGEST, shown
+
+__all__ = ["SPLIT_NAMES", "Encoded", "Listing", "class_names", "stamp"]
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+LONGEST_CLASS = 255
+
+
+class Encoded(NamedTuple):
+    """The undecoded images of one split: labels (N,), and N pairs of a name and either bytes or a path.
+
+    Where there is no readable image, the bytes are empty and the name ends with the reason.
+    """
+
+    labels: Labels
+    images: Callable[[], Iterator[tuple[str, bytes | Path]]]
+
+
+class Listing(NamedTuple):
+    """The images of a source by split (train, validation, test); `version` changes with the source's content."""
+
+    classes: tuple[str, ...]
+    splits: dict[str, Encoded]
+    version: str
+
+
+def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the class names in displayable form, each on one line and unique.
+
+    Raises:
+        DataError: there are too many classes, a name is too long, or two are equal.
+    """
+    if len(names) > LARGEST:
+        raise DataError(f"{source}: has {len(names)} classes; at most {LARGEST} are allowed")
+    fit = [visible(name) for name in names]
+    if long := [name for name in fit if len(name) > LONGEST_CLASS]:
+        raise DataError(f"{source}: class {shown(long[0])} has more than {LONGEST_CLASS} characters")
+    if len(set(fit)) < len(fit):
+        alike = next(name for position, name in enumerate(fit) if name in fit[:position])
+        raise DataError(f"{source}: two classes are called {shown(alike)}")
+    return tuple(fit)
+
+
+def stamp(file: Path) -> str:
+    """Returns a text that changes when a file does."""
+    status = file.stat() if file.is_file() else file.lstat()
+    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"

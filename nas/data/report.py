@@ -1,0 +1,317 @@
+"""Reports on a source of images: classes, sizes, colours, unreadable files, duplicates, leaks between splits.
+
+Every image is decoded once, to a thumbnail. Two images are duplicates if their files are the same, and near duplicates
+if their thumbnails hardly differ: the same photo saved or scaled again.
+"""
+
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import combinations, islice, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from nas.data.images import RARE
+from nas.data.inspection import LARGEST_SIDE
+from nas.data.loading import (
+    DECODED_AT_ONCE,
+    MOST_PIXELS,
+    formats,
+    is_grey,
+    load_digits_images,
+    names_of,
+    on_white,
+)
+from nas.data.sources import list_source
+from nas.errors import visible
+
+__all__ = ["Copies", "DataReport", "report_on"]
+
+THUMBNAIL = 16
+MOST_DIFFERENCE = 4.0
+"""Mean absolute difference of two thumbnails, of 255, up to which images are near duplicates."""
+FLAT = 6.0
+"""Thumbnails whose grey levels deviate less than this from their mean show too little to be compared."""
+MOST_FLIPPED = 6
+"""Bits of 64 in which the hashes of near duplicates may differ."""
+BYTES, LARGEST_BUCKET = 8, 100
+SAME_SHAPE = 1.05
+"""Largest ratio of sides at which an image counts as square."""
+
+
+class Copies(NamedTuple):
+    """Images that are copies of each other: their names, each with its split and its class."""
+
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    classes: tuple[str, ...]
+    exact: bool
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether they stand in more than one split of the source."""
+        return len(set(self.splits)) > 1
+
+    @property
+    def is_contradictory(self) -> bool:
+        """Whether they are in more than one class."""
+        return len(set(self.classes)) > 1
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a source holds.
+
+    Attributes:
+        source: the source.
+        classes: the class names.
+        counts: the number of readable images of each class, by the source's splits.
+        sides: the smallest, median and largest of the images' shorter sides, in pixels.
+        grey: the share of grey images, in [0, 1].
+        oblong: the share of images that are not square.
+        unreadable: names of the images that cannot be read.
+        copies: groups of duplicates and near duplicates, the exact ones first.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    counts: dict[str, tuple[int, ...]]
+    sides: tuple[int, int, int]
+    grey: float
+    oblong: float
+    unreadable: tuple[str, ...]
+    copies: tuple[Copies, ...]
+
+    @property
+    def images(self) -> int:
+        """The number of readable images."""
+        return sum(map(sum, self.counts.values()))
+
+    @property
+    def imbalance(self) -> float:
+        """How many times as many training images the most frequent class has as the rarest."""
+        return max(self.counts["train"]) / max(1, min(self.counts["train"]))
+
+    @property
+    def leaks(self) -> list[Copies]:
+        """Copies in more than one split of the source, which flatter every accuracy."""
+        return [group for group in self.copies if group.is_leak]
+
+    @property
+    def contradictions(self) -> list[Copies]:
+        """Copies in more than one class."""
+        return [group for group in self.copies if group.is_contradictory]
+
+    def advice(self) -> list[str]:
+        """Returns sentences on what is wrong with the images, and what to choose for a search."""
+        found = []
+        if self.unreadable:
+            named = names_of(self.unreadable)
+            found.append(f"{len(self.unreadable):,} cannot be read: {named}. --skip-bad-images leaves them out.")
+        if self.leaks:
+            found.append(
+                f"{len(self.leaks):,} groups of copies stand in more than one split: networks are tested on images "
+                "that they were trained on, which flatters them. Remove the copies."
+            )
+        elif self.copies and len(self.counts) == 1:
+            extra = sum(len(group.names) - 1 for group in self.copies)
+            found.append(
+                f"{extra:,} images are copies of others. A random split would put copies of one image on both sides, "
+                "which flatters every network. Remove the copies, or make the splits yourself: train/CLASS, test/CLASS."
+            )
+        if self.contradictions:
+            found.append(
+                f"{len(self.contradictions):,} groups of copies are in more than one class: some labels are wrong."
+            )
+        if self.imbalance >= RARE:
+            found.append(
+                f"The most frequent class has {self.imbalance:.0f} times as many training images as the rarest: "
+                "--metric balanced_accuracy --class-weights balanced gives all classes the same weight."
+            )
+        channels = "grey" if self.grey == 1 else "colour"
+        side = min(self.sides[1], LARGEST_SIDE)
+        found.append(f"A search takes them in {channels} with {side}×{side} pixels, cropped to squares.")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form that `--json` prints."""
+        return {
+            **asdict(self),
+            "images": self.images,
+            "copies": [
+                {**group._asdict(), "leak": group.is_leak, "contradictory": group.is_contradictory}
+                for group in self.copies
+            ],
+        }
+
+
+class _Seen(NamedTuple):
+    """One image: its name, split and class index; None in place of `look` if it cannot be read."""
+
+    name: str
+    split: str
+    label: int
+    look: "_Look | None"
+
+
+class _Look(NamedTuple):
+    digest: bytes
+    sides: tuple[int, int]
+    is_grey: bool
+    thumbnail: NDArray[np.uint8]
+
+
+def report_on(source: str) -> DataReport:
+    """Looks at every image of a source.
+
+    Args:
+        source: `digits`, or a source of image files as in `nas.load_data`.
+
+    Raises:
+        DataError: the source cannot be used.
+        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
+    """
+    classes, seen = _digits() if source == "digits" else _files(source)
+    good = [(one, one.look) for one in seen if one.look is not None]
+    counts: dict[str, NDArray[np.int64]] = {}
+    for one, _ in good:
+        counts.setdefault(one.split, np.zeros(len(classes), dtype=np.int64))[one.label] += 1
+    sides = sorted(min(look.sides) for _, look in good) or [0]
+    return DataReport(
+        source=source,
+        classes=classes,
+        counts={split: tuple(found.tolist()) for split, found in counts.items()} or {"train": (0,) * len(classes)},
+        sides=(sides[0], sides[len(sides) // 2], sides[-1]),
+        grey=sum(look.is_grey for _, look in good) / max(1, len(good)),
+        oblong=sum(max(look.sides) > SAME_SHAPE * min(look.sides) for _, look in good) / max(1, len(good)),
+        unreadable=tuple(one.name for one in seen if one.look is None),
+        copies=tuple(_copies([one for one, _ in good], [look for _, look in good], classes)),
+    )
+
+
+def _files(source: str) -> tuple[tuple[str, ...], list[_Seen]]:
+    listing = list_source(source)
+    seen = []
+    with ThreadPoolExecutor() as pool:  # decoders release the GIL
+        for split, encoded in listing.splits.items():
+            images, labels = encoded.images(), iter(encoded.labels.tolist())
+            while batch := list(islice(images, DECODED_AT_ONCE)):
+                looks = pool.map(_look, (content for _, content in batch))
+                seen += [
+                    _Seen(visible(name), split, label, look)
+                    for (name, _), label, look in zip(batch, islice(labels, len(batch)), looks, strict=True)
+                ]
+    return listing.classes, seen
+
+
+def _digits() -> tuple[tuple[str, ...], list[_Seen]]:
+    raw = load_digits_images()
+    seen = [
+        _Seen(f"image {number}", "train", label, _Look(_sha(image.tobytes()), (8, 8), True, _thumbnail(image)))
+        for number, (image, label) in enumerate(zip(raw.train.images[:], raw.train.labels.tolist(), strict=True))
+    ]
+    return raw.classes, seen
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(image[..., 0]).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+
+
+def _look(content: bytes | Path) -> _Look | None:
+    """Returns what an image is like; None if it cannot be read."""
+    try:
+        read = content if isinstance(content, bytes) else content.read_bytes()
+        with Image.open(io.BytesIO(read), formats=formats()) as opened:
+            sides = opened.size
+            if sides[0] * sides[1] > MOST_PIXELS:
+                return None
+            opened.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))
+            whole = on_white(ImageOps.exif_transpose(opened))
+            small = whole.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+            return _Look(_sha(read), sides, is_grey(whole), np.asarray(small))
+    except Exception:  # on damaged files decoders raise more than their own errors
+        return None
+
+
+def _sha(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _copies(seen: Sequence[_Seen], looks: Sequence[_Look], classes: Sequence[str]) -> Iterator[Copies]:
+    """Yields groups of duplicates, then groups of near duplicates."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for index, look in enumerate(looks):
+        same[look.digest].append(index)
+    groups = [(group, True) for group in same.values() if len(group) > 1]
+    firsts = [group[0] for group in same.values()]
+    alike = _groups_of(_near(np.array([looks[index].thumbnail for index in firsts])), len(firsts))
+    groups += [([firsts[place] for place in group], False) for group in alike]
+    for group, exact in groups:
+        yield Copies(
+            tuple(seen[index].name for index in group),
+            tuple(seen[index].split for index in group),
+            tuple(classes[seen[index].label] for index in group),
+            exact,
+        )
+
+
+def _near(thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+    """Yields pairs of thumbnails (N, 16, 16) that hardly differ.
+
+    Candidates have hashes that agree in two neighbouring bytes of eight, which those that differ in up to three bits
+    must. The hash says where brightness rises from left to right in 8 × 8 cells ("difference hash", Krawetz 2013).
+    """
+    if len(thumbnails) < 2:
+        return
+    cells = thumbnails.reshape(-1, 8, 2, THUMBNAIL).mean(axis=2)
+    left, right = cells[:, :, 0 : THUMBNAIL - 1 : 2], cells[:, :, 1:THUMBNAIL:2]
+    hashes = np.packbits((right > left).reshape(len(cells), 64), axis=1)
+    pixels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    shows = pixels.std(axis=1) >= FLAT
+    known: set[tuple[int, int]] = set()
+    for first in range(BYTES):
+        for bucket in _buckets(hashes[:, [first, (first + 1) % BYTES]], np.flatnonzero(shows)):
+            for pair in combinations(bucket[:LARGEST_BUCKET], 2):
+                one, other = pair
+                flipped = np.bitwise_count(hashes[one] ^ hashes[other]).sum()
+                alike = flipped <= MOST_FLIPPED and np.abs(pixels[one] - pixels[other]).mean() <= MOST_DIFFERENCE
+                if alike and pair not in known:
+                    known.add(pair)
+                    yield pair
+
+
+def _buckets(keys: NDArray[np.uint8], rows: NDArray[np.intp]) -> Iterator[list[int]]:
+    """Yields the rows, in ascending order, of each group of several that have the same two bytes as keys (N, 2)."""
+    numbers = keys[rows].astype(np.int64) @ np.array([256, 1])
+    order = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[order], append=-1)) + 1
+    for start, end in pairwise([0, *ends.tolist()]):
+        if end - start > 1:
+            yield rows[order[start:end]].tolist()
+
+
+def _groups_of(pairs: Iterator[tuple[int, int]], number: int) -> list[list[int]]:
+    """Returns the connected components of more than one member, of `number` members in all."""
+    parent = list(range(number))
+
+    def root(member: int) -> int:
+        while parent[member] != member:
+            parent[member] = parent[parent[member]]
+            member = parent[member]
+        return member
+
+    for one, other in pairs:
+        parent[root(other)] = root(one)
+    sizes = Counter(map(root, range(number)))
+    groups: dict[int, list[int]] = defaultdict(list)
+    for member in range(number):
+        if sizes[root(member)] > 1:
+            groups[root(member)].append(member)
+    return list(groups.values())

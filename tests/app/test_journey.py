@@ -1,0 +1,98 @@
+"""From an empty folder to files that run elsewhere without leaving the browser: start, design, queue, steer, export."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.browser import CHROMIUM
+from nas import Study
+from nas.study.records import TrialState
+from nas.study.search_state import SearchStatus
+from tests.app.test_browser import Serve, browser, page, serve, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytest.importorskip("streamlit")
+pytest.importorskip("playwright")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+__all__ = ["browser", "page", "serve"]
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    yield
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def open_page(page: "Page", title: str) -> None:
+    page.locator("[data-testid=stSidebar] a", has_text=title).click()
+
+
+def choose(page: "Page", label: str, option: str) -> None:
+    """Chooses from a list, as a person does: opens it and clicks."""
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: Serve) -> None:
+    address = serve(tmp_path)
+    page.goto(f"{address}/new")
+    page.get_by_role("button", name="Start the search").wait_for()
+    for label, value in (("Trainings", "12"), ("Epochs", "2"), ("Workers", "1")):
+        page.get_by_label(label, exact=True).fill(value)
+        page.get_by_label(label, exact=True).press("Enter")
+    page.get_by_text("--trials 12 --workers 1 --epochs 2").wait_for()
+    page.get_by_role("button", name="Start the search").click()
+    wait_for(lambda: Study.exists("digits", tmp_path) and Study.open("digits", tmp_path).records())
+    study = Study.open("digits", tmp_path)
+    page.get_by_role("button", name="Pause").wait_for()
+
+    wait_for(lambda: sum(record.trained for record in study.records()) >= 12)  # enough for a model
+    wait_for(lambda: (state := study.attributes.search) is not None and state.state == SearchStatus.COMPLETE)
+    open_page(page, "Design")
+    page.get_by_text("It was trained as trial").wait_for()
+    page.get_by_role("button", name="Add a stage").click()
+    page.get_by_text("Outside the study's space").wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("It was trained as trial").wait_for()
+    known = {record.architecture.key for record in study.records()}
+    depth = page.get_by_role("combobox", name="depth").first
+    depth.click()
+    other = next(text for text in page.get_by_role("option").all_inner_texts() if text != depth.input_value())
+    page.get_by_role("option", name=other, exact=True).click()
+    page.get_by_text("It would").wait_for()  # on the front, or not
+    page.get_by_role("button", name="Queue for training").click()
+    page.get_by_text("Queued: ").wait_for()
+    [queued] = [record for record in study.records() if record.state == TrialState.WAITING]
+    assert queued.architecture.key not in known
+
+    page.get_by_role("button", name="Search on").click()
+    page.get_by_label("More trainings").fill("40")
+    page.get_by_label("More trainings").press("Enter")
+    page.get_by_text("--trials 52").wait_for()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Pause").click()
+    wait_for(lambda: study.attributes.acts and study.attributes.acts[-1].what == "paused the search")
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("button", name="Add", exact=True).click()
+    wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 62)
+    wait_for(lambda: study.record(queued.trial).trained)  # first of all
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("The search was stopped by a person.").wait_for()
+    assert study.record(queued.trial).by_person
+
+    page.goto(f"{address}/architecture?study=digits")  # the most accurate, whose predictions are there
+    page.get_by_text("taken for another class").first.wait_for()
+    choose(page, "Class", "8")
+    page.get_by_text("validation images: taken for another class.").wait_for()
+    open_page(page, "Export")
+    page.get_by_role("button", name="Export", exact=True).click()
+    page.get_by_role("button", name="Download the files").wait_for(timeout=180_000)

@@ -1,0 +1,108 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.data.report import report_on
+from tests.helpers import Ran
+
+
+def photo(seed: int, *, size: int = 48) -> Image.Image:
+    """A smooth image in colour, unlike those of other seeds."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def folder_of(root: Path, counts: dict[str, int], *, first: int = 0) -> Path:
+    seed = first
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            photo(seed).save(root / name / f"{number}.png")
+            seed += 1
+    return root
+
+
+def test_what_a_folder_holds_is_counted(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "photos", {"cat": 30, "dog": 3})
+    photo(900, size=20).resize((30, 20)).convert("L").convert("RGB").save(root / "dog" / "grey.png")
+    (root / "cat" / "broken.png").write_bytes(b"no image")
+    found = report_on(str(root))
+    assert found.counts == {"train": (30, 4)}
+    assert (found.images, found.classes, found.sides) == (34, ("cat", "dog"), (20, 48, 48))
+    assert found.grey == pytest.approx(1 / 34)
+    assert found.oblong == pytest.approx(1 / 34)
+    assert found.unreadable == ("cat/broken.png",)
+    assert found.copies == ()
+    assert found.imbalance == 7.5
+    assert not any("--metric" in sentence for sentence in found.advice())
+    (root / "dog" / "0.png").unlink()
+    (root / "dog" / "1.png").unlink()
+    (root / "dog" / "2.png").unlink()
+    assert any("30 times as many" in sentence and "--metric" in sentence for sentence in report_on(str(root)).advice())
+
+
+@pytest.mark.parametrize("change", ["same", "jpeg", "smaller", "brighter"])
+def test_a_photo_that_was_saved_again_is_found_in_the_other_split(tmp_path: Path, change: str) -> None:
+    folder_of(tmp_path / "p" / "train", {"cat": 20, "dog": 20})
+    folder_of(tmp_path / "p" / "test", {"cat": 5, "dog": 5}, first=100)
+    copy = photo(7)
+    target = tmp_path / "p" / "test" / "cat"
+    if change == "same":
+        copy.save(target / "copy.png")
+    elif change == "jpeg":
+        copy.save(target / "copy.jpg", quality=70)
+    elif change == "smaller":
+        copy.resize((33, 33), Image.Resampling.BICUBIC).save(target / "copy.png")
+    else:
+        copy.point(lambda value: min(255, value + 3)).save(target / "copy.png")
+    found = report_on(str(tmp_path / "p"))
+    [group] = found.copies
+    assert set(zip(group.names, group.splits, strict=True)) == {
+        (str(Path("train/cat/7.png")), "train"),
+        (f"test/cat/copy.{'jpg' if change == 'jpeg' else 'png'}", "test"),
+    }
+    assert group.is_leak
+    assert not group.is_contradictory
+    assert group.exact == (change == "same")
+    assert any("1 groups of copies stand in more than one split" in sentence for sentence in found.advice())
+
+
+def test_copies_in_two_classes_are_contradictory_and_many_copies_are_one_group(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "photos", {"cat": 10, "dog": 10})
+    for name, quality in (("cat/a", 90), ("cat/b", 80), ("dog/c", 70)):
+        photo(3).save(root / f"{name}.jpg", quality=quality)
+    found = report_on(str(root))
+    [group] = found.contradictions
+    assert sorted(group.names) == ["cat/3.png", "cat/a.jpg", "cat/b.jpg", "dog/c.jpg"]
+    assert not found.leaks
+    assert any("3 images are copies of others" in sentence for sentence in found.advice())
+
+
+def test_images_without_a_drawing_are_not_called_alike(tmp_path: Path) -> None:
+    for name, level in (("cat", 200), ("dog", 202)):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGB", (20, 20), (level + number, level, level)).save(tmp_path / name / f"{number}.png")
+    assert report_on(str(tmp_path)).copies == ()
+
+
+def test_the_command_prints_what_was_found(nas_command: Callable[..., Ran], tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "photos", {"cat": 12, "[dog]": 12})
+    for number in range(3):
+        photo(number).save(root / "[dog]" / f"copy {number}.png")
+    ran = nas_command("data", root, "--top", 2)
+    assert ran.code == 0
+    words = " ".join(ran.out.split())
+    assert "27 images of 2 classes, all in colour; their shorter sides have 48 pixels; all square." in words
+    assert "In more than one class: 3 groups" in words
+    assert "[dog]/copy 0.png (train, [dog])" in words
+    assert "and 1 more; --top 3 lists all" in words
+    found = json.loads(nas_command("data", root, "--json").out)
+    assert (found["images"], len(found["copies"]), found["copies"][0]["contradictory"]) == (27, 3, True)
+    digits = " ".join(nas_command("data", "digits").out.split())
+    assert "1,797 images of 10 classes, all grey; their shorter sides have 8 pixels" in digits
+    assert "no such file or folder" in nas_command("data", tmp_path / "nowhere").err

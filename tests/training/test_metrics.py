@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from nas.training.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRIC_NOTES, METRICS, effective_images, score
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_are_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(4, 300, p=[0.7, 0.2, 0.08, 0.02])
+    predicted = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 4, 300))
+    counts = confusion(labels, predicted, 4)
+    assert score(ACCURACY, counts) == np.mean(labels == predicted)
+    assert score(BALANCED_ACCURACY, counts) == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert score(MACRO_F1, counts) == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def test_who_names_the_majority_class_alone_is_at_chance() -> None:
+    counts = np.array([[90, 0, 0], [9, 0, 0], [1, 0, 0]])
+    assert score(ACCURACY, counts) == 0.9
+    assert score(BALANCED_ACCURACY, counts) == pytest.approx(1 / 3)
+    assert score(MACRO_F1, counts) == pytest.approx(2 * 90 / 190 / 3)
+
+
+def test_classes_that_do_not_occur_do_not_count() -> None:
+    counts = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    assert score(BALANCED_ACCURACY, counts) == pytest.approx((3 / 4 + 1) / 2)
+    assert score(MACRO_F1, counts) == pytest.approx((6 / 7 + 8 / 9) / 2)
+    assert set(METRIC_NOTES) == set(METRICS) - {ACCURACY}
+
+
+def test_few_images_of_a_class_measure_a_mean_of_classes_as_few_images_would() -> None:
+    assert effective_images([50, 50]) == 100
+    counts, shares = [400, 40, 4], [0.8, 0.8, 0.8]
+    rng = np.random.default_rng(0)
+    drawn = np.mean([rng.binomial(n, p, 20_000) / n for n, p in zip(counts, shares, strict=True)], axis=0)
+    assert drawn.var() == pytest.approx(0.8 * 0.2 / effective_images(counts), rel=0.05)
