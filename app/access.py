@@ -12,7 +12,7 @@ import streamlit as st
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-ENTRANCE = "/act"
+SIGN_IN = "/act"
 """The path of the secret link: `/act?token=…`."""
 
 
@@ -24,30 +24,30 @@ class Acting(StrEnum):
     NOBODY = "read-only"
 
 
-class _Door:
+class _Server:
     """Who may act on this server, and its secret; set once, before it serves."""
 
     acting = Acting.HERE
     token = secrets.token_urlsafe(24)
 
 
-def open_to(acting: Acting) -> None:
+def configure(acting: Acting) -> None:
     """Sets who may act on this server."""
-    _Door.acting = acting
+    _Server.acting = acting
 
 
 def may_act() -> bool:
     """Returns whether the session's user may act."""
-    if _Door.acting == Acting.BY_LINK:
-        return secrets.compare_digest(st.context.cookies.get(_cookie(), ""), _Door.token)
-    return _Door.acting == Acting.HERE and ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback
+    if _Server.acting == Acting.BY_LINK:
+        return _is_secret(st.context.cookies.get(_cookie(), ""))
+    return _Server.acting == Acting.HERE and ip_address(st.get_option("server.address") or "127.0.0.1").is_loopback
 
 
 def refusal() -> str:
     """Says to a user who may not act who may."""
-    if _Door.acting == Acting.NOBODY:
+    if _Server.acting == Acting.NOBODY:
         return "This dashboard was opened with --read-only."
-    if _Door.acting == Acting.BY_LINK:
+    if _Server.acting == Acting.BY_LINK:
         return "Open the link that nas dashboard printed where it was started: it lets this browser act."
     return (
         "The dashboard can be reached from other machines, so it only reads; started with --allow-actions it gives a "
@@ -57,16 +57,20 @@ def refusal() -> str:
 
 def link() -> str:
     """Returns the path and query by which a browser gets the right to act; empty where no link is needed."""
-    return f"{ENTRANCE}?token={_Door.token}" if _Door.acting == Acting.BY_LINK else ""
+    return f"{SIGN_IN}?token={_Server.token}" if _Server.acting == Acting.BY_LINK else ""
 
 
-async def enter(request: Request) -> Response:
+async def sign_in(request: Request) -> Response:
     """Gives the browser that follows the secret link a cookie, and sends it to the dashboard."""
-    if not secrets.compare_digest(request.query_params.get("token", ""), _Door.token):
+    if not _is_secret(request.query_params.get("token", "")):
         return PlainTextResponse("This link is of another dashboard, or of one that was restarted.", status_code=403)
     answer = RedirectResponse("/", status_code=303)
-    answer.set_cookie(_cookie(), _Door.token, httponly=True, samesite="strict")
+    answer.set_cookie(_cookie(), _Server.token, httponly=True, samesite="strict")
     return answer
+
+
+def _is_secret(text: str) -> bool:
+    return secrets.compare_digest(text.encode(), _Server.token.encode())
 
 
 def _cookie() -> str:

@@ -10,6 +10,9 @@ import streamlit as st
 
 from nas.analysis.comparison import comparison_rows, difference, verdict
 from nas.analysis.figures.costs import ratio_figure
+from nas.analysis.mistakes import paired_sentence
+from nas.errors import NasError
+from nas.study.artifacts import predictions_of
 from nas.study.records import TrialRecord
 
 
@@ -41,6 +44,8 @@ def show(seen: live.Snapshot) -> None:
         return
     for other in records[1:]:
         st.text(verdict(records[0], other, seen.images))
+        if sentence := seen.shared(_paired, records[0].trial, other.trial):
+            st.caption(sentence)
     _table(seen, records)
     left, right = st.columns(2, gap="large")
     with left:
@@ -59,6 +64,14 @@ def show(seen: live.Snapshot) -> None:
         with place:
             st.caption(f"Trial {record.trial}")
             panel.drawing(seen, record, f"drawn-{record.trial}")
+
+
+def _paired(seen: live.Snapshot, first: int, second: int) -> str | None:
+    """Compares two trials image by image, if the predictions of both were kept."""
+    try:
+        return paired_sentence(*(predictions_of(seen.study, trial) for trial in (first, second)))
+    except NasError:
+        return None
 
 
 def _table(seen: live.Snapshot, records: list[TrialRecord]) -> None:

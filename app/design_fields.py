@@ -21,7 +21,7 @@ from nas.spaces.references import references
 from nas.study.records import TrialRecord
 from nas.units import count_text
 
-FIELD_WIDTH, NAME_WIDTH = 92, 62
+FIELD_WIDTH = 72
 """In pixels; in a narrow window a row of fields wraps."""
 MEDIAN_OF = 101
 """Number of random networks whose median, by FLOPs, is that of the space."""
@@ -64,8 +64,8 @@ def _designed(start: TrialRecord) -> Architecture:
 
 def _row(part: str, values: object, allowed: dict[str, tuple[int, ...]], change: "partial[None]") -> None:
     """Shows the fields of a part in a row."""
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        st.markdown(part.replace("stem", "stem ").replace("stage", "stage "), width=NAME_WIDTH)
+    st.caption(part.replace("stem", "stem ").replace("stage", "stage "))
+    with st.container(horizontal=True, gap="small"):
         for field, known in allowed.items():
             _field(part, field, getattr(values, field), known, change)
 
@@ -79,7 +79,7 @@ def _field(part: str, field: str, value: int, allowed: Sequence[int], change: "p
         sorted({*allowed, value}),
         key=key,
         accept_new_options=True,
-        format_func=lambda option: f"{option}" if option in allowed or not allowed else f"{option} (outside)",
+        format_func=lambda option: f"{option}" if option in allowed or not allowed else f"{option}*",
         on_change=lambda: change(part, field, st.session_state[key]),
         width=FIELD_WIDTH,
     )

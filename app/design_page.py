@@ -23,8 +23,8 @@ from nas.units import count_text, memory_text
 from nas.workflows.enqueue import enqueue
 
 HELP = (
-    "Start from a trial and change its parts. A value that the search space does not have can be typed in; the network "
-    "then has costs, but nothing is expected of it. Groups must divide the width of their convolutions (mid)."
+    "Start from a trial and change its parts. A value that the search space does not have can be typed in and gets an "
+    "asterisk; the network then has costs, but nothing is expected of it. Groups must divide the width (mid)."
 )
 AROUND = "Small rings are one step away in one field: the table lists them."
 
@@ -34,7 +34,7 @@ def show(seen: live.Snapshot) -> None:
     if not seen.records:
         st.info("There is no trial yet to start from; the first one appears here by itself.")
         return
-    left, right = st.columns([1, 1.25], gap="large")
+    left, right = st.columns([1.15, 1.1], gap="large")
     with left:
         start = panel.choose_trial(seen, "Start from", "start")
         architecture = design_fields.show(seen, start)
@@ -112,7 +112,10 @@ def _steps(found: Prediction, around: list[Variation]) -> None:
     st.dataframe(
         {
             "change": [each.text() for each in best],
-            "expected, points": [100 * (each.estimate.accuracy - found.estimate.accuracy) for each in best],
+            "expected, points": [
+                round(100 * (each.estimate.accuracy - found.estimate.accuracy), 1) + 0.0
+                for each in best  # no -0.0
+            ],
             "FLOPs": [each.cost.flops / found.cost.flops for each in best],
             "parameters": [each.cost.params / found.cost.params for each in best],
         },

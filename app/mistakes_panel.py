@@ -25,7 +25,7 @@ MOST_ROWS = 12
 SHOWN_AT_ONCE = 24
 THUMBNAIL = 84
 """Side of an image on the page, in pixels; smaller images are enlarged to it without smoothing."""
-ORDERS = {Order.SUREST: "the surest", Order.CLOSEST: "on the boundary"}
+ORDERS = {Order.SUREST: "surest", Order.CLOSEST: "closest"}
 
 
 class Validation(NamedTuple):
@@ -78,7 +78,7 @@ def _images(seen: live.Snapshot, record: TrialRecord) -> None:
     except NasError as error:
         st.caption(messages.literal(str(error)))
         return
-    columns = st.columns([1, 1, 1.3])
+    columns = st.columns([1, 1, 1.2])
     every = [None, *range(len(classes))]
 
     def name(label: int | None) -> str:

@@ -22,6 +22,7 @@ from nas.analysis.figures.space import space_figure
 from nas.architectures.cost import cost, stem_cost
 from nas.data.images import Images
 from nas.data.inspection import SourceShape, example_images, inspect_source
+from nas.data.report import report_on
 from nas.errors import NasError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space, usual_budget
@@ -31,6 +32,8 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import as_study_name, study_name
 from nas.system.files import write_whole
 from nas.system.resources import ready_spaces
+from nas.training.metrics import METRICS
+from nas.training.recipe import CLASS_WEIGHTS, SAMPLINGS
 from nas.units import count_text, duration_text, parse_count
 
 MADE, DIGITS = "made for the images", "digits"
@@ -93,12 +96,21 @@ def _source() -> Source | None:
     with st.container(horizontal=True, gap="small"):
         for name, image in found.examples.items():
             st.image(image, messages.literal(name[:12]), width=EXAMPLE_SIZE, clamp=True)
+    words = "Finds unreadable files, copies, leaks and rare classes."
+    if st.toggle("Look at every image", help=words, key=f"all {where}"):
+        for sentence in _advice(where):
+            st.text(sentence)
     return found
 
 
 @st.cache_data(ttl=SECONDS_KEPT, max_entries=20, show_spinner="Looking at the images …")
 def _look(where: str) -> Source:
     return Source(where, inspect_source(where), example_images(where, size=EXAMPLE_SIZE, most=EXAMPLES))
+
+
+@st.cache_data(ttl=SECONDS_KEPT * 10, max_entries=5, show_spinner="Looking at every image …")
+def _advice(where: str) -> list[str]:
+    return report_on(where).advice()
 
 
 def _base(source: Source, seen: live.Snapshot | None) -> SearchSpace | None:
@@ -212,10 +224,12 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
     trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
     epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
     workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
+    balance = _balance()
     options = [
         *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
+        *balance,
     ]
     if earlier is not None and earlier != study and place.storage is None:
         words = "The search begins with what that study knows of the values that both spaces have."
@@ -242,6 +256,17 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
             messages.calm("It was not started", str(error))
         else:
             st.rerun()
+
+
+def _balance() -> list[str]:
+    """Asks how networks are judged, and how rare classes count; returns the options that say so."""
+    chosen = []
+    fields = {"metric": METRICS, "class_weights": CLASS_WEIGHTS, "sampling": SAMPLINGS}
+    for column, (field, values) in zip(st.columns(3), fields.items(), strict=True):
+        usual, *_ = values
+        value = column.selectbox(field.replace("_", " "), list(values), key=field)
+        chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []
+    return chosen
 
 
 def _space_options(

@@ -71,7 +71,7 @@ def serve(address: str, port: int, *, browser: bool) -> None:
     app = App(
         Path(__file__).with_name("dashboard.py"),
         lifespan=ready,
-        routes=[Route(PLOTLY_JS, serve_plotly), Route(access.ENTRANCE, access.enter)],
+        routes=[Route(PLOTLY_JS, serve_plotly), Route(access.SIGN_IN, access.sign_in)],
         middleware=[
             # Prevents DNS rebinding, where a site's name suddenly resolves to this machine.
             Middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES if alone else ["*"], www_redirect=False),
@@ -91,9 +91,8 @@ def serve(address: str, port: int, *, browser: bool) -> None:
 
 @asynccontextmanager
 async def ready(app: App) -> AsyncIterator[None]:
-    """Prepares the first page before requests are accepted, as reading a large study takes seconds."""
-    compressed_plotly()
-    live.read_ahead(live.place_from(sys.argv))
+    """Says where the dashboard is, and reads the first study while the browser loads the page."""
+    threading.Thread(target=prepare, daemon=True).start()
     url = f"http://{shown(st.get_option('server.address'))}:{st.get_option('server.port')}"
     click.echo(f"The dashboard is at {url}; Ctrl-C ends it.")
     if link := access.link():
@@ -102,6 +101,12 @@ async def ready(app: App) -> AsyncIterator[None]:
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
     yield
+
+
+def prepare() -> None:
+    """Prepares what the first page needs: a large study takes seconds to read."""
+    compressed_plotly()
+    live.read_ahead(live.place_from(sys.argv))
 
 
 def shown(address: str) -> str:
@@ -125,5 +130,5 @@ def compressed_plotly() -> bytes:
 
 if __name__ == "__main__":
     address, port, browser, acting, *sys.argv[1:] = sys.argv[1:]  # the rest is for the dashboard
-    access.open_to(access.Acting(acting))
+    access.configure(access.Acting(acting))
     serve(address, int(port), browser=browser == "browser")

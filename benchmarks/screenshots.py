@@ -18,7 +18,8 @@ SIZE: "ViewportSize" = {"width": 1280, "height": 800}
 NARROW: "ViewportSize" = {"width": 420, "height": 860}
 TALL = 1700
 PAGES = {"front": "", "trials": "trials", "architecture": "architecture", "design": "design", "compare": "compare",
-         "progress": "progress", "insights": "insights", "export": "export"}  # fmt: skip
+         "progress": "progress", "insights": "insights", "export": "export", "studies": "studies",
+         "new": "new"}  # fmt: skip
 
 
 def main(runs: Path) -> None:

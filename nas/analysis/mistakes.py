@@ -12,7 +12,7 @@ from nas.errors import InvalidValue
 from nas.units import percent_text
 from nas.validation import shown
 
-__all__ = ["Classified", "Order", "class_index", "mistakes"]
+__all__ = ["Classified", "Order", "class_index", "mistakes", "paired_sentence"]
 
 
 class Order(StrEnum):
@@ -84,6 +84,24 @@ def mistakes(
         )
         for row, one in zip(rows, predictions[rows], strict=True)
     ]
+
+
+def paired_sentence(first: NDArray[np.void], second: NDArray[np.void]) -> str:
+    """Compares two trainings on the images that only one of them classifies rightly, which says more than two means.
+
+    Args:
+        first: a `PREDICTION` for each validation image.
+        second: those of another training, for the same images.
+    """
+    right, other = (each["label"] == each["predicted"] for each in (first, second))
+    won, lost = int((other & ~right).sum()), int((right & ~other).sum())
+    points = 100 * (won - lost) / len(right)
+    error = 100 * float(np.std(other.astype(float) - right)) / len(right) ** 0.5
+    chance = "" if abs(points) > 2 * error else ", which may be chance"
+    return (
+        f"On the same {len(right):,} validation images the second is right on {won:,} where the first is wrong, and "
+        f"wrong on {lost:,} where the first is right: {points:+.1f} ± {error:.1f} points{chance}."
+    )
 
 
 def class_index(name: str, classes: Sequence[str], *, field: str) -> int:

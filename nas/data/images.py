@@ -28,6 +28,7 @@ __all__ = [
     "arrays_as_images",
     "check_input",
     "chunks",
+    "count_leaks",
     "digest",
     "split_images",
     "train_on_all",
@@ -169,6 +170,17 @@ def chunks(images: Images | MappedImages) -> Iterator[Images]:
     step = max(1, CHUNK_BYTES // math.prod(images.shape[1:]))
     for start in range(0, len(images), step):
         yield np.ascontiguousarray(images[start : start + step])
+
+
+def count_leaks(data: ImageData) -> int:
+    """Returns the number of validation and test images whose pixels are those of a training image."""
+    known = {hashlib.blake2b(image, digest_size=16).digest() for part in chunks(data.train.images) for image in part}
+    return sum(
+        hashlib.blake2b(image, digest_size=16).digest() in known
+        for split in (data.validation, data.test)
+        for part in chunks(split.images)
+        for image in part
+    )
 
 
 def digest(splits: Iterable[Split]) -> str:

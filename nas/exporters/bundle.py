@@ -23,6 +23,7 @@ from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
 from nas.errors import ExportError, InvalidValue
+from nas.exporters.calibration import calibrate
 from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
 from nas.exporters.model_card import card_text
 from nas.exporters.trained_network import TrainedNetwork, trained_weights
@@ -38,6 +39,7 @@ from nas.exporters.verification import (
 from nas.study.images import images_of
 from nas.study.study import Study
 from nas.system.files import publish, why
+from nas.training.metrics import score
 
 if TYPE_CHECKING:
     from nas.architectures.network import GroupConvNet
@@ -101,18 +103,22 @@ def write_bundle(
         raise ExportError(f"out={out}: exists and is not an empty folder; name another")
     network = _network(trained)
     reference = _logits(network, trained, images)
-    accuracy = float((reference.argmax(axis=1) == images.validation.labels).mean())
+    accuracy = _accuracy(trained, reference, images)
     if abs(accuracy - trained.accuracy) * len(reference) > IMAGES_IN_DOUBT + 0.5:
         raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, but {trained.accuracy:.4f} was recorded")
+    calibration = calibrate(reference, images.validation.labels)
+    _divide_logits(network, calibration.temperature)
+    reference /= calibration.temperature
     try:
         with _appearing(target) as (bundle, handover):
             _write_descriptions(bundle, trained, images)
-            notes = _notes(trained, images)
+            notes = {**_notes(trained, images), "temperature": json.dumps(calibration.temperature)}
             write_formats(bundle, network, architecture=trained.architecture, formats=formats, notes=notes)
             agreements = verify(bundle, reference, images=images.validation, formats=formats, handover=handover)
-            _write_json(bundle / VERIFICATION_FILE, _verification(trained, accuracy, reference, agreements))
+            found = _verification(trained, accuracy, reference, agreements)
+            _write_json(bundle / VERIFICATION_FILE, {**found, "calibration": calibration.to_dict()})
             sizes = {name: (bundle / FILES[name]).stat().st_size for name in formats}
-            card = card_text(trained, formats=sizes, command=command, latency=latency)
+            card = card_text(trained, formats=sizes, calibration=calibration, command=command, latency=latency)
             (bundle / CARD_FILE).write_text(card, encoding="utf-8")
     except OSError as error:
         raise ExportError(f"out={out}: cannot be written: {why(error)}") from None
@@ -216,6 +222,22 @@ def _logits(network: "GroupConvNet", trained: TrainedNetwork, images: ImageData)
     return found
 
 
+def _accuracy(trained: TrainedNetwork, logits: Logits, images: ImageData) -> float:
+    """Returns the accuracy of the logits, by the metric of the study."""
+    labels, classes = images.validation.labels, len(images.classes)
+    confusion = np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2)
+    return score(trained.config.space.recipe.metric, confusion.reshape(classes, classes))
+
+
+def _divide_logits(network: "GroupConvNet", temperature: float) -> None:
+    """Divides all logits by a temperature, in the classifier's weights, so that every format has it."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in network.classifier.parameters():
+            parameter.div_(temperature)
+
+
 @contextmanager
 def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
     """Yields a folder that becomes `target` on success, and a scratch folder; an exception removes both.
@@ -273,6 +295,7 @@ def _verification(
     largest = float(np.abs(reference).max())
     return {
         "images": len(reference),
+        "metric": trained.config.space.recipe.metric,
         "accuracy": {"recorded": trained.accuracy, "reference": accuracy},
         "tolerance": {"relative": TOLERANCE, "largest_logit": largest, "allowed": allowed(reference)},
         "formats": {name: {"file": FILES[name], **found._asdict()} for name, found in agreements.items()},

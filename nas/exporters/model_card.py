@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.architectures.cost import cost
 from nas.errors import visible
+from nas.exporters.calibration import Calibration
 from nas.exporters.formats import FILES
 from nas.exporters.trained_network import TrainedNetwork
 from nas.study.precision import wilson_interval
@@ -23,7 +24,9 @@ PURPOSES = {
 }
 
 
-def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: str, latency: str | None) -> str:
+def card_text(
+    trained: TrainedNetwork, *, formats: Mapping[str, int], calibration: Calibration, command: str, latency: str | None
+) -> str:
     """Renders the model card of a bundle.
 
     The text contains no path of this machine, unless `command` does.
@@ -31,6 +34,7 @@ def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: s
     Args:
         trained: the exported network.
         formats: file size in bytes, by format.
+        calibration: of the exported probabilities, on the images that the network is judged by.
         command: the command that created the bundle.
         latency: a sentence on the measured latency, the device and the method; None: not measured.
 
@@ -41,6 +45,7 @@ def card_text(trained: TrainedNetwork, *, formats: Mapping[str, int], command: s
         _title(trained),
         "## Files\n\n" + _files(formats, trained.config.judged_on),
         "## How accurate\n\n" + _accuracies(trained),
+        "## How sure\n\n" + _sure(calibration, trained.config.judged_on),
         "## What it costs\n\n" + _costs(trained, latency),
         "## How it was trained\n\n" + _training(trained),
         "## Limits\n\n" + _limits(trained),
@@ -98,12 +103,28 @@ def _accuracies(trained: TrainedNetwork) -> str:
     chosen = "The network was chosen among others by its accuracy on the validation images, so "
     chosen += (
         "that flatters it a little; these weights were trained on those images too, and the test images had no part in "
-        "any choice."
+        "any choice but that of the temperature below, which changes no classification."
         if trained.config.on_all_images
         else "the first row flatters it a little."
     )
     chosen = " ".join(filter(None, [trained.config.metric_note, chosen]))
     return "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows]) + f"\n\n{chosen}"
+
+
+def _sure(calibration: Calibration, judged_on: str) -> str:
+    """Says how far the probabilities can be trusted, and what answering only the surer images brings."""
+    before, after = (percent_text(error) for error in (calibration.error_before, calibration.error_after))
+    rows = [
+        f"| {each.threshold:.0%} | {each.answered:.1%} | "
+        + (f"{each.accuracy:.1%} |" if each.accuracy is not None else "– |")
+        for each in calibration.coverages
+    ]
+    return (
+        f"The logits are divided by a temperature of {calibration.temperature:.3g}, fitted on the {judged_on} images: "
+        f"probabilities then differ by {after} from the share that is right (expected calibration error, {before} "
+        "before; measured on the same images).\n\n"
+        + "\n".join(["| Answer only from | images answered | of those right |", "|---|---|---|", *rows])
+    )
 
 
 def _costs(trained: TrainedNetwork, latency: str | None) -> str:
@@ -153,7 +174,8 @@ def _limits(trained: TrainedNetwork) -> str:
         f"- Every image gets one of the {len(trained.config.classes)} classes, also one that shows none of them.\n"
         "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
         "light or frequencies of the classes were not measured, nor were noise, blur or images made to deceive it.\n"
-        "- The probabilities were not calibrated: 90 % need not be right nine times of ten.\n"
+        "- The probabilities are calibrated for images like these alone: on others 90 % need not be right nine times "
+        "of ten.\n"
         "- Accuracies are measured on a limited number of images: small differences between two networks may be chance."
     )
 

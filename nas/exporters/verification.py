@@ -49,7 +49,7 @@ Model = Callable[["Tensor"], "Tensor"]
 
 
 class Agreement(NamedTuple):
-    """Result of running one file: the largest logit difference, and the accuracy in [0, 1]."""
+    """Result of running one file: the largest logit difference, and the share of images classified rightly."""
 
     largest_difference: float
     accuracy: float

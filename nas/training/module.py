@@ -63,7 +63,7 @@ class TrainingModule(lightning.LightningModule):
         self.network = build_network(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
         self.confusion = torch.zeros(0)
-        self._said = torch.zeros(0)
+        self._predicted = torch.zeros(0)
         self.checkpoint: Checkpoint | None = None
         self._learner: nn.Module = self.network
         self._data, self._recipe, self._report, self._group = data, recipe, report, group
@@ -217,7 +217,7 @@ class TrainingModule(lightning.LightningModule):
         classes = self.network.classifier.out_features
         self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
         if self._is_last_epoch:
-            self._said = torch.zeros(len(self._data.validation), 4, device=self._data.device)
+            self._predicted = torch.zeros(len(self._data.validation), 4, device=self._data.device)
         self._group.all_reduce_mean(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
@@ -229,13 +229,13 @@ class TrainingModule(lightning.LightningModule):
         self.confusion.view(-1).scatter_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
         if self._is_last_epoch:
             both = torch.stack([labels, found], dim=1)
-            self._said[rows] = torch.cat([both, logits.softmax(dim=1).gather(1, both.flip(1))], dim=1)
+            self._predicted[rows] = torch.cat([both, logits.softmax(dim=1).gather(1, both.flip(1))], dim=1)
 
     def on_validation_epoch_end(self) -> None:
         """Appends the accuracy to the curve, writes the checkpoint if another epoch follows, and reports."""
         self._group.all_reduce_sum(self.confusion)
         if self._is_last_epoch:
-            self._group.all_reduce_sum(self._said)
+            self._group.all_reduce_sum(self._predicted)
         self.curve.append(score(self._recipe.metric, self.confusion.cpu().numpy()))
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
@@ -250,7 +250,7 @@ class TrainingModule(lightning.LightningModule):
 
     def predictions(self) -> NDArray[np.void]:
         """Returns a `PREDICTION` for each validation image, as the network was after the last epoch."""
-        columns = np.nan_to_num(self._said.cpu().numpy()).T
+        columns = np.nan_to_num(self._predicted.cpu().numpy()).T
         return np.rec.fromarrays(columns, dtype=PREDICTION)
 
     def wait(self) -> float:

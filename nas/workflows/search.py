@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
 from nas.data.loading import DIGITS
@@ -31,13 +29,13 @@ from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
 from nas.training.baselines import baseline_accuracies
-from nas.training.class_balance import warn_of_imbalance
 from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
 from nas.validation import integer, one_of, shown
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
+from nas.workflows.data_checks import warn_about_images
 
 __all__ = ["STOPPING", "resolve_space", "run_search", "search"]
 
@@ -166,7 +164,7 @@ def search(
         )
         space = space.with_changes(classes=len(images.classes))
         if earlier is None:
-            warn_of_imbalance(space.recipe, images.classes, np.bincount(images.train.labels).tolist())
+            warn_about_images(images, space.recipe)
     settled = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
     space = space.with_changes(recipe=settled)
     lengths = _lengths(space, evaluate, fidelities, eta)

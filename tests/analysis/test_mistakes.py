@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nas import NasError
-from nas.analysis.mistakes import Classified, Order, class_index, mistakes
+from nas.analysis.mistakes import Classified, Order, class_index, mistakes, paired_sentence
 from nas.training.objective import PREDICTION
 
 CLASSES = ("cat", "dog", "owl")
@@ -52,3 +52,18 @@ def test_a_class_that_does_not_exist_is_named_with_those_that_do() -> None:
     assert class_index("dog", CLASSES, field="--label") == 1
     with pytest.raises(NasError, match=r"--label='bird': is none of the classes; they are cat, dog, owl"):
         class_index("bird", CLASSES, field="--label")
+
+
+def test_two_trainings_are_compared_on_the_images_that_only_one_classifies_rightly() -> None:
+    labels = np.zeros(100, dtype=int)
+
+    def predictions(wrong: range) -> np.ndarray:
+        rows = [(0, 1 if image in wrong else 0, 0.9, 0.1) for image in labels.cumsum() + np.arange(100)]
+        return np.array(rows, dtype=PREDICTION)
+
+    first, second = predictions(range(20)), predictions(range(15, 25))
+    words = paired_sentence(first, second)
+    assert "the second is right on 15 where the first is wrong, and wrong on 5 where the first is right" in words
+    # The differences are +1 for 15 images and -1 for 5: variance .2 - .1 ** 2.
+    assert words.endswith(f"+10.0 ± {100 * (0.2 - 0.01) ** 0.5 / 10:.1f} points.")
+    assert "+0.0 ± 0.0 points, which may be chance." in paired_sentence(first, first)

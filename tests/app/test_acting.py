@@ -97,7 +97,7 @@ def test_nobody_acts_where_it_only_reads(open_page: Open, study: Study, monkeypa
     import access  # type: ignore[import-not-found, unused-ignore]
 
     assert "Pause" in labels(app)
-    monkeypatch.setattr(access._Door, "acting", access.Acting.NOBODY)
+    monkeypatch.setattr(access._Server, "acting", access.Acting.NOBODY)
     assert "Pause" not in labels(open_page("progress"))
     assert "opened with --read-only" in said(open_page("new"))
 
@@ -122,6 +122,7 @@ def test_the_secret_link_gives_a_cookie_and_no_other_does(tmp_path: Path) -> Non
         assert "HttpOnly" in cookie and "SameSite=strict" in cookie
         assert get(link[:-1]) == (403, "")
         assert get(f"{address}/act") == (403, "")
+        assert get(f"{address}/act?token=%C3%A4") == (403, "")
     with (tmp_path / "said").open("w") as file, dashboard(tmp_path, said=file) as address:
         assert "token=" not in (tmp_path / "said").read_text()
 
@@ -134,8 +135,8 @@ def test_with_a_link_only_who_has_the_cookie_acts(
     import access  # type: ignore[import-not-found, unused-ignore]
     import streamlit as st
 
-    monkeypatch.setattr(access._Door, "acting", access.Acting.BY_LINK)
-    cookies = {access._cookie(): access._Door.token} if has_it else {access._cookie(): "x"}
+    monkeypatch.setattr(access._Server, "acting", access.Acting.BY_LINK)
+    cookies = {access._cookie(): access._Server.token} if has_it else {access._cookie(): "x"}
     monkeypatch.setattr(type(st.context), "cookies", property(lambda _: cookies))
     assert ("Pause" in labels(open_page("progress"))) == has_it
     assert ("Open the link that nas dashboard printed" in said(open_page("new"))) != has_it
@@ -175,7 +176,7 @@ def test_visitors_put_no_study_away(open_page: Open, study: Study, monkeypatch: 
     open_page("studies")
     import access  # type: ignore[import-not-found, unused-ignore]
 
-    monkeypatch.setattr(access._Door, "acting", access.Acting.NOBODY)
+    monkeypatch.setattr(access._Server, "acting", access.Acting.NOBODY)
     app = open_page("studies")
     assert "sketch s" in figures(app)
     assert not {"Rename", "Archive", "Move to the bin"} & set(labels(app))
@@ -213,6 +214,16 @@ def test_another_space_may_learn_from_the_study_s_trials(open_page: Open, study:
     assert any("--warm-start s" in code.value for code in app.code)
     app.text_input(key="name of digits").set_value("s").run()
     assert not any("--warm-start" in code.value for code in app.code)
+
+
+def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
+    app = open_page("new")
+    app.toggle(key="all digits").set_value(True).run()
+    assert "A search takes them in grey with 8×8 pixels, cropped to squares." in said(app)
+    app.selectbox(key="metric").set_value("macro_f1").run()
+    app.selectbox(key="class_weights").set_value("balanced").run()
+    assert not app.exception
+    assert any("--metric macro_f1 --class-weights balanced --study" in code.value for code in app.code)
 
 
 @pytest.mark.slow

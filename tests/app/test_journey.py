@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.browser import CHROMIUM
 from nas import Study
-from nas.study.records import TrialState
+from nas.study.records import TrialRecord, TrialState
 from nas.study.search_state import SearchStatus
 from tests.app.test_browser import Serve, browser, page, serve, wait_for
 
@@ -39,22 +39,21 @@ def choose(page: "Page", label: str, option: str) -> None:
     page.get_by_role("option", name=option, exact=True).click()
 
 
-@pytest.mark.usefixtures("on_the_cpu")
-def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: Serve) -> None:
-    address = serve(tmp_path)
-    page.goto(f"{address}/new")
+def started(page: "Page", runs: Path) -> Study:
+    """Starts a search of the digits, and returns its study once it has a trial."""
     page.get_by_role("button", name="Start the search").wait_for()
     for label, value in (("Trainings", "12"), ("Epochs", "2"), ("Workers", "1")):
         page.get_by_label(label, exact=True).fill(value)
         page.get_by_label(label, exact=True).press("Enter")
     page.get_by_text("--trials 12 --workers 1 --epochs 2").wait_for()
     page.get_by_role("button", name="Start the search").click()
-    wait_for(lambda: Study.exists("digits", tmp_path) and Study.open("digits", tmp_path).records())
-    study = Study.open("digits", tmp_path)
+    wait_for(lambda: Study.exists("digits", runs) and Study.open("digits", runs).records())
     page.get_by_role("button", name="Pause").wait_for()
+    return Study.open("digits", runs)
 
-    wait_for(lambda: sum(record.trained for record in study.records()) >= 12)  # enough for a model
-    wait_for(lambda: (state := study.attributes.search) is not None and state.state == SearchStatus.COMPLETE)
+
+def designed(page: "Page", study: Study) -> TrialRecord:
+    """Designs a network that was not trained yet, and returns its trial, which waits in the queue."""
     open_page(page, "Design")
     page.get_by_text("It was trained as trial").wait_for()
     page.get_by_role("button", name="Add a stage").click()
@@ -63,7 +62,13 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     page.get_by_text("It was trained as trial").wait_for()
     known = {record.architecture.key for record in study.records()}
     depth = page.get_by_role("combobox", name="depth").first
-    depth.click()
+
+    def opened() -> bool:  # the page may still be drawn anew
+        depth.press("ArrowDown")
+        page.wait_for_timeout(1000)
+        return page.get_by_role("option").count() > 1
+
+    wait_for(opened)
     other = next(text for text in page.get_by_role("option").all_inner_texts() if text != depth.input_value())
     page.get_by_role("option", name=other, exact=True).click()
     page.get_by_text("It would").wait_for()  # on the front, or not
@@ -71,7 +76,11 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     page.get_by_text("Queued: ").wait_for()
     [queued] = [record for record in study.records() if record.state == TrialState.WAITING]
     assert queued.architecture.key not in known
+    return queued
 
+
+def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
+    """Goes on with the search, pauses, resumes, extends and stops it; it trains what was queued first of all."""
     page.get_by_role("button", name="Search on").click()
     page.get_by_label("More trainings").fill("40")
     page.get_by_label("More trainings").press("Enter")
@@ -80,15 +89,24 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     page.get_by_role("button", name="Pause").click()
     wait_for(lambda: study.attributes.acts and study.attributes.acts[-1].what == "paused the search")
     page.get_by_role("button", name="Resume").click()
-    page.get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("button", name="More", exact=True).last.click()  # an older one may be fading out
     page.get_by_role("button", name="Add", exact=True).click()
     wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 62)
-    wait_for(lambda: study.record(queued.trial).trained)  # first of all
+    wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text("The search was stopped by a person.").wait_for()
     assert study.record(queued.trial).by_person
 
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: Serve) -> None:
+    address = serve(tmp_path)
+    page.goto(f"{address}/new")
+    study = started(page, tmp_path)
+    wait_for(lambda: (state := study.attributes.search) is not None and state.state == SearchStatus.COMPLETE)
+    steered(page, study, designed(page, study))
     page.goto(f"{address}/architecture?study=digits")  # the most accurate, whose predictions are there
     page.get_by_text("taken for another class").first.wait_for()
     choose(page, "Class", "8")

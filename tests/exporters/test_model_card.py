@@ -6,6 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.exporters.calibration import Calibration, Coverage
 from nas.exporters.model_card import card_text
 from nas.exporters.trained_network import TrainedNetwork
 from nas.spaces.search_space import SearchSpace
@@ -13,6 +14,7 @@ from nas.study.config import StudyConfig
 from tests.helpers import TINY
 
 SIZES = {"onnx": 31_000, "pt2": 115_000, "safetensors": 27_500, "python": 14_700}
+CALIBRATION = Calibration(0.625, 0.0812, 0.0114, (Coverage(0.5, 0.98, 0.91), Coverage(0.99, 0.0, None)))
 DATA = {
     "source": "/home/someone/secret/birds",
     "classes": ["tit", "owl"],
@@ -28,7 +30,7 @@ def trained(**data: Any) -> TrainedNetwork:
 
 
 def card(of: TrainedNetwork, *, latency: str | None = None, command: str = "nas export birds --out best") -> str:
-    return card_text(of, formats=SIZES, command=command, latency=latency)
+    return card_text(of, formats=SIZES, calibration=CALIBRATION, command=command, latency=latency)
 
 
 def row(text: str, what: str) -> list[str]:
@@ -49,6 +51,27 @@ def test_what_was_measured_and_what_was_not() -> None:
     assert "(1,151 training images, 288 validation images)" in text
     assert "seed 7: 2 epochs of batches of 64 by AdamW" in text
     assert "nas export birds --out best" in text
+
+
+def test_how_sure_the_network_is_and_what_it_may_leave_open() -> None:
+    text = card(trained())
+    assert "The logits are divided by a temperature of 0.625, fitted on the validation images" in text
+    assert "probabilities then differ by 1.14 % from the share that is right" in text
+    assert "8.12 % before" in text
+    assert row(text, "50% ") == ["50%", "98.0%", "91.0%"]
+    assert row(text, "99% ") == ["99%", "0.0%", "–"]
+
+
+def test_a_metric_that_is_not_accuracy_is_named() -> None:
+    balanced = trained(validation_counts=[280, 8])
+    recipe = balanced.config.space.recipe.with_values(metric="balanced_accuracy", class_weights="balanced")
+    space = balanced.config.space.with_changes(recipe=recipe)
+    text = card(replace(balanced, config=replace(balanced.config, space=space)))
+    assert "Accuracy is balanced here: the mean of the classes' own accuracies." in text
+    assert "classes weighted (balanced)" in text
+    interval = row(text, "validation, these")[2]
+    assert "on 288 images" in interval
+    assert interval != row(card(trained()), "validation, these")[2]  # as wide as that of few images
 
 
 def test_confirmed_and_tested_accuracies_are_told_apart() -> None:

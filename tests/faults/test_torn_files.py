@@ -28,13 +28,14 @@ from nas.architectures.weights import load_weights, save_weights
 from nas.data.loading import load_data
 from nas.errors import DataError, NasError, NasWarning, StudyError, WeightsError
 from nas.spaces.search_space import SearchSpace
-from nas.study.artifacts import load_confusion, save_array
+from nas.study.artifacts import load_confusion, load_predictions, save_array
 from nas.study.catalog import list_studies
 from nas.study.config import StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.objective import PREDICTION
 from tests.helpers import TINY, Ran, formula, write_photos
 
 Tally = Callable[[str, int], None]
@@ -413,6 +414,16 @@ def test_confusion_matrices_that_are_cut_anywhere_are_told(tmp_path: Path, tally
         with pytest.raises(StudyError, match="is damaged: not a confusion matrix"):
             load_confusion(file)
     tally("confusion matrices cut", len(content))
+
+
+def test_predictions_that_are_cut_anywhere_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "trial-00000.predictions.npy"
+    save_array(file, np.zeros(5, dtype=PREDICTION))
+    content = file.read_bytes()
+    for cut in range(len(content)):
+        file.write_bytes(content[:cut])
+        with pytest.raises(StudyError, match="is damaged: not the predictions for 3 classes"):
+            load_predictions(file, classes=3)
 
 
 def test_cached_images_that_are_cut_anywhere_are_told(
