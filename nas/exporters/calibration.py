@@ -96,7 +96,7 @@ def _surprise(logits: Logits, labels: Labels, temperature: float) -> float:
 
 def _confidence(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Returns the probability of the predicted class."""
-    return np.exp(logits.max(axis=1).astype(float) - _log_sum(logits))
+    return np.asarray(np.exp(logits.max(axis=1).astype(float) - _log_sum(logits)))
 
 
 def _log_sum(logits: NDArray[Any]) -> NDArray[np.float64]:
