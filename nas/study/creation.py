@@ -121,11 +121,10 @@ def config_of(optuna_study: optuna.Study, name: str) -> StudyConfig:
         IncompleteStudy: the configuration is not written yet.
         StudyError: the study was not written by nas.
     """
-    attributes = optuna_study.user_attrs
-    if "nas" not in attributes and _is_ours_without_trials(optuna_study):
+    if "nas" not in optuna_study.user_attrs and _is_ours_without_trials(optuna_study):
         raise _not_begun(name)
     try:
-        return StudyConfig.from_dict(attributes["nas"])
+        return StudyConfig.from_dict(optuna_study.user_attrs["nas"])  # read again: another process may be creating it
     except (KeyError, TypeError, InvalidValue) as error:
         raise StudyError(f"study '{name}': its storage holds a study that nas did not write ({error})") from None
 
