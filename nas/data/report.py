@@ -34,6 +34,7 @@ from nas.errors import visible
 
 __all__ = ["Copies", "DataReport", "report_on"]
 
+SPLITS = ("train", "validation", "test")
 THUMBNAIL = 16
 MOST_DIFFERENCE = 4.0
 """Mean absolute difference of two thumbnails, of 255, up to which images are near duplicates."""
@@ -187,7 +188,8 @@ def report_on(source: str) -> DataReport:
     return DataReport(
         source=source,
         classes=classes,
-        counts={split: tuple(found.tolist()) for split, found in counts.items()} or {"train": (0,) * len(classes)},
+        counts={split: tuple(counts[split].tolist()) for split in SPLITS if split in counts}
+        or {"train": (0,) * len(classes)},
         sides=(sides[0], sides[len(sides) // 2], sides[-1]),
         grey=sum(look.is_grey for _, look in good) / max(1, len(good)),
         oblong=sum(max(look.sides) > SAME_SHAPE * min(look.sides) for _, look in good) / max(1, len(good)),
