@@ -69,7 +69,7 @@ def show(seen: live.Snapshot) -> None:
 def _paired(seen: live.Snapshot, first: int, second: int) -> str | None:
     """Compares two trials image by image, if the predictions of both were kept."""
     try:
-        return paired_sentence(*(predictions_of(seen.study, trial) for trial in (first, second)))
+        return paired_sentence(*(predictions_of(seen.study, seen.of(trial)) for trial in (first, second)))
     except NasError:
         return None
 

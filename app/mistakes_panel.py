@@ -1,8 +1,6 @@
 """What a trial takes for what, for the page Architecture: the confusion matrix, and the images behind its cells."""
 
-import json
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import chart
@@ -74,7 +72,7 @@ def _images(seen: live.Snapshot, record: TrialRecord) -> None:
     """Asks for a cell and an order, and shows the images."""
     classes = seen.study.config.classes
     try:
-        predictions = predictions_of(seen.study, record.trial)
+        predictions = predictions_of(seen.study, record)
     except NasError as error:
         st.caption(messages.literal(str(error)))
         return
@@ -99,7 +97,7 @@ def _images(seen: live.Snapshot, record: TrialRecord) -> None:
 def _grid(config: StudyConfig, found: list[Classified]) -> None:
     """Shows the first images, and names all of them."""
     try:
-        validation = _validation(json.dumps(config.to_dict()))
+        validation = _validation(config.data.get("fingerprint"), str(config.data["source"]), config)
     except NasError as error:
         st.caption(f"Their pictures cannot be shown: {messages.literal(str(error))}")
         validation = None
@@ -128,12 +126,11 @@ def _grid(config: StudyConfig, found: list[Classified]) -> None:
         )
 
 
-@lru_cache(maxsize=2)
-def _validation(config_json: str) -> Validation:
-    """Loads a study's validation images; for all sessions, as they do not change."""
-    config = StudyConfig.from_dict(json.loads(config_json))
-    split = images_of(config).validation
-    return Validation(split.images, image_names(split, str(config.data["source"])))
+@st.cache_resource(max_entries=2, show_spinner="Loading the images …")
+def _validation(fingerprint: str | None, source: str, _config: StudyConfig) -> Validation:
+    """Loads a study's validation images, once for all sessions; the fingerprint tells splits apart."""
+    split = images_of(_config).validation
+    return Validation(split.images, image_names(split, source))
 
 
 def _enlarged(pixels: Images) -> Images:

@@ -87,7 +87,7 @@ def _compare(fronts: dict[str, Overview]) -> None:
         return
     figure = fronts_figure({name: one.front for name, one in fronts.items()})
     chart.chart(chart.ready(figure), "fronts-figure", alt=f"the fronts of {', '.join(fronts)}")
-    if len({one.images for one in fronts.values()}) > 1:
+    if len({one.fingerprint for one in fronts.values()}) > 1:
         st.caption("They were searched on different images, or other splits: their accuracies are of different tests.")
 
 

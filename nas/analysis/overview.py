@@ -1,12 +1,11 @@
 """A study in a few numbers, for lists of studies."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
 from nas.analysis.cost_metrics import FLOPS
-from nas.study.records import TrialRecord, front_of, trainings_ended, trainings_spent
+from nas.study.records import front_of, trainings_ended, trainings_spent
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.study import Study
 
@@ -37,7 +36,7 @@ class Overview:
         budget: the search's budget in the same units; None if unknown.
         front: (FLOPs, accuracy in [0, 1]) of the front's networks, by ascending FLOPs.
         source: what was searched on, a name or the last part of a path.
-        images: the fingerprint of its training and validation images; None if unknown.
+        fingerprint: that of its training and validation images; None if unknown.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Overview:
     budget: int | None
     front: tuple[tuple[int, float], ...]
     source: str
-    images: str | None
+    fingerprint: str | None
 
     @property
     def best(self) -> float | None:
@@ -60,9 +59,9 @@ class Overview:
         return {**asdict(self), "best": self.best}
 
 
-def overview(study: Study, records: Sequence[TrialRecord] | None = None) -> Overview:
-    """Returns a study in a few numbers; from its records with estimates, if they were read already."""
-    records = study.estimated_records() if records is None else records
+def overview(study: Study) -> Overview:
+    """Returns a study in a few numbers."""
+    records = study.estimated_records()
     search, config = study.attributes.search, study.config
     return Overview(
         name=study.name,
@@ -73,7 +72,7 @@ def overview(study: Study, records: Sequence[TrialRecord] | None = None) -> Over
         budget=search.trials if search is not None else None,
         front=tuple((record.flops, record.quality) for record in front_of(records, by=FLOPS.value)),
         source=PurePath(str(config.data.get("source", ""))).name,
-        images=config.data.get("fingerprint"),
+        fingerprint=config.data.get("fingerprint"),
     )
 
 

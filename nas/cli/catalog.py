@@ -31,6 +31,8 @@ def studies(runs: str, storage: str | None, put_away: bool, as_json: bool) -> No
         for place, names in away.items():
             for name in names:
                 click.echo(f"{name}  in {place}")
+        if not any(away.values()):
+            click.echo(f"The archive and the bin of {runs} are empty.")
         return
     found: list[Overview] = []
     for name in list_studies(runs, storage=storage):
@@ -40,6 +42,9 @@ def studies(runs: str, storage: str | None, put_away: bool, as_json: bool) -> No
             note(str(error))
     if as_json:
         print_json([one.to_dict() for one in found])
+        return
+    if not found:
+        click.echo(f"There is no study in {storage or runs} yet; nas search makes one.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("study")

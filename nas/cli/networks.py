@@ -161,7 +161,8 @@ def mistakes(
     chosen = read_target(target, runs=runs, storage=storage)
     if chosen.study is None or chosen.trial is None:
         raise InvalidValue(f"{target}: is a file; name a study, or one of its trials as STUDY:TRIAL")
-    predictions, classes = predictions_of(chosen.study, chosen.trial), chosen.study.config.classes
+    predictions = predictions_of(chosen.study, chosen.study.record(chosen.trial))
+    classes = chosen.study.config.classes
     found = run_mistakes(
         predictions,
         classes,

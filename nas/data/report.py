@@ -181,15 +181,15 @@ def report_on(source: str) -> DataReport:
     """
     classes, seen = _digits() if source == "digits" else _files(source)
     good = [(one, one.look) for one in seen if one.look is not None]
-    counts: dict[str, NDArray[np.int64]] = {}
+    there = {one.split for one in seen}
+    counts = {split: [0] * len(classes) for split in SPLITS if split in there}
     for one, _ in good:
-        counts.setdefault(one.split, np.zeros(len(classes), dtype=np.int64))[one.label] += 1
+        counts[one.split][one.label] += 1
     sides = sorted(min(look.sides) for _, look in good) or [0]
     return DataReport(
         source=source,
         classes=classes,
-        counts={split: tuple(counts[split].tolist()) for split in SPLITS if split in counts}
-        or {"train": (0,) * len(classes)},
+        counts={split: tuple(found) for split, found in counts.items()},
         sides=(sides[0], sides[len(sides) // 2], sides[-1]),
         grey=sum(look.is_grey for _, look in good) / max(1, len(good)),
         oblong=sum(max(look.sides) > SAME_SHAPE * min(look.sides) for _, look in good) / max(1, len(good)),

@@ -150,17 +150,16 @@ def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
     return np.array(found)
 
 
-def predictions_of(study: Study, trial: int) -> NDArray[np.void]:
+def predictions_of(study: Study, record: TrialRecord) -> NDArray[np.void]:
     """Returns what a trial's network predicts for each validation image.
 
     Raises:
-        StudyError: there is no such trial, its predictions were not kept, or their file is damaged.
+        StudyError: its predictions were not kept, or their file is damaged.
     """
-    record = study.record(trial)
-    found = load_predictions(study.predictions_file(trial), classes=len(study.config.classes))
+    found = load_predictions(study.predictions_file(record.trial), classes=len(study.config.classes))
     if found is None:
         why = "they are kept like its weights" if record.trained else f"it is {record.state}"
-        raise StudyError(f"trial {trial} of '{study.name}': has no predictions; {why}")
+        raise StudyError(f"trial {record.trial} of '{study.name}': has no predictions; {why}")
     return found
 
 

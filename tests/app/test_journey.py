@@ -70,7 +70,7 @@ def designed(page: "Page", study: Study) -> TrialRecord:
     known = {record.architecture.key for record in study.records()}
     depth = page.get_by_role("combobox", name="depth").first
 
-    def opened() -> bool:  # the page may still be drawn anew
+    def opened() -> bool:  # the page may still be rerunning
         depth.press("ArrowDown")
         page.wait_for_timeout(1000)
         return page.get_by_role("option").count() > 1

@@ -252,7 +252,7 @@ def test_the_confusion_matrix_is_that_of_the_trial(open_page: Open, small: Study
 
 
 def test_mistakes_are_shown_with_their_images_and_by_the_cell_of_the_matrix(open_page: Open, small: Study) -> None:
-    predictions = predictions_of(small, 1)
+    predictions = predictions_of(small, small.record(1))
     wrong = predictions["label"] != predictions["predicted"]
     app = open_page("architecture", trial="1")
     assert f"{wrong.sum()} of {len(predictions)} validation images: taken for another class." in said(app)

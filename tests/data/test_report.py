@@ -106,3 +106,13 @@ def test_the_command_prints_what_was_found(nas_command: Callable[..., Ran], tmp_
     digits = " ".join(nas_command("data", "digits").out.split())
     assert "1,797 images of 10 classes, all grey; their shorter sides have 8 pixels" in digits
     assert "no such file or folder" in nas_command("data", tmp_path / "nowhere").err
+
+
+def test_a_split_without_a_readable_image_is_counted_as_empty(tmp_path: Path) -> None:
+    folder_of(tmp_path / "p" / "test", {"cat": 2, "dog": 2})
+    for name in ("cat", "dog"):
+        (tmp_path / "p" / "train" / name).mkdir(parents=True)
+        (tmp_path / "p" / "train" / name / "broken.png").write_bytes(b"no image")
+    found = report_on(str(tmp_path / "p"))
+    assert found.counts == {"train": (0, 0), "test": (2, 2)}
+    assert any("2 cannot be read" in sentence for sentence in found.advice())

@@ -119,4 +119,6 @@ def test_the_commands_list_rename_and_put_away(nas_command: Callable[..., Ran], 
     assert nas_command("restore", "t", *runs).out == "t is back.\n"
     assert nas_command("delete", "t", *runs, "--yes").code == 0
     assert nas_command("studies", *runs, "--json").out.strip() == "[]"
+    assert nas_command("studies", *runs).out == f"There is no study in {tmp_path} yet; nas search makes one.\n"
+    assert nas_command("studies", "--put-away", "--runs", str(tmp_path / "none")).out.endswith("are empty.\n")
     assert nas_command("delete", "t", *runs).code != 0

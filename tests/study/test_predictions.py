@@ -62,12 +62,12 @@ def test_predictions_are_kept_where_weights_are(searched: Study) -> None:
     for trial, with_weights in kept.items():
         assert searched.predictions_file(trial).is_file() == with_weights
         if with_weights:
-            predictions = predictions_of(searched, trial)
+            predictions = predictions_of(searched, searched.record(trial))
             right = (predictions["label"] == predictions["predicted"]).mean()
             assert right == pytest.approx(searched.record(trial).accuracy)
         else:
             with pytest.raises(NasError, match=f"trial {trial} of 's': has no predictions; they are kept like its"):
-                predictions_of(searched, trial)
+                predictions_of(searched, searched.record(trial))
 
 
 def test_none_are_kept_where_no_weights_are_wanted(tmp_path: Path, tiny: SearchSpace) -> None:
