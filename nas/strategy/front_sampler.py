@@ -36,7 +36,7 @@ STRATA = 6
 SHORTEST, MIDDLE, FULL = 0.0, 0.5, 1.0
 START = (
     (0, MIDDLE),
-    (1, SHORTEST),
+    (1, MIDDLE),
     (0, FULL),
     (1, FULL),
     (5, SHORTEST),
@@ -45,9 +45,9 @@ START = (
     (4, SHORTEST),
 )
 """A search begins with a point from each of `STRATA` equal ranges of log cost, and the place of its length among the
-lengths. The cheapest point of all comes first: it is certain to be on the front and raises the whole of it; a training
-of the middle length shows so much in a third of the time of a full one. It and the next one, also cheap, are trained at
-two lengths, which shows what longer trainings gain."""
+lengths. The cheapest point of all comes first: it is certain to be on the front and raises the whole of it. It and the
+next one, also cheap, are first trained at the middle length, so that there is a front worth looking at after a third of
+the time of a full training; that they are trained in full as well shows what longer trainings gain."""
 HIGH = 0.3
 """Share of a stratum, that with the highest trend for its cost, from which its starting point is drawn."""
 LOCAL_STEPS = 3

@@ -171,9 +171,9 @@ def test_it_starts_with_one_point_of_each_range_of_log_cost_at_the_cheap_end() -
 
 def test_with_lengths_two_cheap_points_are_trained_at_two_lengths_the_cheapest_first() -> None:
     study = new_study(with_lengths())
-    run_long(study, 3 + 1 + 9 + 9 + 4)
+    run_long(study, 3 + 3 + 9 + 9 + 4)
     params = [trial.params for trial in study.trials]
-    assert [each["epochs"] for each in params] == [3, 1, 9, 9, 1, 1, 1, 1]
+    assert [each["epochs"] for each in params] == [3, 3, 9, 9, 1, 1, 1, 1]
     costs = [cost(each) for each in params]
     assert costs[0] == min(map(cost, POINTS)) < costs[1]
     assert costs[:2] == costs[2:4]
