@@ -16,7 +16,7 @@ import panel
 import selection
 import streamlit as st
 
-from nas.exporters.formats import FILES, FORMATS
+from nas.exporters.formats import FILES, FORMATS, USUAL
 from nas.exporters.trained_network import trained_weights
 
 _exporting = threading.Lock()
@@ -37,12 +37,13 @@ def show(seen: live.Snapshot) -> None:
         "Formats",
         FORMATS,
         selection_mode="multi",
-        default=FORMATS,
+        default=USUAL,
         key="formats",
         format_func=lambda name: FILES[name],
-        help="model.py is one file that needs torch alone; .pt2 is for torch.export, ONNX for ONNX Runtime and others.",
+        help="model.html is a page for any browser; model.py needs torch alone; .pt2 is for torch.export; ONNX is for "
+        "ONNX Runtime and others, int8 its smaller form in integers, refused if it loses more than a point.",
     )
-    chosen = [] if set(formats) == set(FORMATS) else ["--formats", ",".join(formats)]
+    chosen = [] if set(formats) == set(USUAL) else ["--formats", ",".join(formats)]
     command = ["export", seen.study.name, "--trial", str(trial), *chosen, *data, *seen.place.options]
     kept = trained_weights(seen.study, trial).weights_file.is_file()
     if not kept:

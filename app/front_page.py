@@ -7,7 +7,7 @@ import panel
 import selection
 import streamlit as st
 
-from nas.analysis.cost_metrics import CostMetric, round_steps
+from nas.analysis.cost_metrics import CostMetric, default_cost_metric, round_steps
 from nas.analysis.doubts import baseline_sentences, best_baseline, undertrained_sentence
 from nas.analysis.figures.confirmation import add_confirmed
 from nas.analysis.figures.front import front_figure
@@ -53,6 +53,16 @@ def show(seen: live.Snapshot) -> None:
             st.text(sentence)
     with right:
         _beside(seen, picked, open_trial)
+
+
+def make_ahead(seen: live.Snapshot) -> None:
+    """Makes what the page shows at first, before anybody opens it; a study without a trained network has nothing."""
+    if not seen.front:
+        return
+    axis = default_cost_metric(seen.records)
+    seen.shared(_figure, axis.key, None, True, ())
+    seen.shared(panel.picked, axis.key, None)
+    seen.shared(_gained)
 
 
 def _gained(seen: live.Snapshot) -> list[str]:

@@ -192,7 +192,7 @@ def snapshot(name: str, place: Place) -> Snapshot:
             return _read(name, place)
 
 
-def read_ahead(place: Place) -> None:
+def read_ahead(place: Place) -> Snapshot | None:
     """Reads the study that is shown first; errors are ignored here, as its page will report them.
 
     The surrogate is imported as well, which may take a second beside a search: a page that waited for it would be rerun
@@ -201,10 +201,10 @@ def read_ahead(place: Place) -> None:
     import nas.surrogate.gaussian_process  # noqa: F401
 
     try:
-        for name in names(place)[:1]:
-            snapshot(name, place)
+        first = next(iter(names(place)), None)
+        return snapshot(first, place) if first is not None else None
     except NasError:
-        pass
+        return None
 
 
 def watch(seen: Snapshot | None, asked: str | None, place: Place, *, began: float) -> None:

@@ -18,16 +18,17 @@ from urllib.parse import urlsplit
 
 import access
 import click
+import front_page
 import live
 import plotly
 import streamlit as st
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.starlette import App
 
 PLOTLY_JS = "/plotly/plotly.min.js"
@@ -57,6 +58,25 @@ class OwnPagesOnly:
             await PlainTextResponse("This is for the dashboard's own pages.", status_code=403)(scope, receive, send)
 
 
+class PlotlyEarly:
+    """Middleware that has the browser load plotly.js beside Streamlit's own scripts instead of after them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Adds a link to responses that are pages."""
+
+        async def linked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.append("link", f"<{PLOTLY_JS}>; rel=preload; as=script")
+            await send(message)
+
+        await self._app(scope, receive, linked)
+
+
 def serve(address: str, port: int, *, browser: bool) -> None:
     """Serves the dashboard until it is stopped.
 
@@ -76,6 +96,7 @@ def serve(address: str, port: int, *, browser: bool) -> None:
             # Prevents DNS rebinding, where a site's name suddenly resolves to this machine.
             Middleware(TrustedHostMiddleware, allowed_hosts=OWN_NAMES if alone else ["*"], www_redirect=False),
             Middleware(OwnPagesOnly),
+            Middleware(PlotlyEarly),
         ],
     )
     # These settings override Streamlit's configuration files and environment variables.
@@ -106,7 +127,8 @@ async def ready(app: App) -> AsyncIterator[None]:
 def prepare() -> None:
     """Prepares what the first page needs: a large study takes seconds to read."""
     compressed_plotly()
-    live.read_ahead(live.place_from(sys.argv))
+    if seen := live.read_ahead(live.place_from(sys.argv)):
+        front_page.make_ahead(seen)
 
 
 def shown(address: str) -> str:

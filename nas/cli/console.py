@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "device_option",
     "fail",
+    "group_by_option",
     "json_option",
     "make_console",
     "note",
@@ -46,6 +47,11 @@ validation_option = click.option(
     type=float,
     metavar="SHARE|N",
     help="Images to compare networks by, if the data has no such set; by default a fifth, at most 5,000.",
+)
+group_by_option = click.option(
+    "--group-by",
+    metavar="folder|COLUMN|PATTERN",
+    help="Keep images that belong together, such as a patient's, in one split.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from nas.architectures.cost import cost
 from nas.cli.tables import FLOPS_NOTE, add_columns
-from nas.data.images import MOST_VALIDATION, ImageData
+from nas.data.images import ImageData
+from nas.data.splitting import MOST_VALIDATION
 from nas.spaces.preflight import Estimate, Preflight
 from nas.study.precision import least_significant_difference
 from nas.units import count_text, duration_text, epochs_text, percent_text

@@ -1,4 +1,4 @@
-"""The `nas` commands to use after a search: confirm, pick, export."""
+"""The `nas` commands to use after a search: confirm, latency, pick, export."""
 
 import functools
 import shlex
@@ -18,14 +18,14 @@ from nas.cli.console import (
     watched,
     workers_options,
 )
-from nas.exporters.formats import FILES, FORMATS
+from nas.exporters.formats import ACCEPTED_LOSS, FILES, FORMATS, INT8, USUAL, WEB
 from nas.units import count_text, percent_text
 
 if TYPE_CHECKING:
     from nas.analysis.requirements import Requirements
     from nas.study.study import Study
 
-__all__ = ["confirm", "export", "pick"]
+__all__ = ["confirm", "export", "latency", "pick"]
 
 
 def requirement_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -108,7 +108,21 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
 @click.option("--trial", type=int, metavar="N", help="That one; by default what nas pick says.")
 @requirement_options
 @click.option("--out", required=True, metavar="DIR", help="A folder that is new or empty.")
-@click.option("--formats", default=",".join(FORMATS), show_default=True, metavar="F,F,...", help="What to write.")
+@click.option(
+    "--formats",
+    default=",".join(USUAL),
+    show_default=True,
+    metavar="F,F,...",
+    help=f"What to write, of {', '.join(FORMATS)}.",
+)
+@click.option(
+    "--accept-loss",
+    type=float,
+    default=ACCEPTED_LOSS,
+    show_default=True,
+    metavar="SHARE",
+    help=f"The accuracy that {INT8} may lose.",
+)
 @click.option("--data", metavar="SRC", help="Where the study's images are now, if they were moved.")
 def export(study: "Study", wanted: "Requirements", out: str, formats: str, **options: Any) -> None:
     """Write a trained network of STUDY, or of the trainings of an ARCHITECTURE's file, and verify what was written.
@@ -116,6 +130,7 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
     The files need no nas. Each format is loaded back in a fresh process and compared on the validation images.
     """
     from nas.exporters.bundle import export as run_export
+    from nas.exporters.model_card import integers_text
 
     command = shlex.join(["nas", *sys.argv[1:]])
     written = run_export(study, out, formats=formats.split(","), command=command, **options, **wanted._asdict())
@@ -124,8 +139,36 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
     click.echo(f"{written.folder}: {trained.origin}")
     judged = f"{percent_text(written.accuracy)} on the {trained.config.judged_on} images"
     click.echo(f"{trained.architecture.name}, {flops} FLOPs, {judged}")
-    for name, difference in written.differences.items():
-        click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {difference:.1g}")
+    for name, found in written.agreements.items():
+        if name != INT8:
+            click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {found.largest_difference:.1g}")
+    if INT8 in written.agreements:
+        click.echo(f"  {FILES[INT8]:<18} loaded back. {integers_text(written.agreements)}")
+    if WEB in written.formats:
+        click.echo(f"  {FILES[WEB]:<18} for any browser; compares its logits whenever it is opened")
+
+
+@click.command(short_help="Measure the front's latency on another device.")
+@reads_study
+@click.option("--on", required=True, metavar="COMMAND", help="What runs a command there, such as 'ssh pi@board'.")
+@click.option("--timeout", default=600.0, show_default=True, metavar="S", help="Seconds to wait for an answer.")
+@json_option
+def latency(study: "Study", on: str, timeout: float, as_json: bool) -> None:
+    """Measure how long the networks on the front of STUDY take for one image on another device.
+
+    The device needs Python and onnxruntime. Afterwards `nas pick --max-latency MS` and the dashboard go by its times.
+    """
+    from nas.exporters.latency_elsewhere import measure_elsewhere
+
+    found = measure_elsewhere(study, on, timeout=timeout)
+    if as_json:
+        rows = [{**member.to_dict(), "latency (ms)": milliseconds} for member, milliseconds in found.latencies]
+        print_json({"device": found.device, "networks": rows})
+        return
+    click.echo(f"Milliseconds for one image on {found.device}:")
+    for member, milliseconds in found.latencies:
+        flops, accuracy = count_text(cost(member.architecture).flops), percent_text(member.quality)
+        click.echo(f"  trial {member.trial:<5} {milliseconds:>8.3g} ms  {accuracy:>8}  {flops:>8} FLOPs  {member.name}")
 
 
 def export_command(study: "Study", trial: int) -> str:

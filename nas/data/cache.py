@@ -34,7 +34,7 @@ __all__ = [
     "written_whole",
 ]
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 SHARED_SPLITS = ("train", "validation", "test")
 
 

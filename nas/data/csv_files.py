@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.data.groups import groups_by_name
 from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, stamp
 from nas.errors import DataError
 from nas.validation import shown
@@ -17,11 +18,16 @@ PATHS, LABELS, SPLITS = ("path", "file", "filename", "image", "img"), ("label", 
 OUTSIDE = "not in the folder of the CSV file"
 
 
-def list_csv(source: str, path: Path) -> Listing:
+def list_csv(source: str, path: Path, group_by: str | None = None) -> Listing:
     """Lists the images of a CSV file with a header: a column `path`, a column `label`, and perhaps a column `split`.
 
     Paths are relative to the file's folder. Images outside it are not read, as a file from elsewhere must not expose
     the user's own files.
+
+    Args:
+        source: the source as the user named it.
+        path: the file.
+        group_by: what groups the images: a column, or as in `groups_by_name`.
 
     Raises:
         DataError: the file cannot be read, a column is missing, or a value is not allowed.
@@ -39,21 +45,26 @@ def list_csv(source: str, path: Path) -> Listing:
     labels = sorted({(row[label] or "").strip() for row in rows})
     if "" in labels:
         raise DataError(f"{source}: the column '{label}' is empty in a row")
-    members: dict[str, list[tuple[str, int]]] = {}
+    members: dict[str, list[tuple[str, int, str]]] = {}
     for row in rows:
         name = (row[split] or "").strip().lower() if split else "train"
         if name not in SPLIT_NAMES:
             raise DataError(f"{source}: {split}={shown(name)}: must be train, validation or test")
         at = labels.index((row[label] or "").strip())
-        members.setdefault(SPLIT_NAMES[name], []).append(((row[image] or "").strip(), at))
+        members.setdefault(SPLIT_NAMES[name], []).append(
+            ((row[image] or "").strip(), at, row.get(group_by or "") or "")
+        )
     if "train" not in members:
         raise DataError(f"{source}: has no rows for training")
     root = path.parent
-    splits = {
-        name: Encoded(np.array([at for _, at in pairs]), _images(root, [where for where, _ in pairs]))
-        for name, pairs in members.items()
-    }
-    files = [path, *(root / where for pairs in members.values() for where, _ in pairs)]
+    splits = {}
+    for name, images in members.items():
+        paths = [where for where, _, _ in images]
+        groups = tuple(group for _, _, group in images) if group_by in header else None
+        if group_by is not None and groups is None:
+            groups = groups_by_name(source, paths, group_by)
+        splits[name] = Encoded(np.array([at for _, at, _ in images]), _images(root, paths), groups)
+    files = [path, *(root / where for images in members.values() for where, _, _ in images)]
     version = hashlib.sha256("\n".join(stamp(file) if file.exists() else str(file) for file in files).encode())
     return Listing(class_names(source, labels), splits, version.hexdigest())
 

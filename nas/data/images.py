@@ -1,8 +1,8 @@
-"""Defines `ImageData`: images and labels as NumPy arrays, split once into training, validation and test."""
+"""Defines `ImageData`: images and labels as NumPy arrays, in splits for training, validation and test."""
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architectures.architecture import Input
-from nas.errors import DataError, InvalidValue
-from nas.validation import LARGEST, integer, real
+from nas.errors import DataError
+from nas.validation import LARGEST
 
 __all__ = [
-    "HELD_OUT",
-    "MOST_VALIDATION",
     "RARE",
     "ImageData",
     "Images",
@@ -30,18 +28,8 @@ __all__ = [
     "chunks",
     "count_leaks",
     "digest",
-    "split_images",
     "train_on_all",
 ]
-
-HELD_OUT = 0.2
-"""The share of each class held out for the test set if the source has none, and again for validation."""
-MOST_VALIDATION = 5000
-"""By default no more images are held out for validation.
-
-At 90 % accuracy their standard error is 0.4 points, about what two seeds of one network differ by: with still more
-images it is no longer they that hide which network is better, and each of them is worth more as a training image.
-"""
 
 RARE = 10
 """A class that is this many times rarer than another is worth a word."""
@@ -91,7 +79,7 @@ class RawImages(NamedTuple):
     """The images of a source before splitting; `validation` and `test` are None unless the source has them.
 
     `skipped` names the images that could not be read; `original_side` is the median of the shorter sides of the others,
-    in pixels, before they were scaled.
+    in pixels, before they were scaled. `groups` names for each split the group of each image, if images were grouped.
     """
 
     source: str
@@ -101,6 +89,7 @@ class RawImages(NamedTuple):
     test: Split | None = None
     skipped: tuple[str, ...] = ()
     original_side: int | None = None
+    groups: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -193,42 +182,6 @@ def digest(splits: Iterable[Split]) -> str:
     return sha.hexdigest()
 
 
-def split_images(
-    raw: RawImages, *, seed: int, max_images: int | None = None, validation: float | None = None
-) -> ImageData:
-    """Creates the splits that the source lacks, stratified by class and reproducible by `seed`.
-
-    Splits of a memory map are `MappedImages`, which read nothing into memory.
-
-    Args:
-        raw: the images of a source.
-        seed: seeds the random splits.
-        max_images: approximate limit on training plus validation images, kept stratified; the test set stays whole.
-        validation: what to hold out for validation if the source has no validation set: below 1 the share of each
-            class, else the approximate number of images. None: a fifth, at most `MOST_VALIDATION` images.
-
-    Raises:
-        DataError: fewer than two classes, an empty class, or too few images to split.
-        InvalidValue: `max_images` or `validation` is out of range.
-    """
-    _check_classes(raw)
-    if max_images is not None:
-        integer(max_images, "max_images", maximum=10**12)
-    rng = np.random.default_rng(seed)
-    train, test = (raw.train, raw.test) if raw.test else _hold_out(raw.train, raw, rng)
-    held_out = raw.validation
-    if max_images is not None:
-        read = len(train.labels) + (len(held_out.labels) if held_out else 0)
-        part = min(1.0, max_images / read)
-        train = _part(train, part, rng)
-        held_out = _part(held_out, part, rng) if held_out else None
-    share = None
-    if held_out is None:
-        share = _validation_share(validation, len(train.labels))
-        train, held_out = _hold_out(train, raw, rng, share)
-    return ImageData(raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share)
-
-
 def train_on_all(data: ImageData) -> ImageData:
     """Returns the data with the validation images among those to train on, and the test images in their place.
 
@@ -282,68 +235,3 @@ def check_input(data: ImageData, wanted: Input) -> None:
         have, want = getattr(data.input, name), getattr(wanted, name)
         if have != want:
             raise DataError(f"{data.source}: its images have {name} {have}, but the space's input.{name} is {want}")
-
-
-def _check_classes(raw: RawImages) -> None:
-    if len(raw.train.labels) == 0:
-        raise DataError(f"{raw.source}: holds no images")
-    if len(raw.classes) < 2:
-        raise DataError(f"{raw.source}: has {len(raw.classes)} class; a classifier needs at least 2")
-    if len(raw.train.labels) < len(raw.classes):
-        raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
-    for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
-        counts = np.bincount(split.labels, minlength=len(raw.classes)) if split else np.ones(1)
-        if split and len(counts) > len(raw.classes):
-            raise DataError(
-                f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes"
-            )
-        if (counts == 0).any():
-            empty = raw.classes[int(np.argmin(counts))]
-            raise DataError(f"{raw.source}: class '{empty}' has no {part} images")
-
-
-def _validation_share(asked: float | None, images: int) -> float:
-    """Returns the share of some images to hold out for validation: as asked, a share or a number, or by default."""
-    if asked is None:
-        return min(HELD_OUT, MOST_VALIDATION / images)
-    asked = real(asked, "validation", minimum=1e-6, maximum=max(images - 1, 1))
-    return asked if asked < 1 else asked / images
-
-
-def _hold_out(split: Split, raw: RawImages, rng: np.random.Generator, share: float = HELD_OUT) -> tuple[Split, Split]:
-    """Holds out a share of every class, at least one image each; returns (rest, held out)."""
-    rest, held = [], []
-    for label, members in enumerate(_members(split, rng)):
-        count = max(1, round(share * len(members)))
-        if count >= len(members) and len(members) > 1:
-            raise InvalidValue(
-                f"validation: with {share:.3g} of each class held out, none of the {len(members)} images of class "
-                f"'{raw.classes[label]}' would be left to train on"
-            )
-        if count >= len(members):
-            needed = 3 - (raw.test is not None) - (raw.validation is not None)
-            raise DataError(
-                f"{raw.source}: class '{raw.classes[label]}' has too few images to split; "
-                f"at least {needed} are needed, one for each of training, validation and test"
-            )
-        held.append(members[:count])
-        rest.append(members[count:])
-    return _take(split, rest), _take(split, held)
-
-
-def _part(split: Split, share: float, rng: np.random.Generator) -> Split:
-    """Returns about this share of every class, at least two images if it has two."""
-    return _take(split, [members[: max(2, round(share * len(members)))] for members in _members(split, rng)])
-
-
-def _members(split: Split, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Returns the indices of each class in random order."""
-    return [rng.permutation(np.flatnonzero(split.labels == label)) for label in range(int(split.labels.max()) + 1)]
-
-
-def _take(split: Split, parts: Sequence[NDArray[np.intp]]) -> Split:
-    order = np.sort(np.concatenate(parts))
-    images = split.images
-    if isinstance(images, MappedImages):
-        return Split(MappedImages(images.array, images.rows[order]), split.labels[order])
-    return Split(MappedImages(images, order) if isinstance(images, np.memmap) else images[order], split.labels[order])

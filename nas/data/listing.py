@@ -26,11 +26,13 @@ LONGEST_CLASS = 255
 class Encoded(NamedTuple):
     """The undecoded images of one split: labels (N,), and N pairs of a name and either bytes or a path.
 
-    Where there is no readable image, the bytes are empty and the name ends with the reason.
+    Where there is no readable image, the bytes are empty and the name ends with the reason. `groups` names the group of
+    each image; None: they are not grouped.
     """
 
     labels: Labels
     images: Callable[[], Iterator[tuple[str, bytes | Path]]]
+    groups: tuple[str, ...] | None = None
 
 
 class Listing(NamedTuple):

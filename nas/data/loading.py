@@ -31,10 +31,10 @@ from nas.data.images import (
     Split,
     arrays_as_images,
     check_input,
-    split_images,
 )
 from nas.data.listing import Encoded, Listing
 from nas.data.sources import list_source
+from nas.data.splitting import split_images
 from nas.errors import DataError, visible
 from nas.system.files import cache_folder
 from nas.validation import shown
@@ -87,6 +87,7 @@ def load_data(
     seed: int = 0,
     max_images: int | None = None,
     validation: float | None = None,
+    group_by: str | None = None,
     skip_bad_images: bool = False,
 ) -> ImageData:
     """Loads images as arrays of the wanted size and channels, and splits them.
@@ -99,16 +100,20 @@ def load_data(
             folder of them, a CSV or npz file, a folder of IDX files, a name on the Hugging Face hub, or a pair of
             arrays (`nas.data.images.arrays_as_images`).
         wanted: the channels and size of the images to return.
-        seed: seeds the splits (`nas.data.images.split_images`).
+        seed: seeds the splits (`nas.data.splitting.split_images`).
         max_images: approximate limit on training plus validation images.
         validation: what to hold out for validation if the source has no validation set: below 1 the share of each
             class, else the approximate number of images. None: a fifth, at most 5,000 images.
+        group_by: which images belong together, so that no two splits have images of one group: `folder`, the name of a
+            column, or a regular expression on their paths (`nas.data.groups`); only for image files.
         skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:
         DataError: the source cannot be used; the message names it and the reason.
         MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
+    if group_by is not None and (not isinstance(source, str | Path) or str(source) == "digits"):
+        raise DataError(f"group_by={shown(group_by)}: arrays and the digits have no groups; leave this out")
     if isinstance(source, tuple | list) and len(source) == 2:
         raw = arrays_as_images(*source)
     elif not isinstance(source, str | Path):
@@ -116,7 +121,7 @@ def load_data(
     elif str(source) == "digits":
         raw = load_digits_images()
     else:
-        raw = _files(str(source), wanted, skip_bad_images=skip_bad_images)
+        raw = _files(str(source), wanted, group_by=group_by, skip_bad_images=skip_bad_images)
     data = split_images(raw, seed=seed, max_images=max_images, validation=validation)
     check_input(data, wanted)
     return data
@@ -131,12 +136,12 @@ def load_digits_images() -> RawImages:
     return RawImages("digits", tuple(map(str, digits.target_names)), Split(images, digits.target.astype(np.int64)))
 
 
-def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
+def _files(source: str, wanted: Input, *, group_by: str | None, skip_bad_images: bool) -> RawImages:
     if wanted.channels not in (1, 3):
         raise DataError(
             f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
         )
-    listing = list_source(source)
+    listing = list_source(source, group_by=group_by)
     identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, skip_bad_images])
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
@@ -148,6 +153,11 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
         splits = {
             name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
             for name in listing.splits
+        }
+        groups = {
+            name: [encoded.groups[row] for row in np.load(folder / f"{name}.rows.npy")]
+            for name, encoded in listing.splits.items()
+            if encoded.groups is not None
         }
         about = json.loads((folder / "about.json").read_text())
         skipped, side = tuple(about["skipped"]), about["side"]
@@ -161,6 +171,7 @@ def _files(source: str, wanted: Input, *, skip_bad_images: bool) -> RawImages:
         splits.get("test"),
         skipped=skipped,
         original_side=side,
+        groups=groups or None,
     )
 
 
@@ -185,6 +196,7 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
                 file.seek(0)
                 write_header(file, (int(good.sum()), *shape))
             np.save(partial / f"{split}.labels.npy", encoded.labels[good])
+            np.save(partial / f"{split}.rows.npy", np.flatnonzero(good))
         if skipped and not skip_bad_images:
             raise DataError(
                 f"{source}: {len(skipped)} image{'s' * (len(skipped) > 1)} cannot be read: {names_of(skipped)}; "

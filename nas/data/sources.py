@@ -13,6 +13,7 @@ import numpy as np
 
 from nas.data.array_files import idx_files, list_idx, list_npz
 from nas.data.csv_files import list_csv
+from nas.data.groups import groups_by_name
 from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, stamp
 from nas.errors import DataError, MissingExtra, NasError
 from nas.validation import shown
@@ -24,36 +25,49 @@ LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-def list_source(source: str) -> Listing:
+def list_source(source: str, *, group_by: str | None = None) -> Listing:
     """Lists the images of a folder, a parquet, CSV or npz file, a folder of parquet or IDX files, or a hub name.
 
+    Args:
+        source: the source.
+        group_by: what groups the images: a column, or as in `groups_by_name`; None: they are not grouped.
+
     Raises:
-        DataError: the source does not exist or cannot be read.
+        DataError: the source does not exist or cannot be read, or cannot be grouped so.
         MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
     try:
-        path = Path(source).expanduser()
-        if path.is_file():
-            if path.suffix not in FILES:
-                *others, last = FILES
-                kinds = f"{', '.join(others)} or {last}"
-                raise DataError(f"{source}: is a file but not a {kinds} one; give such a file, or a folder of images")
-            return FILES[path.suffix](source, path)
-        if path.is_dir():
-            files = sorted(path.rglob("*.parquet"))
-            if any(_leads_out(file, path) for file in files):
-                raise DataError(f"{source}: a parquet file is {LEADS_OUT}")
-            if files:
-                return _list_parquet(source, _parquet_splits(source, path, files))
-            return list_idx(source, idx) if (idx := idx_files(path)) else _list_folder(source, path)
-        if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
-            raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
-        return _list_dataset(source, source, from_hub=True)
+        listing = _listing(source, group_by)
     except (OSError, ValueError, RuntimeError) as error:  # an invalid file name, or an unreadable folder
         raise DataError(f"{source}: cannot be read: {error}") from None
+    if group_by is not None and any(split.groups is None for split in listing.splits.values()):
+        raise DataError(
+            f"group_by={shown(group_by)}: the images of {source} have neither paths nor columns to group by"
+        )
+    return listing
 
 
-def _list_folder(source: str, root: Path) -> Listing:
+def _listing(source: str, group_by: str | None) -> Listing:
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.suffix not in FILES:
+            *others, last = FILES
+            kinds = f"{', '.join(others)} or {last}"
+            raise DataError(f"{source}: is a file but not a {kinds} one; give such a file, or a folder of images")
+        return FILES[path.suffix](source, path, group_by)
+    if path.is_dir():
+        files = sorted(path.rglob("*.parquet"))
+        if any(_leads_out(file, path) for file in files):
+            raise DataError(f"{source}: a parquet file is {LEADS_OUT}")
+        if files:
+            return _list_parquet(source, _parquet_splits(source, path, files), group_by)
+        return list_idx(source, idx) if (idx := idx_files(path)) else _list_folder(source, path, group_by)
+    if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
+        raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
+    return _list_dataset(source, source, group_by=group_by, from_hub=True)
+
+
+def _list_folder(source: str, root: Path, group_by: str | None) -> Listing:
     """Lists `CLASS/**/image`, or `SPLIT/CLASS/**/image` if there is a folder `train` that contains folders.
 
     `datasets` is not used, as it assigns any file with "test" in its name to the test split.
@@ -73,7 +87,10 @@ def _list_folder(source: str, root: Path) -> Listing:
                 where = f"in {split}/" if parts != {"train": root} else "of a known kind"
                 raise DataError(f"{source}: class '{name}' has no images {where}")
         pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
-        splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, [file for file, _ in pairs]))
+        paths = [file for file, _ in pairs]
+        names = [str(file.relative_to(root)) for file in paths]
+        groups = groups_by_name(source, names, group_by) if group_by is not None else None
+        splits[split] = Encoded(np.array([label for _, label in pairs]), _paths(root, paths), groups)
         stamps += [stamp(file) for file, _ in pairs]
     classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be UTF-8
     version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
@@ -153,13 +170,15 @@ def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str,
     return splits
 
 
-def _list_parquet(source: str, splits: dict[str, list[Path]]) -> Listing:
+def _list_parquet(source: str, splits: dict[str, list[Path]], group_by: str | None) -> Listing:
     files = {split: [str(file) for file in paths] for split, paths in splits.items()}
     version = "\n".join(stamp(path) for paths in splits.values() for path in paths)
-    return _list_dataset(source, "parquet", data_files=files, version=version)
+    return _list_dataset(source, "parquet", group_by=group_by, data_files=files, version=version)
 
 
-def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool = False, **options: Any) -> Listing:
+def _list_dataset(
+    source: str, what: str, *, group_by: str | None, version: str = "", from_hub: bool = False, **options: Any
+) -> Listing:
     """Lists a data set that `datasets.load_dataset` reads; columns are found by type, else by their usual names.
 
     Images that the data only refer to by path are read only if `from_hub`, and only from the downloaded files.
@@ -184,6 +203,8 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
         if strange := [value for column in values.values() for value in column if type(value) not in (int, str)]:
             problem = f"the column '{label}' holds {shown(strange[0])}; a label is a whole number or a text"
             raise DataError(f"{source}: {problem}")
+        if group_by is not None and group_by not in features:
+            raise DataError(f"group_by={shown(group_by)}: must be a column of {source}: {', '.join(features)}")
         if not isinstance(features[image], datasets.Image | dict):
             raise DataError(f"{source}: the column '{image}' holds {features[image]}; it must hold images")
         names = getattr(features[label], "names", None)
@@ -196,9 +217,14 @@ def _list_dataset(source: str, what: str, *, version: str = "", from_hub: bool =
                 raise DataError(f"{source}: a {name} image has the label {shown(unknown)}, which is not a class")
             encoded = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
             rows = _rows(source, name, encoded, image=image, within=map(Path, fetched) if from_hub else ())
-            splits[name] = Encoded(np.array([index[value] for value in values[name]], dtype=np.int64), rows)
+            labels = np.array([index[value] for value in values[name]], dtype=np.int64)
+            splits[name] = Encoded(labels, rows, _column_groups(part, group_by))
         version = version or " ".join(part._fingerprint for part in parts.values())
     return Listing(class_names(source, tuple(names or map(str, known))), splits, version)
+
+
+def _column_groups(part: Any, column: str | None) -> tuple[str, ...] | None:
+    return None if column is None else tuple(map(str, part[column]))
 
 
 @contextmanager
@@ -250,9 +276,9 @@ def _lies_within(path: str, folders: Sequence[Path]) -> bool:
         return False
 
 
-FILES: dict[str, Callable[[str, Path], Listing]] = {
-    ".parquet": lambda source, path: _list_parquet(source, {"train": [path]}),
+FILES: dict[str, Callable[[str, Path, str | None], Listing]] = {
+    ".parquet": lambda source, path, group_by: _list_parquet(source, {"train": [path]}, group_by),
     ".csv": list_csv,
-    ".npz": list_npz,
+    ".npz": lambda source, path, _: list_npz(source, path),
 }
 """How to list the images of a file, by its suffix."""

@@ -24,15 +24,14 @@ from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.calibration import calibrate
-from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
+from nas.exporters.formats import ACCEPTED_LOSS, FILES, USUAL, checked_formats, write_formats
 from nas.exporters.model_card import card_text
+from nas.exporters.tolerance import TOLERANCE, allowed
 from nas.exporters.trained_network import TrainedNetwork, trained_weights
 from nas.exporters.verification import (
     ARCHITECTURE_FILE,
     PREPROCESSING_FILE,
-    TOLERANCE,
     Agreement,
-    allowed,
     installed,
     verify,
 )
@@ -40,6 +39,7 @@ from nas.study.images import images_of
 from nas.study.study import Study
 from nas.system.files import publish, why
 from nas.training.metrics import score
+from nas.validation import real
 
 if TYPE_CHECKING:
     from nas.architectures.network import GroupConvNet
@@ -58,14 +58,20 @@ Logits = NDArray[np.float32]
 class Exported:
     """A written bundle.
 
-    `accuracy` is that of the weights, measured again on the images that they are judged by; `differences` has the
-    largest logit difference of each format from the trained network.
+    `accuracy` is that of the weights, measured again on the images that they are judged by; `agreements` has what was
+    measured of each of `formats` that was loaded back.
     """
 
     folder: Path
+    formats: tuple[str, ...]
     trained: TrainedNetwork
     accuracy: float
-    differences: Mapping[str, float]
+    agreements: Mapping[str, Agreement]
+
+    @property
+    def differences(self) -> dict[str, float]:
+        """The largest logit difference of each format from the trained network."""
+        return {name: found.largest_difference for name, found in self.agreements.items()}
 
 
 def write_bundle(
@@ -73,7 +79,8 @@ def write_bundle(
     out: str | Path,
     *,
     images: ImageData,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = USUAL,
+    accept_loss: float = ACCEPTED_LOSS,
     command: str,
     latency: str | None = None,
 ) -> Exported:
@@ -87,17 +94,18 @@ def write_bundle(
         out: the folder to create; it may exist if it is empty.
         images: the images that the network was trained with.
         formats: the formats to write, from `FORMATS`.
+        accept_loss: the accuracy that the model of 8-bit integers may lose, in [0, 1].
         command: the command that requested the export, quoted by the model card.
         latency: a sentence on the measured latency for the model card; None: not measured.
 
     Raises:
-        InvalidValue: `formats` is empty, or has unknown or repeated ones.
+        InvalidValue: `formats` is empty, or has unknown or repeated ones; or `accept_loss` is out of range.
         MissingExtra: a format needs an extra that is not installed.
         ExportError: `out` is not empty or cannot be written, there are no weights, or the weights or the files do not
             reproduce the recorded results.
         WeightsError: the weights are damaged, or belong to another network.
     """
-    formats = checked_formats(formats)
+    formats, accept_loss = checked_formats(formats), real(accept_loss, "accept_loss", minimum=0, maximum=1)
     target = Path(out).resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"out={out}: exists and is not an empty folder; name another")
@@ -113,18 +121,32 @@ def write_bundle(
         with _appearing(target) as (bundle, handover):
             _write_descriptions(bundle, trained, images)
             notes = {**_notes(trained, images), "temperature": json.dumps(calibration.temperature)}
-            write_formats(bundle, network, architecture=trained.architecture, formats=formats, notes=notes)
-            agreements = verify(bundle, reference, images=images.validation, formats=formats, handover=handover)
+            write_formats(
+                bundle, network, architecture=trained.architecture, formats=formats, images=images, notes=notes
+            )
+            agreements = verify(
+                bundle,
+                reference,
+                images=images.validation,
+                formats=formats,
+                handover=handover,
+                accept_loss=accept_loss,
+            )
             found = _verification(trained, accuracy, reference, agreements)
             _write_json(bundle / VERIFICATION_FILE, {**found, "calibration": calibration.to_dict()})
             sizes = {name: (bundle / FILES[name]).stat().st_size for name in formats}
-            card = card_text(trained, formats=sizes, calibration=calibration, command=command, latency=latency)
+            card = card_text(
+                trained,
+                formats=sizes,
+                agreements=agreements,
+                calibration=calibration,
+                command=command,
+                latency=latency,
+            )
             (bundle / CARD_FILE).write_text(card, encoding="utf-8")
     except OSError as error:
         raise ExportError(f"out={out}: cannot be written: {why(error)}") from None
-    return Exported(
-        Path(out), trained, accuracy, {name: found.largest_difference for name, found in agreements.items()}
-    )
+    return Exported(Path(out), formats, trained, accuracy, agreements)
 
 
 def export(
@@ -132,7 +154,8 @@ def export(
     out: str | Path,
     *,
     trial: int | None = None,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = USUAL,
+    accept_loss: float = ACCEPTED_LOSS,
     data: Any = None,
     command: str | None = None,
     **requirements: Unpack[RequirementOptions],
@@ -146,6 +169,7 @@ def export(
         out: the folder to create; it may exist if it is empty.
         trial: the trial's number; None: the one that `choose` picks.
         formats: the formats to write, from `FORMATS`.
+        accept_loss: the accuracy that the model of 8-bit integers may lose, in [0, 1].
         data: the images, or their new location; needed only if the study was searched on arrays or they have moved.
         command: the command for the model card; None: the equivalent call of `nas.export`.
         **requirements: the fields of `nas.analysis.selection.Requirements`; only without `trial`.
@@ -165,6 +189,7 @@ def export(
         out,
         images=images_of(found.config, data),
         formats=formats,
+        accept_loss=accept_loss,
         command=command or f"nas.export({study.name!r}, {Path(out).name!r}, trial={trial})",
         latency=_latency(found.architecture),
     )
@@ -298,7 +323,7 @@ def _verification(
         "metric": trained.config.space.recipe.metric,
         "accuracy": {"recorded": trained.accuracy, "reference": accuracy},
         "tolerance": {"relative": TOLERANCE, "largest_logit": largest, "allowed": allowed(reference)},
-        "formats": {name: {"file": FILES[name], **found._asdict()} for name, found in agreements.items()},
+        "formats": {name: {"file": FILES[name], **found.to_dict()} for name, found in agreements.items()},
         "versions": installed(),
     }
 

@@ -21,11 +21,40 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
     from nas.architectures.network import GroupConvNet
+    from nas.data.images import ImageData
 
-__all__ = ["FILES", "FORMATS", "INPUT", "OUTPUT", "checked_formats", "write_formats"]
+__all__ = [
+    "ACCEPTED_LOSS",
+    "EXACT",
+    "FILES",
+    "FORMATS",
+    "INPUT",
+    "INT8",
+    "OUTPUT",
+    "USUAL",
+    "WEB",
+    "checked_formats",
+    "write_formats",
+    "write_onnx",
+]
 
-FORMATS = ("onnx", "pt2", "safetensors", "python")
-FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "python": "model.py"}
+EXACT = ("onnx", "pt2", "safetensors", "python")
+"""Formats that compute the same as the trained network, which is verified when they are written."""
+INT8, WEB = "onnx-int8", "web"
+"""ONNX in 8-bit integers, which may lose accuracy; and a page for browsers, which verifies itself when it is opened."""
+ACCEPTED_LOSS = 0.01
+"""Accuracy that the integers may lose, unless more is accepted."""
+FORMATS = (*EXACT, INT8, WEB)
+USUAL = (*EXACT, WEB)
+"""The formats that are written unless others are asked for."""
+FILES = {
+    "onnx": "model.onnx",
+    "pt2": "model.pt2",
+    "safetensors": "model.safetensors",
+    "python": "model.py",
+    INT8: "model.int8.onnx",
+    WEB: "model.html",
+}
 """File name of each format."""
 INPUT, OUTPUT = "images", "logits"
 """Names of the input and the output in the ONNX file."""
@@ -38,6 +67,7 @@ class _Model(NamedTuple):
 
     network: "GroupConvNet"
     architecture: Architecture
+    images: "ImageData"
     notes: Mapping[str, str]
 
 
@@ -51,6 +81,8 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     asked = {one_of(name, "formats", FORMATS) for name in sequence(formats, "formats")}
     if len(asked) != len(formats):
         raise InvalidValue(f"formats={shown(list(formats))}: each at most once; allowed: {', '.join(FORMATS)}")
+    if INT8 in asked:
+        asked.add("onnx")  # it is made from that file, and judged beside it
     if "onnx" in asked and not all(map(find_spec, ONNX_NEEDS)):
         raise MissingExtra("the ONNX format", "export")
     if "python" in asked:
@@ -64,6 +96,7 @@ def write_formats(
     *,
     architecture: Architecture,
     formats: Sequence[str],
+    images: "ImageData",
     notes: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a network into `folder` in each of `formats`.
@@ -76,12 +109,13 @@ def write_formats(
         network: the network, in evaluation mode and on the CPU.
         architecture: its architecture.
         formats: the formats, from `checked_formats`.
+        images: the images that it was trained with.
         notes: additional entries of the safetensors header.
 
     Raises:
         ExportError: the installed torch would write pickles into a format.
     """
-    model = _Model(network, architecture, notes or {})
+    model = _Model(network, architecture, images, notes or {})
     for name in formats:
         _WRITERS[name](model, folder / FILES[name])
 
@@ -107,11 +141,17 @@ def _write_pt2(model: _Model, path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
-def _write_onnx(model: _Model, path: Path) -> None:
-    """Writes ONNX with each BatchNorm folded into its convolution: the same function with less computation."""
+def write_onnx(network: "GroupConvNet", architecture: Architecture, path: Path) -> None:
+    """Writes ONNX with each BatchNorm folded into its convolution: the same function with less computation.
+
+    Args:
+        network: the network, in evaluation mode and on the CPU.
+        architecture: its architecture.
+        path: the file to write.
+    """
     import torch
 
-    program = _program(_folded(model.network), model.architecture)
+    program = _program(_folded(network), architecture)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
@@ -135,11 +175,25 @@ def _write_onnx(model: _Model, path: Path) -> None:
     onnx.save(path, external_data=False)
 
 
+def _write_int8(model: _Model, path: Path) -> None:
+    from nas.exporters.quantization import quantize
+
+    quantize(path.with_name(FILES["onnx"]), path, images=model.images, input_name=INPUT)
+
+
+def _write_web(model: _Model, path: Path) -> None:
+    from nas.exporters.web_page import web_page
+
+    path.write_text(web_page(model.network, model.architecture, model.images), encoding="utf-8")
+
+
 _WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {
-    "onnx": _write_onnx,
+    "onnx": lambda model, path: write_onnx(model.network, model.architecture, path),
     "pt2": _write_pt2,
     "safetensors": _write_safetensors,
     "python": _write_python,
+    INT8: _write_int8,
+    WEB: _write_web,
 }
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from nas.architectures.cost import cost
 from nas.errors import visible
 from nas.exporters.calibration import Calibration
-from nas.exporters.formats import FILES
+from nas.exporters.formats import FILES, INT8, WEB
 from nas.exporters.trained_network import TrainedNetwork
+from nas.exporters.verification import Agreement
 from nas.study.precision import wilson_interval
 from nas.training.recipe import Recipe
 from nas.units import count_text, epochs_text, percent_text
 
-__all__ = ["card_text"]
+__all__ = ["card_text", "integers_text"]
 
 CLASSES_NAMED = 20
 PURPOSES = {
@@ -21,11 +22,19 @@ PURPOSES = {
     "safetensors": "the weights; `architecture.yaml` says of what",
     "onnx": "for ONNX Runtime and other runtimes: `images` (N, channels, size, size) → `logits` (N, classes)",
     "pt2": "for `torch.export.load`, with the same input and output",
+    INT8: "the ONNX model in 8-bit integers, with the same input and output",
+    WEB: "a page for any browser, without a server or a network: open it and drop images on it",
 }
 
 
 def card_text(
-    trained: TrainedNetwork, *, formats: Mapping[str, int], calibration: Calibration, command: str, latency: str | None
+    trained: TrainedNetwork,
+    *,
+    formats: Mapping[str, int],
+    agreements: Mapping[str, Agreement],
+    calibration: Calibration,
+    command: str,
+    latency: str | None,
 ) -> str:
     """Renders the model card of a bundle.
 
@@ -34,6 +43,7 @@ def card_text(
     Args:
         trained: the exported network.
         formats: file size in bytes, by format.
+        agreements: what was measured of the formats that were loaded back.
         calibration: of the exported probabilities, on the images that the network is judged by.
         command: the command that created the bundle.
         latency: a sentence on the measured latency, the device and the method; None: not measured.
@@ -43,7 +53,7 @@ def card_text(
     """
     parts = [
         _title(trained),
-        "## Files\n\n" + _files(formats, trained.config.judged_on),
+        "## Files\n\n" + _files(formats, agreements, trained.config.judged_on),
         "## How accurate\n\n" + _accuracies(trained),
         "## How sure\n\n" + _sure(calibration, trained.config.judged_on),
         "## What it costs\n\n" + _costs(trained, latency),
@@ -67,12 +77,35 @@ def _title(trained: TrainedNetwork) -> str:
     )
 
 
-def _files(formats: Mapping[str, int], judged_on: str) -> str:
+def _files(formats: Mapping[str, int], agreements: Mapping[str, Agreement], judged_on: str) -> str:
     rows = [f"| `{FILES[name]}` | {PURPOSES[name]} | {count_text(size)}B |" for name, size in formats.items()]
+    loaded = "All were" if formats.keys() == agreements.keys() else f"All but `{FILES[WEB]}` were"
+    sentences = [
+        f"{loaded} loaded back in a fresh process and run on the {judged_on} images: `verification.json`.",
+        "The page compares its logits with the trained network's whenever it is opened." if WEB in formats else "",
+        integers_text(agreements),
+        "How an image is prepared is in `preprocessing.json`. No file is a pickle.",
+    ]
     return (
         "\n".join(["| File | What it is for | Size |", "|---|---|---|", *rows])
-        + f"\n\nAll were loaded back in a fresh process and run on the {judged_on} images: `verification.json`. "
-        "How an image is prepared is in `preprocessing.json`. No file is a pickle."
+        + "\n\n"
+        + " ".join(filter(None, sentences))
+    )
+
+
+def integers_text(agreements: Mapping[str, Agreement]) -> str:
+    """Says what 8-bit integers cost and bring, if there is such a model; else returns an empty text."""
+    if INT8 not in agreements:
+        return ""
+    before, after = agreements["onnx"], agreements[INT8]
+    assert before.milliseconds is not None
+    assert after.milliseconds is not None
+    ratio = before.milliseconds / after.milliseconds
+    worth = f"{ratio:.2g} times as fast" if ratio > 1 else "so integers do not pay on this processor"
+    return (
+        f"In 8-bit integers {percent_text(after.accuracy)} of the images are classified rightly, "
+        f"{percent_text(before.accuracy)} before; an image takes one thread of ONNX Runtime {after.milliseconds:.2g} "
+        f"ms, {before.milliseconds:.2g} ms before: {worth}."
     )
 
 

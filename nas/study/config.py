@@ -109,13 +109,15 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", *COUNTS)
+    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", *COUNTS)
     known = dict(mapping(data, "data", required=("source",), optional=optional))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
         raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")
     if "fingerprint" in known:
         text(known["fingerprint"], "data.fingerprint")
+    if "group_by" in known:
+        text(known["group_by"], "data.group_by")
     if "all_images" in known:
         boolean(known["all_images"], "data.all_images")
     if known.get("validation_share") is not None:

@@ -1,15 +1,26 @@
 """A study's images: how the study describes them, and how they are located and loaded again."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from nas.architectures.architecture import Input
-from nas.data.images import HELD_OUT, ImageData, train_on_all
-from nas.data.loading import load_data
+from nas.data.images import ImageData, train_on_all
+from nas.data.loading import DIGITS, load_data
+from nas.data.splitting import HELD_OUT
 from nas.errors import DataError
+from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 
-__all__ = ["images_of", "load_described"]
+__all__ = ["images_of", "images_to_search", "load_described"]
+
+
+class Chosen(TypedDict):
+    """How images are chosen and split, as in `load_described`."""
+
+    seed: int
+    max_images: int | None
+    validation: float | None
+    group_by: str | None
 
 
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
@@ -31,6 +42,7 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         seed=config.seed,
         max_images=config.data.get("max_images"),
         validation=_validation_share(config),
+        group_by=config.data.get("group_by"),
         skip_bad_images=True,
     )
     if config.on_all_images:
@@ -50,6 +62,7 @@ def load_described(
     known: StudyConfig | None = None,
     max_images: int | None = None,
     validation: float | None = None,
+    group_by: str | None = None,
     skip_bad_images: bool = False,
 ) -> tuple[ImageData, dict[str, Any]]:
     """Loads images as `nas.load_data` does, and describes them as a study stores it.
@@ -61,21 +74,66 @@ def load_described(
         known: the configuration of the study that they are for, if it exists.
         max_images: a limit on training plus validation images.
         validation: what to hold out for validation. None: as in `known`.
+        group_by: which images belong together. None: as in `known`.
         skip_bad_images: skip unreadable images.
 
     Raises:
         DataError: the images cannot be loaded, or `validation` is given and they have a validation set of their own.
     """
     held_out = validation if validation is not None or known is None else _validation_share(known)
+    group_by = known.data.get("group_by") if group_by is None and known is not None else group_by
     images = load_data(
-        data, shape, seed=seed, max_images=max_images, validation=held_out, skip_bad_images=skip_bad_images
+        data,
+        shape,
+        seed=seed,
+        max_images=max_images,
+        validation=held_out,
+        group_by=group_by,
+        skip_bad_images=skip_bad_images,
     )
     if validation is not None and images.validation_share is None:
         raise DataError(f"validation={validation:g}: {images.source} has a validation set of its own; leave this out")
     description = {**images.describe(), "max_images": max_images}
+    if group_by is not None:
+        description["group_by"] = group_by
     if isinstance(data, str | Path) and Path(data).expanduser().exists():
         description["source"] = str(Path(data).expanduser().absolute())
     return images, description
+
+
+def images_to_search(
+    data: Any, space: SearchSpace, *, known: StudyConfig | None, skip_bad_images: bool, **chosen: Unpack[Chosen]
+) -> tuple[ImageData, dict[str, Any]]:
+    """Returns the images to search on, and what the study records of them.
+
+    Args:
+        data: where they are. None: the study's own, or the digits if the space takes these.
+        space: the search space.
+        known: the configuration of the study if it exists.
+        skip_bad_images: skip unreadable images.
+        **chosen: how they are chosen and split, as in `load_described`.
+
+    Raises:
+        DataError: as `load_described`; or `data` is None and there are no images to take.
+    """
+    if data is None:
+        data, chosen["max_images"] = _usual_data(space, known, chosen["max_images"])
+        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
+    return load_described(data, space.input, known=known, skip_bad_images=skip_bad_images, **chosen)
+
+
+def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:
+    if known:
+        source = known.data["source"]
+        if source in ("arrays", "evaluate"):
+            raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
+        return source, max_images if max_images is not None else known.data.get("max_images")
+    if space.input == DIGITS:
+        return "digits", max_images
+    raise DataError(
+        f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
+        f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
+    )
 
 
 def _validation_share(config: StudyConfig) -> float | None:

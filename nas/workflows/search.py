@@ -10,8 +10,7 @@ from typing import Any
 
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
-from nas.data.loading import DIGITS
-from nas.errors import DataError, InvalidValue, StudyError
+from nas.errors import InvalidValue, StudyError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
@@ -22,7 +21,7 @@ from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
 from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
-from nas.study.images import load_described
+from nas.study.images import images_to_search
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
 from nas.study.search_state import SearchState, SearchStatus
 from nas.study.study import Study
@@ -64,6 +63,7 @@ def search(
     max_params: int | str | None = None,
     max_images: int | None = None,
     validation: float | None = None,
+    group_by: str | None = None,
     skip_bad_images: bool = False,
     timeout: float | str | None = None,
     device: str = AUTO,
@@ -106,6 +106,7 @@ def search(
         max_images: search on a stratified subset of about this many training and validation images.
         validation: what to hold out for validation if the data has no validation set: below 1 the share of each class,
             else the approximate number of images. None: as in the study, or a fifth, at most 5,000 images.
+        group_by: which images belong together, so that no two splits share a group, as in `nas.load_data`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         timeout: no trial starts after this many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
@@ -153,13 +154,14 @@ def search(
     images: ImageData | None = None
     description: dict[str, Any] = {"source": "evaluate"}
     if data is not None or evaluate is None:
-        images, description = resolve_data(
+        images, description = images_to_search(
             data,
             space,
-            known,
+            known=known,
             seed=seed,
             max_images=max_images,
             validation=validation,
+            group_by=group_by,
             skip_bad_images=skip_bad_images,
         )
         space = space.with_changes(classes=len(images.classes))
@@ -307,42 +309,3 @@ def resolve_space(
         max_flops, max_params = read.get("max_flops"), read.get("max_params")
         resolved = generate_space(shape.input, shape.classes, max_flops=max_flops, max_params=max_params)
     return resolved.with_changes(recipe=resolved.recipe.with_values(**recipe)) if recipe else resolved
-
-
-def resolve_data(
-    data: Any,
-    space: SearchSpace,
-    known: StudyConfig | None,
-    *,
-    seed: int,
-    max_images: int | None,
-    validation: float | None,
-    skip_bad_images: bool,
-) -> tuple[ImageData, dict[str, Any]]:
-    """The images to search on, and what the study records of them; without `data` the study's own, or the digits."""
-    if data is None:
-        data, max_images = _usual_data(space, known, max_images)
-        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
-    return load_described(
-        data,
-        space.input,
-        seed=seed,
-        known=known,
-        max_images=max_images,
-        validation=validation,
-        skip_bad_images=skip_bad_images,
-    )
-
-
-def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:
-    if known:
-        source = known.data["source"]
-        if source in ("arrays", "evaluate"):
-            raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
-        return source, max_images if max_images is not None else known.data.get("max_images")
-    if space.input == DIGITS:
-        return "digits", max_images
-    raise DataError(
-        f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
-        f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
-    )

@@ -63,6 +63,7 @@ def tune_recipe(
     seed: int = 0,
     max_images: int | None = None,
     validation: float | None = None,
+    group_by: str | None = None,
     skip_bad_images: bool = False,
     storage: str | None = None,
     listener: Listener | None = None,
@@ -83,6 +84,7 @@ def tune_recipe(
         seed: the seed of the splits; the trainings use the seeds that follow it.
         max_images: use a stratified subset of about this many training and validation images.
         validation: what to hold out for validation, as in `nas.load_data`.
+        group_by: which images belong together, as in `nas.load_data`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         storage: the URL of a database for Optuna, instead of journal files.
         listener: notified of progress.
@@ -95,7 +97,13 @@ def tune_recipe(
     integer(seeds, "seeds", minimum=2, maximum=1000)
     scaling = ScalingConfig(**workers)
     images, description = load_described(
-        data, space.input, seed=seed, max_images=max_images, validation=validation, skip_bad_images=skip_bad_images
+        data,
+        space.input,
+        seed=seed,
+        max_images=max_images,
+        validation=validation,
+        group_by=group_by,
+        skip_bad_images=skip_bad_images,
     )
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
     name = name or usual_study_name(space.name, description["source"])

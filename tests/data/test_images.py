@@ -7,6 +7,7 @@ import pytest
 
 from nas import Input, NasError, load_data
 from nas.data import images as data_module
+from nas.data import splitting
 from nas.data.images import ImageData, MappedImages, chunks, train_on_all
 
 
@@ -65,7 +66,7 @@ def test_validation_is_a_share_or_a_number_of_images(
 
 
 def test_of_many_images_no_more_are_held_out_than_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_module, "MOST_VALIDATION", 40)
+    monkeypatch.setattr(splitting, "MOST_VALIDATION", 40)
     assert len(load((100, 300)).validation.labels) == 40
     assert len(load((20, 60)).validation.labels) == 13  # a fifth
 

@@ -15,7 +15,7 @@ import nas
 from nas import NasError, SearchSpace
 from nas.errors import ExportError, InvalidValue, MissingExtra
 from nas.exporters.bundle import Exported, write_bundle
-from nas.exporters.formats import FORMATS
+from nas.exporters.formats import EXACT, INT8
 from nas.exporters.trained_network import TrainedNetwork
 from nas.training.train import evaluate, on_device
 from tests.helpers import TINY, formula
@@ -25,6 +25,7 @@ FILES = [
     "MODEL_CARD.md",
     "architecture.yaml",
     "labels.json",
+    "model.html",
     "model.onnx",
     "model.pt2",
     "model.py",
@@ -82,7 +83,7 @@ def test_the_best_is_written_loaded_back_and_gives_the_recorded_accuracy(study: 
     assert exported.accuracy == exported.trained.accuracy == best.accuracy
     assert sorted(file.name for file in exported.folder.iterdir()) == FILES
     assert [entry.name for entry in exported.folder.parent.iterdir()] == ["best"]
-    assert tuple(exported.differences) == FORMATS
+    assert tuple(exported.differences) == EXACT
     assert all(difference < 1e-5 for difference in exported.differences.values())
 
 
@@ -144,12 +145,26 @@ def test_the_formats_that_are_asked_for(trained: TrainedNetwork, digits: nas.Ima
     written = write_bundle(
         trained, tmp_path / "out", images=digits, formats=["python"], command="make it", latency="1.5 ms an image"
     )
-    kept = [name for name in FILES if name not in ("model.onnx", "model.pt2")]
+    kept = [name for name in FILES if name not in ("model.html", "model.onnx", "model.pt2")]
     assert sorted(file.name for file in written.folder.iterdir()) == kept
     card = (written.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "1.5 ms an image" in card
     assert "make it" in card
     assert "model.onnx" not in card
+
+
+def test_integers_are_written_measured_and_described(
+    trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    written = write_bundle(trained, out, images=digits, formats=[INT8], accept_loss=0.2, command="")
+    assert written.formats == ("onnx", INT8)
+    found = json.loads((out / "verification.json").read_text())["formats"]
+    assert found[INT8]["accuracy"] > trained.accuracy - 0.2
+    assert found[INT8]["milliseconds"] > 0
+    assert "In 8-bit integers" in (out / "MODEL_CARD.md").read_text(encoding="utf-8")
+    with pytest.raises(InvalidValue, match="accept_loss=2"):
+        write_bundle(trained, tmp_path / "other", images=digits, accept_loss=2, command="")
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import nas.exporters.formats
-from benchmarks.exports import random_network
+from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.network import GroupConvNet
 from nas.errors import InvalidValue, MissingExtra
@@ -22,6 +22,7 @@ from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
 ARCHITECTURE = Architecture(
     Input(3, 9), 5, (StemConv(8, 2),), (Stage(2, 12, 4, 16, 1), Stage(1, 16, 16, 24, 2), Stage(2, 8, 1, 24, 1))
 )
+DATA = random_data(ARCHITECTURE.input, 5, 40, np.random.default_rng(0))
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -33,7 +34,7 @@ def network() -> GroupConvNet:
 @pytest.fixture(scope="module")
 def folder(network: GroupConvNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("formats")
-    write_formats(folder, network, architecture=ARCHITECTURE, formats=FORMATS, notes={"classes": "[]"})
+    write_formats(folder, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA, notes={"classes": "[]"})
     return folder
 
 
@@ -67,9 +68,16 @@ def test_onnx_is_one_file_of_convolutions_without_batchnorms(folder: Path) -> No
     assert shapes == {"images": ["batch", 3, 9, 9], "logits": ["batch", 5]}
 
 
+def test_integers_take_a_fraction_of_the_room(folder: Path) -> None:
+    model = onnx.load(folder / "model.int8.onnx")
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 1]
+    assert len(weights) == 1 + 5 * 3 + 2 + 1
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
+
+
 def test_the_same_network_gives_the_same_bytes(folder: Path, network: GroupConvNet, tmp_path: Path) -> None:
-    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=["onnx", "pt2", "python"])
-    for name in ("onnx", "pt2", "python"):
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA)
+    for name in set(FORMATS) - {"safetensors"}:  # has other notes
         assert (tmp_path / FILES[name]).read_bytes() == (folder / FILES[name]).read_bytes(), name
 
 
@@ -108,7 +116,7 @@ def test_pt2_needs_nothing_of_ours(folder: Path, network: GroupConvNet) -> None:
 
 def test_the_network_itself_stays_as_it_was(network: GroupConvNet, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=["onnx"])
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA)
     assert before.keys() == network.state_dict().keys()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -117,6 +125,7 @@ def test_formats_are_checked_and_bring_what_they_read() -> None:
     assert checked_formats(FORMATS) == FORMATS
     assert checked_formats(["safetensors", "onnx"]) == ("onnx", "safetensors")
     assert checked_formats(["python"]) == ("safetensors", "python")
+    assert checked_formats(["onnx-int8"]) == ("onnx", "onnx-int8")
 
 
 @pytest.mark.parametrize(
@@ -124,9 +133,9 @@ def test_formats_are_checked_and_bring_what_they_read() -> None:
     [
         ([], r"formats=\[\]: must have at least one"),
         ("onnx", "formats='onnx': must be a list"),
-        (["onx"], "formats='onx': must be one of onnx, pt2, safetensors, python; did you mean 'onnx'"),
+        (["onx"], "formats='onx': must be one of onnx, pt2, safetensors, python, onnx-int8, web; did you mean 'onnx'"),
         ([3], "formats=3: must be one of onnx"),
-        (["pt2", "pt2"], "each at most once; allowed: onnx, pt2, safetensors, python"),
+        (["pt2", "pt2"], "each at most once; allowed: onnx, pt2, safetensors, python, onnx-int8, web"),
     ],
 )
 def test_other_formats_are_one_line(formats: list[str], message: str) -> None:

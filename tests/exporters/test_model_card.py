@@ -9,11 +9,13 @@ from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.exporters.calibration import Calibration, Coverage
 from nas.exporters.model_card import card_text
 from nas.exporters.trained_network import TrainedNetwork
+from nas.exporters.verification import Agreement
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 from tests.helpers import TINY
 
 SIZES = {"onnx": 31_000, "pt2": 115_000, "safetensors": 27_500, "python": 14_700}
+AGREEMENTS = {name: Agreement(1e-6, 0.9) for name in SIZES}
 CALIBRATION = Calibration(0.625, 0.0812, 0.0114, (Coverage(0.5, 0.98, 0.91), Coverage(0.99, 0.0, None)))
 DATA = {
     "source": "/home/someone/secret/birds",
@@ -30,7 +32,9 @@ def trained(**data: Any) -> TrainedNetwork:
 
 
 def card(of: TrainedNetwork, *, latency: str | None = None, command: str = "nas export birds --out best") -> str:
-    return card_text(of, formats=SIZES, calibration=CALIBRATION, command=command, latency=latency)
+    return card_text(
+        of, formats=SIZES, agreements=AGREEMENTS, calibration=CALIBRATION, command=command, latency=latency
+    )
 
 
 def row(text: str, what: str) -> list[str]:
@@ -60,6 +64,20 @@ def test_how_sure_the_network_is_and_what_it_may_leave_open() -> None:
     assert "8.12 % before" in text
     assert row(text, "50% ") == ["50%", "98.0%", "91.0%"]
     assert row(text, "99% ") == ["99%", "0.0%", "–"]
+
+
+def test_integers_and_the_page_say_what_they_are() -> None:
+    sizes = {**SIZES, "onnx-int8": 9_000, "web": 40_000}
+    found = {**AGREEMENTS, "onnx": Agreement(1e-6, 0.9, 0.3), "onnx-int8": Agreement(0.2, 0.89, 0.2)}
+    others: Any = {"calibration": CALIBRATION, "command": "", "latency": None}
+    text = card_text(trained(), formats=sizes, agreements=found, **others)
+    assert "All but `model.html` were loaded back" in text
+    assert "89.00 % of the images are classified rightly, 90.00 % before" in text
+    assert "0.2 ms, 0.3 ms before: 1.5 times as fast" in text
+    assert row(text, "`model.int8.onnx`")[2] == "9.00 kB"
+    slower = {**found, "onnx-int8": Agreement(0.2, 0.89, 0.4)}
+    assert "integers do not pay" in card_text(trained(), formats=sizes, agreements=slower, **others)
+    assert "integers" not in card(trained())
 
 
 def test_a_metric_that_is_not_accuracy_is_named() -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import nas
-from benchmarks.exports import random_network
+from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.data.loading import _decode
 from nas.exporters.formats import write_formats
@@ -49,7 +49,8 @@ def write_folder(folder: Path, architecture: Architecture) -> Path:
     (folder / "preprocessing.json").write_text(json.dumps(settings))
     (folder / "labels.json").write_text(json.dumps(["cat", "dog", "cow", "hen"], ensure_ascii=False))
     network = random_network(architecture, np.random.default_rng(0))
-    write_formats(folder, network, architecture=architecture, formats=["safetensors", "python"])
+    images = random_data(architecture.input, 4, 4, np.random.default_rng(0))
+    write_formats(folder, network, architecture=architecture, formats=["safetensors", "python"], images=images)
     return folder
 
 

@@ -1,0 +1,175 @@
+"""Splits images into training, validation and test: stratified by class, and never through a group of images.
+
+A group is a set of images that belong together, such as those of one patient or one camera: a network that is judged on
+images of a patient whom it has seen in training looks better than it is.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, Split
+from nas.errors import DataError, InvalidValue
+from nas.validation import integer, real, shown
+
+__all__ = ["HELD_OUT", "MOST_VALIDATION", "split_images"]
+
+HELD_OUT = 0.2
+"""The share of each class held out for the test set if the source has none, and again for validation."""
+MOST_VALIDATION = 5000
+"""By default no more images are held out for validation.
+
+At 90 % accuracy their standard error is 0.4 points, about what two seeds of one network differ by: with still more
+images it is no longer they that hide which network is better, and each of them is worth more as a training image.
+"""
+
+Rows = NDArray[np.intp]
+
+
+def split_images(
+    raw: RawImages, *, seed: int, max_images: int | None = None, validation: float | None = None
+) -> ImageData:
+    """Creates the splits that the source lacks, stratified by class and reproducible by `seed`.
+
+    Splits of a memory map are `MappedImages`, which read nothing into memory.
+
+    Args:
+        raw: the images of a source. If they are grouped, a group is held out as a whole, and the shares of the classes
+            are only about as asked.
+        seed: seeds the random splits.
+        max_images: approximate limit on training plus validation images, kept stratified; the test set stays whole.
+        validation: what to hold out for validation if the source has no validation set: below 1 the share of each
+            class, else the approximate number of images. None: a fifth, at most `MOST_VALIDATION` images.
+
+    Raises:
+        DataError: fewer than two classes, an empty class, too few images or groups to split, or a group that stands in
+            two splits of the source.
+        InvalidValue: `max_images` or `validation` is out of range.
+    """
+    _check_classes(raw)
+    if raw.groups is not None:
+        _check_groups(raw.source, raw.groups)
+    if max_images is not None:
+        integer(max_images, "max_images", maximum=10**12)
+    rng = np.random.default_rng(seed)
+    rows, test, held_out = np.arange(len(raw.train.labels)), raw.test, raw.validation
+    if test is None:
+        rows, held = _hold_out(raw, rows, rng)
+        test = _take(raw.train, held)
+    if max_images is not None:
+        part = min(1.0, max_images / (len(rows) + (len(held_out.labels) if held_out else 0)))
+        rows = rows[_part(raw.train.labels[rows], part, rng)]
+        held_out = _take(held_out, _part(held_out.labels, part, rng)) if held_out else None
+    share = None
+    if held_out is None:
+        share = _validation_share(validation, len(rows))
+        rows, held = _hold_out(raw, rows, rng, share)
+        held_out = _take(raw.train, held)
+    train = raw.train if len(rows) == len(raw.train.labels) else _take(raw.train, rows)
+    return ImageData(raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share)
+
+
+def _check_classes(raw: RawImages) -> None:
+    if len(raw.train.labels) == 0:
+        raise DataError(f"{raw.source}: holds no images")
+    if len(raw.classes) < 2:
+        raise DataError(f"{raw.source}: has {len(raw.classes)} class; a classifier needs at least 2")
+    if len(raw.train.labels) < len(raw.classes):
+        raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
+    for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
+        counts = np.bincount(split.labels, minlength=len(raw.classes)) if split else np.ones(1)
+        if split and len(counts) > len(raw.classes):
+            raise DataError(
+                f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes"
+            )
+        if (counts == 0).any():
+            empty = raw.classes[int(np.argmin(counts))]
+            raise DataError(f"{raw.source}: class '{empty}' has no {part} images")
+
+
+def _check_groups(source: str, groups: Mapping[str, Sequence[str]]) -> None:
+    for one, other in combinations(groups, 2):
+        if shared := sorted(set(groups[one]) & set(groups[other])):
+            more = f" (and {len(shared) - 1} more)" if len(shared) > 1 else ""
+            raise DataError(
+                f"{source}: the group {shown(shared[0])}{more} has images in {one} and in {other}; "
+                "move them into one of the two, or leave out --group-by"
+            )
+
+
+def _validation_share(asked: float | None, images: int) -> float:
+    """Returns the share of some images to hold out for validation: as asked, a share or a number, or by default."""
+    if asked is None:
+        return min(HELD_OUT, MOST_VALIDATION / images)
+    asked = real(asked, "validation", minimum=1e-6, maximum=max(images - 1, 1))
+    return asked if asked < 1 else asked / images
+
+
+def _hold_out(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float = HELD_OUT) -> tuple[Rows, Rows]:
+    """Holds out a share of every class of some training images; returns the rows of the rest, and those held out."""
+    if raw.groups is not None:
+        return _hold_out_groups(raw, rows, rng, share)
+    rest, held = [], []
+    for label, members in enumerate(_members(raw.train.labels[rows], rng)):
+        count = max(1, round(share * len(members)))
+        if count >= len(members) and len(members) > 1:
+            raise InvalidValue(
+                f"validation: with {share:.3g} of each class held out, none of the {len(members)} images of class "
+                f"'{raw.classes[label]}' would be left to train on"
+            )
+        if count >= len(members):
+            raise DataError(
+                f"{raw.source}: class '{raw.classes[label]}' has too few images to split; "
+                f"at least {_splits_to_make(raw)} are needed, one for each of training, validation and test"
+            )
+        held.append(members[:count])
+        rest.append(members[count:])
+    return rows[np.sort(np.concatenate(rest))], rows[np.sort(np.concatenate(held))]
+
+
+def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float) -> tuple[Rows, Rows]:
+    """Holds out whole groups, such that every class has images on both sides."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assert raw.groups is not None
+    labels, groups = raw.train.labels[rows], np.array(raw.groups["train"])[rows]
+    folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=int(rng.integers(2**31)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a class has fewer images than there are folds
+        try:
+            for rest, held in folds.split(labels, labels, groups):
+                if all(len(np.unique(labels[part])) == len(raw.classes) for part in (rest, held)):
+                    return rows[rest], rows[held]
+        except ValueError:
+            pass  # fewer images of each class than folds
+    counts = [len(np.unique(groups[labels == label])) for label in range(len(raw.classes))]
+    fewest = int(np.argmin(counts))
+    raise DataError(
+        f"{raw.source}: its groups cannot be split such that each class is on both sides; class "
+        f"'{raw.classes[fewest]}' has images of {counts[fewest]} group{'s' * (counts[fewest] != 1)}, and at least "
+        f"{_splits_to_make(raw)} are needed, one for each of training, validation and test"
+    )
+
+
+def _splits_to_make(raw: RawImages) -> int:
+    return 3 - (raw.test is not None) - (raw.validation is not None)
+
+
+def _part(labels: Labels, share: float, rng: np.random.Generator) -> Rows:
+    """Returns about this share of every class, at least two images if it has two."""
+    return np.sort(np.concatenate([part[: max(2, round(share * len(part)))] for part in _members(labels, rng)]))
+
+
+def _members(labels: Labels, rng: np.random.Generator) -> list[Rows]:
+    """Returns the indices of each class in random order."""
+    return [rng.permutation(np.flatnonzero(labels == label)) for label in range(int(labels.max()) + 1)]
+
+
+def _take(split: Split, rows: Rows) -> Split:
+    images: Images | MappedImages = split.images
+    if isinstance(images, MappedImages):
+        return Split(MappedImages(images.array, images.rows[rows]), split.labels[rows])
+    return Split(MappedImages(images, rows) if isinstance(images, np.memmap) else images[rows], split.labels[rows])
