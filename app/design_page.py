@@ -74,6 +74,7 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
         type="primary",
         disabled=bool(found.misfits) or found.trained is not None,
         help="The running search, or the next one, trains it before anything else, in full.",
+        shortcut="Q",
         width="stretch",
     ):
         try:

@@ -166,10 +166,10 @@ def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: Tria
             st.text(sentence)  # as text: it may contain names of custom measures
     panel.facts(seen, record)
     buttons = st.columns(4)
-    if buttons[0].button("Details", help="The page Architecture.", width="stretch"):
+    if buttons[0].button("Details", help="The page Architecture.", shortcut="D", width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("architecture")
-    if buttons[3].button("Fork", help="Starts a design of your own from it.", width="stretch"):
+    if buttons[3].button("Fork", help="Starts a design of your own from it.", shortcut="F", width="stretch"):
         selection.choose(trial=record.trial, design=None)
         selection.go_to("design")
     compared = selection.current().compared

@@ -23,6 +23,7 @@ from nas.architectures.cost import cost, stem_cost
 from nas.data.images import Images
 from nas.data.inspection import SourceShape, example_images, inspect_source
 from nas.data.report import report_on
+from nas.data.resizing import CROP, RESIZES
 from nas.errors import NasError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space, usual_budget
@@ -224,12 +225,12 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
     trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
     epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
     workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
-    balance = _balance()
     options = [
         *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
-        *balance,
+        *_judging(),
+        *(_of_files() if source.where != DIGITS else []),
     ]
     if earlier is not None and earlier != study and place.storage is None:
         words = "The search begins with what that study knows of the values that both spaces have."
@@ -258,7 +259,7 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
             st.rerun()
 
 
-def _balance() -> list[str]:
+def _judging() -> list[str]:
     """Asks how networks are judged, and how rare classes count; returns the options that say so."""
     chosen = []
     fields = {"metric": METRICS, "class_weights": CLASS_WEIGHTS, "sampling": SAMPLINGS}
@@ -267,6 +268,15 @@ def _balance() -> list[str]:
         value = column.selectbox(field.replace("_", " "), list(values), key=field)
         chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []
     return chosen
+
+
+def _of_files() -> list[str]:
+    """Asks how image files are made square, and which belong together; returns the options that say so."""
+    left, right = st.columns(2)
+    resize = left.selectbox("images that are not square", list(RESIZES), key="resize")
+    words = "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
+    group_by = right.text_input("group by", placeholder="every image by itself", key="group_by", help=words).strip()
+    return [*(["--resize", resize] if resize != CROP else []), *(["--group-by", group_by] if group_by else [])]
 
 
 def _space_options(

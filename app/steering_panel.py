@@ -60,9 +60,9 @@ def _running(seen: live.Snapshot, search: SearchState) -> None:
     study, request = seen.study, search.request
     left, right = st.columns(2)
     if request is None:
-        _button(left, "Pause", "pause", steering.pause, study, help="Start no more trainings for now.")
+        _button(left, "Pause", "pause", steering.pause, study, help="Start no more trainings for now.", shortcut="P")
     else:
-        _button(left, "Resume", "play_arrow", steering.resume, study, help="Let the search go on.")
+        _button(left, "Resume", "play_arrow", steering.resume, study, help="Let the search go on.", shortcut="P")
     if request in (None, Request.PAUSE):
         _button(right, "Stop", "stop", steering.stop, study, help="End once the running trainings have ended.")
     else:

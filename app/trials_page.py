@@ -64,7 +64,7 @@ def show(seen: live.Snapshot) -> None:
     columns[0].caption(
         f"{len(kept):,} of {len(frame):,} trials. Click a name to sort; mark rows to open or compare them."
     )
-    if columns[1].button("Open", disabled=len(marked) != 1, help="Mark one row.", width="stretch"):
+    if columns[1].button("Open", disabled=len(marked) != 1, help="Mark one row.", shortcut="D", width="stretch"):
         selection.choose(trial=marked[0])
         selection.go_to("architecture")
     can_compare = 2 <= len(marked) <= selection.MOST_COMPARED

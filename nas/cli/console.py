@@ -27,6 +27,7 @@ __all__ = [
     "note",
     "print_json",
     "reads_study",
+    "resize_option",
     "runs_option",
     "show_warnings",
     "storage_option",
@@ -52,6 +53,9 @@ group_by_option = click.option(
     "--group-by",
     metavar="folder|COLUMN|PATTERN",
     help="Keep images that belong together, such as a patient's, in one split.",
+)
+resize_option = click.option(
+    "--resize", metavar="crop|letterbox|stretch", help="How images that are not square are made so; by default cropped."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -10,6 +10,7 @@ import click
 from nas.cli.console import (
     device_option,
     group_by_option,
+    resize_option,
     json_option,
     make_console,
     print_json,
@@ -88,6 +89,7 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @validation_option
 @group_by_option
+@resize_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @balance_options
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
@@ -265,6 +267,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Train on a part of the images.")
 @validation_option
 @group_by_option
+@resize_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @balance_options
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the space with the tuned recipe, as a file to search.")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architectures.architecture import Input
+from nas.data.resizing import CROP
 from nas.errors import DataError
 from nas.validation import LARGEST
 
@@ -80,6 +81,7 @@ class RawImages(NamedTuple):
 
     `skipped` names the images that could not be read; `original_side` is the median of the shorter sides of the others,
     in pixels, before they were scaled. `groups` names for each split the group of each image, if images were grouped.
+    `resize` says how they were made square.
     """
 
     source: str
@@ -90,6 +92,7 @@ class RawImages(NamedTuple):
     skipped: tuple[str, ...] = ()
     original_side: int | None = None
     groups: Mapping[str, Sequence[str]] | None = None
+    resize: str = CROP
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class ImageData:
     """The three splits of a data set. A search reads `train` and `validation`; `test` is for the winners, once.
 
     `validation_share` is the share of each class that was held out for validation; None: the source has a validation
-    set of its own.
+    set of its own. `resize` says how images were made square (`nas.data.resizing`).
     """
 
     source: str
@@ -108,6 +111,7 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     original_side: int | None = None
     validation_share: float | None = None
+    resize: str = CROP
 
     @property
     def input(self) -> Input:
@@ -151,6 +155,7 @@ class ImageData:
             "validation_share": self.validation_share,
             "validation_counts": np.bincount(self.validation.labels).tolist(),
             **({"original_side": self.original_side} if self.original_side else {}),
+            **({"resize": self.resize} if self.resize != CROP else {}),
         }
 
 

@@ -33,11 +33,12 @@ from nas.data.images import (
     check_input,
 )
 from nas.data.listing import Encoded, Listing
+from nas.data.resizing import CROP, RESIZES, squared
 from nas.data.sources import list_source
 from nas.data.splitting import split_images
 from nas.errors import DataError, visible
 from nas.system.files import cache_folder
-from nas.validation import shown
+from nas.validation import one_of, shown
 
 __all__ = [
     "DECODED_AT_ONCE",
@@ -88,11 +89,12 @@ def load_data(
     max_images: int | None = None,
     validation: float | None = None,
     group_by: str | None = None,
+    resize: str = CROP,
     skip_bad_images: bool = False,
 ) -> ImageData:
     """Loads images as arrays of the wanted size and channels, and splits them.
 
-    Files are cropped to a square and resized. Grey images are repeated over colour channels, which loses nothing;
+    Files are made square and resized. Grey images are repeated over colour channels, which loses nothing;
     images with any colour are rejected for a grey input, and so are arrays whose shape does not match the input.
 
     Args:
@@ -106,12 +108,14 @@ def load_data(
             class, else the approximate number of images. None: a fifth, at most 5,000 images.
         group_by: which images belong together, so that no two splits have images of one group: `folder`, the name of a
             column, or a regular expression on their paths (`nas.data.groups`); only for image files.
+        resize: how image files are made square: `crop`, `letterbox` or `stretch` (`nas.data.resizing.squared`).
         skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:
         DataError: the source cannot be used; the message names it and the reason.
         MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
+    one_of(resize, "resize", RESIZES)
     if group_by is not None and (not isinstance(source, str | Path) or str(source) == "digits"):
         raise DataError(f"group_by={shown(group_by)}: arrays and the digits have no groups; leave this out")
     if isinstance(source, tuple | list) and len(source) == 2:
@@ -121,7 +125,7 @@ def load_data(
     elif str(source) == "digits":
         raw = load_digits_images()
     else:
-        raw = _files(str(source), wanted, group_by=group_by, skip_bad_images=skip_bad_images)
+        raw = _files(str(source), wanted, group_by=group_by, resize=resize, skip_bad_images=skip_bad_images)
     data = split_images(raw, seed=seed, max_images=max_images, validation=validation)
     check_input(data, wanted)
     return data
@@ -136,20 +140,22 @@ def load_digits_images() -> RawImages:
     return RawImages("digits", tuple(map(str, digits.target_names)), Split(images, digits.target.astype(np.int64)))
 
 
-def _files(source: str, wanted: Input, *, group_by: str | None, skip_bad_images: bool) -> RawImages:
+def _files(
+    source: str, wanted: Input, *, group_by: str | None, resize: str, skip_bad_images: bool
+) -> RawImages:
     if wanted.channels not in (1, 3):
         raise DataError(
             f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
         )
     listing = list_source(source, group_by=group_by)
-    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, skip_bad_images])
+    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, resize, skip_bad_images])
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):  # one process decodes while the others wait
                 if not folder.is_dir():
-                    _fill(folder, listing, source, wanted, skip_bad_images=skip_bad_images)
+                    _fill(folder, listing, source, wanted, resize=resize, skip_bad_images=skip_bad_images)
         splits = {
             name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
             for name in listing.splits
@@ -172,10 +178,13 @@ def _files(source: str, wanted: Input, *, group_by: str | None, skip_bad_images:
         skipped=skipped,
         original_side=side,
         groups=groups or None,
+        resize=resize,
     )
 
 
-def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_bad_images: bool) -> None:
+def _fill(
+    folder: Path, listing: Listing, source: str, wanted: Input, *, resize: str, skip_bad_images: bool
+) -> None:
     """Decodes all images into the cache folder."""
     with written_whole(folder) as partial:
         skipped: list[str] = []
@@ -186,7 +195,7 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, skip_ba
             with (partial / f"{split}.images.npy").open("wb") as file, warnings.catch_warnings():
                 write_header(file, (len(good), *shape))
                 warnings.simplefilter("ignore")  # from Pillow: an image is either read or not
-                for row, (image_name, side, image) in enumerate(_decode_all(encoded, source, wanted)):
+                for row, (image_name, side, image) in enumerate(_decode_all(encoded, source, wanted, resize)):
                     if image is None:
                         good[row] = False
                         skipped.append(visible(image_name))
@@ -212,7 +221,9 @@ def names_of(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[str, int, Images | None]]:
+def _decode_all(
+    encoded: Encoded, source: str, wanted: Input, resize: str
+) -> Iterator[tuple[str, int, Images | None]]:
     """Yields (name, shorter side, array or None if unreadable) in order.
 
     Images are decoded in threads, as decoders release the GIL.
@@ -220,15 +231,17 @@ def _decode_all(encoded: Encoded, source: str, wanted: Input) -> Iterator[tuple[
     images = encoded.images()
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(images, DECODED_AT_ONCE)):
-            decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted), batch)
+            decoded = pool.map(lambda item: _decode(item[1], f"{source}: {item[0]}", wanted, resize=resize), batch)
             for (name, content), found in zip(batch, decoded, strict=True):
                 if found[1] is LATER:  # in this thread, as memory freed by a pool thread may stay with that thread
-                    yield name, *_decode(content, f"{source}: {name}", wanted, alone=True)
+                    yield name, *_decode(content, f"{source}: {name}", wanted, resize=resize, alone=True)
                 else:
                     yield name, *found
 
 
-def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = False) -> tuple[int, Images | None]:
+def _decode(
+    content: bytes | Path, name: str, wanted: Input, *, resize: str = CROP, alone: bool = False
+) -> tuple[int, Images | None]:
     """Decodes an image to (size, size, channels) uint8, and returns its shorter side with it.
 
     The array is None if the image is unreadable, and `LATER` if it must be decoded `alone`.
@@ -242,7 +255,7 @@ def _decode(content: bytes | Path, name: str, wanted: Input, *, alone: bool = Fa
             pixels = max(pixels, math.prod(opened.size))
             if pixels > MOST_PIXELS:
                 return original, None
-            return original, _fitted(opened, name, wanted) if alone or pixels <= LARGE_PIXELS else LATER
+            return original, _fitted(opened, name, wanted, resize) if alone or pixels <= LARGE_PIXELS else LATER
     except DataError:
         raise
     except Exception:  # on damaged files decoders raise more than their own errors
@@ -293,8 +306,8 @@ def formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
-    """Returns the image upright, on white, cropped square and resized; None if its values have no known range."""
+def _fitted(opened: Image.Image, name: str, wanted: Input, resize: str) -> Images | None:
+    """Returns the image upright, on white, made square and resized; None if its values have no known range."""
     side = wanted.size
     image = opened
     ImageOps.exif_transpose(image, in_place=True)
@@ -307,5 +320,4 @@ def _fitted(opened: Image.Image, name: str, wanted: Input) -> Images | None:
         if not is_grey(image):
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
         image = image.convert("L")
-    fitted = ImageOps.fit(image, (side, side), method=Image.Resampling.BILINEAR)
-    return np.asarray(fitted, dtype=np.uint8).reshape(side, side, wanted.channels)
+    return np.asarray(squared(image, side, resize), dtype=np.uint8).reshape(side, side, wanted.channels)

@@ -45,6 +45,8 @@ MOST_FLIPPED = 6
 BYTES, LARGEST_BUCKET = 8, 100
 SAME_SHAPE = 1.05
 """Largest ratio of sides at which an image counts as square."""
+OFTEN_OBLONG = 0.1
+"""From this share of images that are not square on, what cropping loses is worth a word."""
 
 
 class Copies(NamedTuple):
@@ -139,6 +141,11 @@ class DataReport:
         channels = "grey" if self.grey == 1 else "colour"
         side = min(self.sides[1], LARGEST_SIDE)
         found.append(f"A search takes them in {channels} with {side}×{side} pixels, cropped to squares.")
+        if self.oblong >= OFTEN_OBLONG:
+            found.append(
+                f"{self.oblong:.0%} of them are not square: --resize letterbox keeps what cropping cuts off, in grey "
+                "strips; --resize stretch keeps it too, but not the proportions."
+            )
         return found
 
     def to_dict(self) -> dict[str, Any]:

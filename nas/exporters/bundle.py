@@ -22,6 +22,7 @@ from nas.analysis.selection import choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
+from nas.data.resizing import CROP, LETTERBOX, STRETCH
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.calibration import calibrate
 from nas.exporters.formats import ACCEPTED_LOSS, FILES, USUAL, checked_formats, write_formats
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export", "write_bundle"]
 
 LABELS_FILE, CARD_FILE, VERIFICATION_FILE = "labels.json", "MODEL_CARD.md", "verification.json"
+SQUARED = {
+    CROP: "cropped to the central square",
+    LETTERBOX: "whole and in proportion, with strips of grey (128) on both sides of the shorter dimension",
+    STRETCH: "stretched to a square",
+}
 IMAGES_IN_DOUBT = 3
 """Maximum number of images that may be classified differently on another device or at another precision."""
 BATCH = 256
@@ -298,7 +304,8 @@ def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData
         "mean": list(images.normalization.mean),
         "std": list(images.normalization.std),
         "values": "from 0 to 255, divided by 255, then (value - mean) / std for each channel",
-        "resize": "upright as EXIF says, transparent parts on white, cropped to the central square, resized to "
+        "square": images.resize,
+        "resize": f"upright as EXIF says, transparent parts on white, {SQUARED[images.resize]}, resized to "
         "size × size pixels: bilinear, with antialiasing",
     }
     _write_json(bundle / PREPROCESSING_FILE, preprocessing)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from nas.data.resizing import RESIZES
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
 from nas.training.metrics import ACCURACY, METRIC_NOTES, effective_images
@@ -109,7 +110,7 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", *COUNTS)
+    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize", *COUNTS)
     known = dict(mapping(data, "data", required=("source",), optional=optional))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
@@ -118,6 +119,8 @@ def _images(data: object) -> dict[str, Any]:
         text(known["fingerprint"], "data.fingerprint")
     if "group_by" in known:
         text(known["group_by"], "data.group_by")
+    if "resize" in known:
+        one_of(known["resize"], "data.resize", RESIZES)
     if "all_images" in known:
         boolean(known["all_images"], "data.all_images")
     if known.get("validation_share") is not None:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 from nas.architectures.architecture import Input
 from nas.data.images import ImageData, train_on_all
 from nas.data.loading import DIGITS, load_data
+from nas.data.resizing import CROP
 from nas.data.splitting import HELD_OUT
 from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
@@ -21,6 +22,7 @@ class Chosen(TypedDict):
     max_images: int | None
     validation: float | None
     group_by: str | None
+    resize: str | None
 
 
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
@@ -43,6 +45,7 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         max_images=config.data.get("max_images"),
         validation=_validation_share(config),
         group_by=config.data.get("group_by"),
+        resize=config.data.get("resize", CROP),
         skip_bad_images=True,
     )
     if config.on_all_images:
@@ -63,6 +66,7 @@ def load_described(
     max_images: int | None = None,
     validation: float | None = None,
     group_by: str | None = None,
+    resize: str | None = None,
     skip_bad_images: bool = False,
 ) -> tuple[ImageData, dict[str, Any]]:
     """Loads images as `nas.load_data` does, and describes them as a study stores it.
@@ -75,13 +79,15 @@ def load_described(
         max_images: a limit on training plus validation images.
         validation: what to hold out for validation. None: as in `known`.
         group_by: which images belong together. None: as in `known`.
+        resize: how images are made square. None: as in `known`, or cropped.
         skip_bad_images: skip unreadable images.
 
     Raises:
         DataError: the images cannot be loaded, or `validation` is given and they have a validation set of their own.
     """
     held_out = validation if validation is not None or known is None else _validation_share(known)
-    group_by = known.data.get("group_by") if group_by is None and known is not None else group_by
+    if known is not None:
+        group_by, resize = group_by or known.data.get("group_by"), resize or known.data.get("resize")
     images = load_data(
         data,
         shape,
@@ -89,6 +95,7 @@ def load_described(
         max_images=max_images,
         validation=held_out,
         group_by=group_by,
+        resize=resize if resize is not None else CROP,
         skip_bad_images=skip_bad_images,
     )
     if validation is not None and images.validation_share is None:

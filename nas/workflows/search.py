@@ -64,6 +64,7 @@ def search(
     max_images: int | None = None,
     validation: float | None = None,
     group_by: str | None = None,
+    resize: str | None = None,
     skip_bad_images: bool = False,
     timeout: float | str | None = None,
     device: str = AUTO,
@@ -107,6 +108,7 @@ def search(
         validation: what to hold out for validation if the data has no validation set: below 1 the share of each class,
             else the approximate number of images. None: as in the study, or a fifth, at most 5,000 images.
         group_by: which images belong together, so that no two splits share a group, as in `nas.load_data`.
+        resize: how images are made square: `crop`, `letterbox` or `stretch`. None: as in the study, or `crop`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         timeout: no trial starts after this many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.
@@ -162,6 +164,7 @@ def search(
             max_images=max_images,
             validation=validation,
             group_by=group_by,
+            resize=resize,
             skip_bad_images=skip_bad_images,
         )
         space = space.with_changes(classes=len(images.classes))

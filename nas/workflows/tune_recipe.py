@@ -64,6 +64,7 @@ def tune_recipe(
     max_images: int | None = None,
     validation: float | None = None,
     group_by: str | None = None,
+    resize: str | None = None,
     skip_bad_images: bool = False,
     storage: str | None = None,
     listener: Listener | None = None,
@@ -85,6 +86,7 @@ def tune_recipe(
         max_images: use a stratified subset of about this many training and validation images.
         validation: what to hold out for validation, as in `nas.load_data`.
         group_by: which images belong together, as in `nas.load_data`.
+        resize: how images are made square: `crop` (or None), `letterbox` or `stretch`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         storage: the URL of a database for Optuna, instead of journal files.
         listener: notified of progress.
@@ -103,6 +105,7 @@ def tune_recipe(
         max_images=max_images,
         validation=validation,
         group_by=group_by,
+        resize=resize,
         skip_bad_images=skip_bad_images,
     )
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto

@@ -14,7 +14,7 @@ from nas.study.catalog import list_studies
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
 from tests.app.test_pages import Open, figures, open_page, said, unescaped
-from tests.helpers import formula
+from tests.helpers import formula, write_photos
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
@@ -224,6 +224,15 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
     app.selectbox(key="class_weights").set_value("balanced").run()
     assert not app.exception
     assert any("--metric macro_f1 --class-weights balanced --study" in code.value for code in app.code)
+
+
+def test_image_files_are_grouped_and_made_square_as_asked(open_page: Open, tmp_path: Path) -> None:
+    app = open_page("new")
+    app.text_input(key="images").set_value(str(write_photos(tmp_path / "photos"))).run()
+    app.selectbox(key="resize").set_value("letterbox").run()
+    app.text_input(key="group_by").set_value("folder").run()
+    assert not app.exception
+    assert any("--resize letterbox --group-by folder --study" in code.value for code in app.code)
 
 
 @pytest.mark.slow

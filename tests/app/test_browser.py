@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 import time
@@ -12,13 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 import nas
 from benchmarks.browser import CHROMIUM, browsing, dashboard
-from nas import SearchSpace
-from nas.study.search_state import SearchState, SearchStatus
+from nas import SearchSpace, Study
+from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
+from nas.workflows import steering
 from tests.helpers import formula
 
 if TYPE_CHECKING:
@@ -260,3 +264,33 @@ def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
     journal.write_text("no journal at all\n" * 100)
     page.get_by_text("The study cannot be read").wait_for()
     assert not page.get_by_text("Traceback").count()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_as_somebody_clicks_loses_nothing(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    study = nas.search(tiny, "digits", trials=3, name="s", runs=tmp_path, evaluate=formula, references=False)
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
+    rng, acts = random.Random(0), 0
+    for _ in range(6):
+        page.goto(f"{serve(tmp_path)}/?study=s")
+        button = page.get_by_role("button", name=re.compile("Pause|Resume")).first
+        button.wait_for()
+        asked = "Pause" in button.inner_text()
+        button.click(no_wait_after=True)
+        page.wait_for_timeout(rng.uniform(0, 120))
+        for server in psutil.Process().children(recursive=True):
+            if "server.py" in " ".join(server.cmdline()):
+                server.kill()
+        seen = Study.open("s", tmp_path)  # the journal is whole
+        state, said = seen.attributes.search, [act.what for act in seen.attributes.acts]
+        assert state is not None
+        assert (state.trials, state.state) == (9, SearchStatus.RUNNING)
+        assert len(said) - acts in (0, 1)
+        if len(said) > acts:
+            assert said[-1] == ("paused the search" if asked else "resumed the search")
+            assert state.request == (Request.PAUSE if asked else None)
+        acts = len(said)
+    steering.extend(study, 1)  # no lock is left behind
+    assert acts  # some clicks came through

@@ -134,18 +134,28 @@ def test_a_group_in_two_splits_of_the_source_is_said() -> None:
         split_images(raw, seed=0)
 
 
-def test_a_study_keeps_its_groups(tmp_path: Path) -> None:
+def test_a_study_keeps_its_groups_and_how_images_are_made_square(tmp_path: Path) -> None:
     photos = str(write_patients(tmp_path / "photos"))
     space = SearchSpace.from_dict({**TINY, "input": {"channels": 3, "size": 8}})
 
     def search(trials: int, group_by: str | None) -> nas.Study:
         return nas.search(
-            space, photos, trials=trials, name="s", runs=tmp_path, group_by=group_by, evaluate=lambda architecture: 0.5
+            space,
+            photos,
+            trials=trials,
+            name="s",
+            runs=tmp_path,
+            group_by=group_by,
+            resize="letterbox" if group_by else None,
+            evaluate=lambda architecture: 0.5,
         )
 
     study = search(1, "folder")
     assert study.config.data["group_by"] == "folder"
-    assert_apart(images_of(study.config))
+    assert study.config.data["resize"] == "letterbox"
+    images = images_of(study.config)
+    assert images.resize == "letterbox"
+    assert_apart(images)
     assert search(2, None).config == study.config
     with pytest.raises(NasError, match=r"data\.group_by is folder there and p\(\\d\+\) now"):
         search(3, r"p(\d+)")

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 import nas
 from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.data.loading import _decode
+from nas.data.resizing import RESIZES, squared
 from nas.exporters.formats import write_formats
 from nas.exporters.standalone import standalone_source
 from nas.exporters.templates import model as program
@@ -141,10 +142,11 @@ def test_every_filter_is_undone(colour: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (64, 48), (101, 37), (5, 8), (1, 30), (300, 301)])
-def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("square", RESIZES)
+def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int], square: str) -> None:
     image = picture("RGB", size)
-    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), 16)
-    truth = np.asarray(ImageOps.fit(image, (16, 16), method=Image.Resampling.BILINEAR))
+    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), 16, square)
+    truth = np.asarray(squared(image, 16, square))
     difference = np.abs(ours.permute(1, 2, 0).numpy() - truth)
     assert difference.max() <= 1
     assert difference.mean() < 0.05
@@ -208,6 +210,19 @@ def test_images_are_prepared_as_in_training(
     assert pixels is not None
     expected = (pixels / 255 - MEAN[:channels]) / STD[:channels]
     np.testing.assert_allclose(model.preprocess(tmp_path / name)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("square", RESIZES)
+@pytest.mark.parametrize("size", [(33, 20), (20, 90), (16, 16), (1, 40)])
+def test_images_are_made_square_as_in_training(square: str, size: tuple[int, int], tmp_path: Path) -> None:
+    model = imported(write_folder(tmp_path, of_colour(3)))
+    settings = json.loads((tmp_path / "preprocessing.json").read_text())
+    (tmp_path / "preprocessing.json").write_text(json.dumps({**settings, "square": square}))
+    picture("RGB", size).save(tmp_path / "a.png")
+    _, pixels = _decode(tmp_path / "a.png", "a", Input(3, 16), resize=square)
+    assert pixels is not None
+    expected = (pixels / 255 - MEAN) / STD
+    np.testing.assert_allclose(model.preprocess(tmp_path / "a.png")[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
 
 
 def test_torch_alone_is_enough_and_gives_the_same(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.network import GroupConvNet
 from nas.data.images import ImageData
+from nas.data.resizing import RESIZES
 from nas.exporters.formats import write_formats
 from nas.exporters.web_page import noise, web_page
 
@@ -33,23 +35,24 @@ def in_chromium(test: Callable[..., None]) -> Callable[..., None]:
     return marked
 
 
-def data_of(architecture: Architecture) -> ImageData:
-    return random_data(architecture.input, architecture.classes, 12, np.random.default_rng(0))
+def data_of(architecture: Architecture, square: str = "crop") -> ImageData:
+    return replace(random_data(architecture.input, architecture.classes, 12, np.random.default_rng(0)), resize=square)
 
 
 def network_of(architecture: Architecture) -> GroupConvNet:
     return random_network(architecture, np.random.default_rng(3))
 
 
-def bundle_of(architecture: Architecture, folder: Path) -> Path:
+def bundle_of(architecture: Architecture, folder: Path, square: str = "crop") -> Path:
     """The page, and model.py beside it, which has to give the same."""
-    data = data_of(architecture)
+    data = data_of(architecture, square)
     network = network_of(architecture)
     with torch.no_grad():
         network.classifier.weight.mul_(0.2)  # probabilities that are not 0 or 1
     write_formats(folder, network, architecture=architecture, formats=["safetensors", "python", "web"], images=data)
     mean, std = data.normalization
-    (folder / "preprocessing.json").write_text(json.dumps({"size": architecture.input.size, "mean": mean, "std": std}))
+    settings = {"size": architecture.input.size, "mean": mean, "std": std, "square": square}
+    (folder / "preprocessing.json").write_text(json.dumps(settings))
     (folder / "labels.json").write_text(json.dumps(data.classes))
     return folder
 
@@ -106,11 +109,12 @@ def said_by_model_py(folder: Path, files: Sequence[Path]) -> list[dict[str, floa
 
 
 @in_chromium
+@pytest.mark.parametrize("square", RESIZES)
 @pytest.mark.parametrize("architecture", [COLOUR, GREY], ids=["colour", "grey"])
 def test_it_checks_itself_and_gives_what_model_py_gives(
-    architecture: Architecture, page: "Page", tmp_path: Path
+    architecture: Architecture, square: str, page: "Page", tmp_path: Path
 ) -> None:
-    folder, rng = bundle_of(architecture, tmp_path), np.random.default_rng(1)
+    folder, rng = bundle_of(architecture, tmp_path, square), np.random.default_rng(1)
     shapes = [(15, 15), (40, 91), (200, 64), (9, 7), (120, 120)]
     files = [tmp_path / f"{number}.png" for number in range(len(shapes))]
     for file, (height, width) in zip(files, shapes, strict=True):

@@ -17,7 +17,7 @@ from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.workflows import steering
 from nas.workflows.enqueue import enqueue
-from tests.faults.killing import forked, kill
+from tests.faults.killing import forked, kill, until
 from tests.helpers import formula
 
 KILLS = 12
@@ -78,6 +78,51 @@ def test_whoever_acts_may_be_killed_at_any_moment(tmp_path: Path, study: Study, 
         numbers = [int(words.rpartition(" ")[2]) for words in acts]
         assert numbers == sorted(set(numbers))
         assert state.trials == numbers[-1]
+
+
+def _search(runs: Path, tiny: SearchSpace, trials: int) -> None:
+    nas.search(tiny, "digits", trials=trials, name="s", runs=runs, evaluate=_slow, references=False)
+
+
+def _slow(architecture: nas.Architecture, report: Callable[[int, float], None]) -> float:
+    time.sleep(0.02)
+    return formula(architecture, report)
+
+
+def _untrained(study: Study) -> nas.Architecture:
+    """A network of the study's space that has no trial yet."""
+    known = {record.architecture.key for record in study.records()}
+    points = map(study.config.space.architecture, study.config.space.points())
+    return next(architecture for architecture in points if architecture.key not in known)
+
+
+@pytest.mark.slow
+def test_the_search_may_be_killed_while_somebody_acts(tmp_path: Path, tiny: SearchSpace) -> None:
+    rng, trials, queued = random.Random(0), 4, []
+    nas.search(tiny, "digits", trials=2, name="s", runs=tmp_path, evaluate=formula, references=False)
+    for _ in range(KILLS):
+        searching = forked(_search, tmp_path, tiny, trials)
+        study = Study.open("s", tmp_path)
+        until(lambda study=study: (state := study.attributes.search) is not None and state.live)  # type: ignore[misc]
+        killed_at = time.monotonic() + rng.uniform(0.0, 0.2)
+        with suppress(NasError):  # no search any more
+            wanted = _untrained(study)
+            enqueue(study, wanted)
+            queued.append(wanted.key)
+            trials = steering.extend(study, 2)
+            steering.pause(study)
+            steering.resume(study)
+        time.sleep(max(0.0, killed_at - time.monotonic()))
+        kill(searching.pid)
+        searching.join()
+    _search(tmp_path, tiny, trials)
+    records = Study.open("s", tmp_path).records()
+    assert not [record for record in records if record.state in (TrialState.RUNNING, TrialState.WAITING)]
+    trained = [record.architecture.key for record in records if record.state == TrialState.COMPLETE]
+    assert len(queued) == KILLS
+    assert set(queued) <= set(trained)  # nothing lost
+    assert len(trained) == len(set(trained))  # nothing twice
+    assert len(trained) >= trials > 4
 
 
 @pytest.mark.slow

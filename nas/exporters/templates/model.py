@@ -33,6 +33,8 @@ MOST_CLASSES_SHOWN = 3
 GREY_TOLERANCE = 3
 """Largest difference between the channels of a grey pixel, of 255: lossy formats round them apart."""
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
+PADDING = 128
+"""The grey of the strips beside an image that was made square by padding (letterbox)."""
 
 
 class StemConv(NamedTuple):
@@ -162,6 +164,7 @@ def preprocess(path: str | Path) -> Tensor:
     path, settings = Path(path), read_json("preprocessing.json")
     try:
         size, mean, std = (settings[key] for key in ("size", "mean", "std"))
+        square = settings.get("square", "crop")
     except (KeyError, TypeError):
         raise Unusable(f"{FOLDER / 'preprocessing.json'}: lacks size, mean or std") from None
     if CHANNELS not in (1, 3):
@@ -171,9 +174,9 @@ def preprocess(path: str | Path) -> Tensor:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        pixels = fit(read_png(path), size)
+        pixels = fit(read_png(path), size, square)
     else:
-        pixels = read_with_pillow(path, size)
+        pixels = read_with_pillow(path, size, square)
     if CHANNELS == 1:
         if (pixels.amax(0) - pixels.amin(0)).max() > GREY_TOLERANCE:
             raise Unusable(f"{path}: is in colour, and the network takes grey images")
@@ -181,8 +184,8 @@ def preprocess(path: str | Path) -> Tensor:
     return ((pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])[None]
 
 
-def read_with_pillow(path: Path, size: int) -> Tensor:
-    """Any image file as (3, size, size): upright, on white, cropped to its central square and resized."""
+def read_with_pillow(path: Path, size: int, square: str) -> Tensor:
+    """Any image file as (3, size, size): upright, on white, made square and resized."""
     from PIL import Image, ImageOps
 
     try:
@@ -196,19 +199,39 @@ def read_with_pillow(path: Path, size: int) -> Tensor:
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            fitted = ImageOps.fit(image.convert("RGB"), (size, size), method=Image.Resampling.BILINEAR)
+            image = image.convert("RGB")
+            if square == "crop":
+                fitted = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+            else:
+                width, height = box(*image.size, size, square)
+                fitted = Image.new("RGB", (size, size), (PADDING,) * 3)
+                resized = image.resize((width, height), Image.Resampling.BILINEAR)
+                fitted.paste(resized, ((size - width) // 2, (size - height) // 2))
     except Exception:  # on damaged files decoders raise more than their own errors
         raise Unusable(f"{path}: cannot be read as an image") from None
     return torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1).float()
 
 
-def fit(image: Tensor, size: int) -> Tensor:
-    """Pixels (height, width, 3) → (3, size, size): the central square, resized as Pillow does it."""
+def box(width: int, height: int, size: int, square: str) -> tuple[int, int]:
+    """The width and height that an image has within (size, size), unless it is cropped."""
+    if square == "stretch":
+        return size, size
+    longer = max(width, height)
+    return max(1, round(width / longer * size)), max(1, round(height / longer * size))
+
+
+def fit(image: Tensor, size: int, square: str) -> Tensor:
+    """Pixels (height, width, 3) → (3, size, size): made square, and resized as Pillow does it."""
     height, width, _ = image.shape
     side = min(height, width)
+    seen_width, seen_height = (side, side) if square == "crop" else (width, height)
+    columns, rows = (size, size) if square == "crop" else box(width, height, size, square)
     planes = image.permute(2, 0, 1)
-    planes = (planes @ resizing(width, side, size).T + 0.5).floor()  # whole numbers, and halves upwards
-    return (resizing(height, side, size) @ planes + 0.5).floor()
+    planes = (planes @ resizing(width, seen_width, columns).T + 0.5).floor()  # whole numbers, and halves upwards
+    whole = torch.full((3, size, size), float(PADDING))
+    left, top = (size - columns) // 2, (size - rows) // 2
+    whole[:, top : top + rows, left : left + columns] = (resizing(height, seen_height, rows) @ planes + 0.5).floor()
+    return whole
 
 
 def resizing(length: int, side: int, size: int) -> Tensor:
