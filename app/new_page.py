@@ -274,7 +274,9 @@ def _of_files() -> list[str]:
     """Asks how image files are made square, and which belong together; returns the options that say so."""
     left, right = st.columns(2)
     resize = left.selectbox("images that are not square", list(RESIZES), key="resize")
-    words = "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
+    words = (
+        "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
+    )
     group_by = right.text_input("group by", placeholder="every image by itself", key="group_by", help=words).strip()
     return [*(["--resize", resize] if resize != CROP else []), *(["--group-by", group_by] if group_by else [])]
 

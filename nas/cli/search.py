@@ -10,10 +10,10 @@ import click
 from nas.cli.console import (
     device_option,
     group_by_option,
-    resize_option,
     json_option,
     make_console,
     print_json,
+    resize_option,
     runs_option,
     storage_option,
     validation_option,

@@ -140,15 +140,15 @@ def load_digits_images() -> RawImages:
     return RawImages("digits", tuple(map(str, digits.target_names)), Split(images, digits.target.astype(np.int64)))
 
 
-def _files(
-    source: str, wanted: Input, *, group_by: str | None, resize: str, skip_bad_images: bool
-) -> RawImages:
+def _files(source: str, wanted: Input, *, group_by: str | None, resize: str, skip_bad_images: bool) -> RawImages:
     if wanted.channels not in (1, 3):
         raise DataError(
             f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
         )
     listing = list_source(source, group_by=group_by)
-    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, resize, skip_bad_images])
+    identity = json.dumps(
+        [CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, resize, skip_bad_images]
+    )
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
@@ -182,9 +182,7 @@ def _files(
     )
 
 
-def _fill(
-    folder: Path, listing: Listing, source: str, wanted: Input, *, resize: str, skip_bad_images: bool
-) -> None:
+def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, resize: str, skip_bad_images: bool) -> None:
     """Decodes all images into the cache folder."""
     with written_whole(folder) as partial:
         skipped: list[str] = []
@@ -221,9 +219,7 @@ def names_of(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _decode_all(
-    encoded: Encoded, source: str, wanted: Input, resize: str
-) -> Iterator[tuple[str, int, Images | None]]:
+def _decode_all(encoded: Encoded, source: str, wanted: Input, resize: str) -> Iterator[tuple[str, int, Images | None]]:
     """Yields (name, shorter side, array or None if unreadable) in order.
 
     Images are decoded in threads, as decoders release the GIL.

@@ -69,9 +69,7 @@ def split_images(
         rows, held = _hold_out(raw, rows, rng, share)
         held_out = _take(raw.train, held)
     train = raw.train if len(rows) == len(raw.train.labels) else _take(raw.train, rows)
-    return ImageData(
-        raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share, raw.resize
-    )
+    return ImageData(raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share, raw.resize)
 
 
 def _check_classes(raw: RawImages) -> None:

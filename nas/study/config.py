@@ -16,6 +16,7 @@ __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 BY_FLOPS, BY_LATENCY = "flops", "latency"
 """Objectives: the cost that a study weighs accuracy against."""
 
+DESCRIBED = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize")
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
 NOT_COMPARED = (
     *("versions", "space.purpose", "space.name"),
@@ -110,8 +111,7 @@ class StudyConfig:
 
 def _images(data: object) -> dict[str, Any]:
     """Validates the description of the images, and makes the class names printable."""
-    optional = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize", *COUNTS)
-    known = dict(mapping(data, "data", required=("source",), optional=optional))
+    known = dict(mapping(data, "data", required=("source",), optional=(*DESCRIBED, *COUNTS)))
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
         raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")

@@ -12,17 +12,17 @@ from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 
-__all__ = ["images_of", "images_to_search", "load_described"]
+__all__ = ["ImageOptions", "images_of", "images_to_search", "load_described"]
 
 
-class Chosen(TypedDict):
-    """How images are chosen and split, as in `load_described`."""
+class ImageOptions(TypedDict, total=False):
+    """How images are chosen, prepared and split, as in `load_described`."""
 
-    seed: int
     max_images: int | None
     validation: float | None
     group_by: str | None
     resize: str | None
+    skip_bad_images: bool
 
 
 def images_of(config: StudyConfig, data: Any = None) -> ImageData:
@@ -109,7 +109,7 @@ def load_described(
 
 
 def images_to_search(
-    data: Any, space: SearchSpace, *, known: StudyConfig | None, skip_bad_images: bool, **chosen: Unpack[Chosen]
+    data: Any, space: SearchSpace, *, known: StudyConfig | None, seed: int, **options: Unpack[ImageOptions]
 ) -> tuple[ImageData, dict[str, Any]]:
     """Returns the images to search on, and what the study records of them.
 
@@ -117,16 +117,17 @@ def images_to_search(
         data: where they are. None: the study's own, or the digits if the space takes these.
         space: the search space.
         known: the configuration of the study if it exists.
-        skip_bad_images: skip unreadable images.
-        **chosen: how they are chosen and split, as in `load_described`.
+        seed: the seed of the splits.
+        **options: how they are chosen, prepared and split, as in `load_described`.
 
     Raises:
         DataError: as `load_described`; or `data` is None and there are no images to take.
     """
     if data is None:
-        data, chosen["max_images"] = _usual_data(space, known, chosen["max_images"])
-        skip_bad_images = skip_bad_images or bool(known and known.data.get("skipped_images"))
-    return load_described(data, space.input, known=known, skip_bad_images=skip_bad_images, **chosen)
+        data, options["max_images"] = _usual_data(space, known, options.get("max_images"))
+        if known and known.data.get("skipped_images"):
+            options["skip_bad_images"] = True
+    return load_described(data, space.input, seed=seed, known=known, **options)
 
 
 def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:

@@ -13,7 +13,7 @@ from nas.spaces.preflight import preflight
 from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import trial_recipe_name, usual_study_name
 from nas.study.config import StudyConfig
-from nas.study.images import load_described
+from nas.study.images import ImageOptions, load_described
 from nas.study.records import TrialState
 from nas.study.study import Study
 from nas.training.recipe import Recipe
@@ -23,9 +23,13 @@ from nas.workers.scaling import ScalingConfig, ScalingOptions
 from nas.workers.task import Task
 from nas.workflows.repeat import repeat
 
-__all__ = ["TunedRecipe", "recipe_changes", "tune_recipe"]
+__all__ = ["TunedRecipe", "TuningOptions", "recipe_changes", "tune_recipe"]
 
 BASE = "base"
+
+
+class TuningOptions(ImageOptions, ScalingOptions, total=False):
+    """How images are chosen, prepared and split, and who trains."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,9 @@ def tune_recipe(
     runs: str | Path = "runs",
     seeds: int = 2,
     seed: int = 0,
-    max_images: int | None = None,
-    validation: float | None = None,
-    group_by: str | None = None,
-    resize: str | None = None,
-    skip_bad_images: bool = False,
     storage: str | None = None,
     listener: Listener | None = None,
-    **workers: Unpack[ScalingOptions],
+    **options: Unpack[TuningOptions],
 ) -> TunedRecipe:
     """Trains two networks of a space by its recipe and by recipes that differ in one field (`recipe_changes`).
 
@@ -83,31 +82,20 @@ def tune_recipe(
         runs: the folder of studies.
         seeds: number of trainings of each network by each recipe, at least 2, as their spread tells chance from effect.
         seed: the seed of the splits; the trainings use the seeds that follow it.
-        max_images: use a stratified subset of about this many training and validation images.
-        validation: what to hold out for validation, as in `nas.load_data`.
-        group_by: which images belong together, as in `nas.load_data`.
-        resize: how images are made square: `crop` (or None), `letterbox` or `stretch`.
-        skip_bad_images: skip unreadable images instead of rejecting the data.
         storage: the URL of a database for Optuna, instead of journal files.
         listener: notified of progress.
-        workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
+        options: as in `nas.search`: how images are chosen, prepared and split (`ImageOptions`), and who trains
+            (`ScalingOptions`).
 
     Raises:
         NasError: an argument, the space or the data cannot be used; or no training by the base recipe was completed.
         KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(seeds, "seeds", minimum=2, maximum=1000)
-    scaling = ScalingConfig(**workers)
-    images, description = load_described(
-        data,
-        space.input,
-        seed=seed,
-        max_images=max_images,
-        validation=validation,
-        group_by=group_by,
-        resize=resize,
-        skip_bad_images=skip_bad_images,
-    )
+    of_images: Any = {key: value for key, value in options.items() if key in ImageOptions.__annotations__}
+    of_workers: Any = {key: value for key, value in options.items() if key not in of_images}
+    scaling = ScalingConfig(**of_workers)
+    images, description = load_described(data, space.input, seed=seed, **of_images)
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
     name = name or usual_study_name(space.name, description["source"])
     base = space.recipe.for_images(len(images.train.labels), space.input)
