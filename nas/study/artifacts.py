@@ -1,6 +1,7 @@
 """Weights, confusion matrices and predictions on disk: writing them, pruning them as the front moves, reading them."""
 
 import io
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = [
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
 KEEP = (KEEP_FRONT, KEEP_ALL, KEEP_NONE)
 """Weights and predictions that a search keeps: of trials that may still be selected, of all trained ones, or none."""
+OF_TRIAL = re.compile(r"trial-(\d+)\.(safetensors|predictions\.npy)")
+"""Names of the files with the weights and the predictions of a trial."""
 STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
@@ -58,20 +61,23 @@ def _drop_beaten(study: Study) -> None:
     A lead in accuracy of less than a standard error does not count, as later trainings may reverse it. The rest include
     the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
+    files: dict[int, list[Path]] = {}
+    for file in study.weights_file(0).parent.iterdir():
+        if match := OF_TRIAL.fullmatch(file.name):
+            files.setdefault(int(match[1]), []).append(file)
     trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
     networks = trained_networks(trained)
-    there = set(study.weights_file(0).parent.iterdir())
     points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
     images = study.config.effective_images
-    leads = [record.least_difference(images) / 2 for record in networks]  # a standard error of the difference
-    unbeaten = {
-        record.trial
-        for record, point, lead in zip(networks, points, leads, strict=True)
-        if not ((points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)).any()
-    }
-    beaten = [record.trial for record in trained if record.trial not in unbeaten]
-    for trial in beaten:
-        for file in {study.weights_file(trial), study.predictions_file(trial)} & there:
+    unbeaten = set()
+    for record, point in zip(networks, points, strict=True):
+        if record.trial in files:  # of thousands of trials, some dozens
+            lead = record.least_difference(images) / 2  # a standard error of the difference
+            beaten = (points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)
+            if not beaten.any():
+                unbeaten.add(record.trial)
+    for trial in {record.trial for record in trained} & files.keys() - unbeaten:
+        for file in files[trial]:
             file.unlink(missing_ok=True)
 
 
