@@ -50,7 +50,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
                     for (what, unit), value in _measured(Path(folder), architecture, rng, fresh):
                         found[what, unit].append(value)
         for (what, unit), values in found.items():
-            yield f"{name}, {what}: {len(values)} architectures", values, unit
+            yield f"{name}, {what}", values, unit
     yield from _by_groups()
 
 
@@ -85,7 +85,7 @@ def _by_groups() -> Iterator[tuple[str, list[float], str]]:
                 for kind, milliseconds in onnx_milliseconds(Path(folder), ["onnx", INT8]).items():
                     times[kind].append(milliseconds)
         for kind, values in times.items():
-            yield f"{groups} groups, {kind}: an image by one thread", values, "ms"
+            yield f"groups: {groups}, {kind}: an image by one thread", values, "ms"
 
 
 def random_architecture(space: SearchSpace, rng: np.random.Generator) -> Architecture:
