@@ -190,7 +190,7 @@ def test_the_terminal_says_what_was_done_and_how_well_short_trainings_foretold(
     assert not one["misleads"]
     assert "short: 1 epoch" in nas_command("trials", "--runs", tmp_path).out
     searched = nas_command(
-        "search", "--trials", 2, "--epochs", 9, "--runs", tmp_path, "--study", "real", "--device", "cpu"
+        "search", "--trials", 3, "--epochs", 9, "--runs", tmp_path, "--study", "real", "--device", "cpu"
     )
     assert "short (1 and 3 of 9 epochs)" in searched.out
     assert "after 1 epoch " in searched.out
