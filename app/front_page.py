@@ -165,7 +165,7 @@ def _beside(seen: live.Snapshot, picked: Recommendation | None, open_trial: Tria
         for sentence in picked.sentences:
             st.text(sentence)  # as text: it may contain names of custom measures
     panel.facts(seen, record)
-    buttons = st.columns(4)
+    buttons = [*st.columns(2), *st.columns(2)]  # four in a row have no room for their words
     if buttons[0].button("Details", help="The page Architecture.", shortcut="D", width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("architecture")

@@ -58,7 +58,7 @@ def _await(place: live.Place, begun: launch.Launch) -> None:
 
 def _running(seen: live.Snapshot, search: SearchState) -> None:
     study, request = seen.study, search.request
-    left, right = st.columns(2)
+    left, right = st.columns([1.3, 1])
     if request is None:
         _button(left, "Pause", "pause", steering.pause, study, help="Start no more trainings for now.", shortcut="P")
     else:
