@@ -133,8 +133,8 @@ def _buttons(seen: live.Snapshot, start: TrialRecord, architecture: Architecture
     with st.container(horizontal=True):
         st.button("Add a stage", icon=":material/add:", on_click=resize, args=(stages + 1,))
         st.button("Remove the last", icon=":material/remove:", on_click=resize, args=(stages - 1,), disabled=stages < 2)
-        undone = not st.session_state.get("designs")
-        st.button("Undo", icon=":material/undo:", on_click=_undo, disabled=undone, shortcut="U")
+        unchanged = not st.session_state.get("designs")
+        st.button("Undo", icon=":material/undo:", on_click=_undo, disabled=unchanged, shortcut="U")
         st.button("Start again", on_click=_start_again, disabled=selection.current().design is None)
         with st.popover("Other starts"):
             _other_starts(seen, start)

@@ -12,7 +12,7 @@ from nas.analysis.requirements import Limit, Requirements
 from nas.errors import NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
-from nas.system.hardware import AUTO
+from nas.system.hardware import AUTO, device_of, in_words
 from nas.units import percent_text
 
 __all__ = [
@@ -190,14 +190,17 @@ class Recommendation(NamedTuple):
 def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
     """Returns the network to take, by confirmed means where there are any and by estimates elsewhere.
 
-    If `wanted` limits the latency, trials that have none recorded are measured on this machine.
+    If `wanted` limits the latency, trials that have none recorded are measured on this machine, unless those recorded
+    are of another device.
 
     Raises:
         NasError: A requirement is invalid, or no trial meets them all; the message says which comes nearest.
     """
     limits, found, records = wanted.limits(), confirmed(study), study.estimated_records()
     if wanted.max_latency is not None:
-        records = with_latency(records, device=device)
+        measured_on = study.attributes.latency_device
+        if measured_on in (None, in_words(device_of(device))):  # times of two devices cannot be compared
+            records = with_latency(records, device=device)
     choice = choose_from(
         records,
         found,

@@ -160,7 +160,7 @@ def _files(source: str, wanted: Input, *, group_by: str | None, resize: str, ski
             name: Split(np.load(folder / f"{name}.images.npy", mmap_mode="r"), np.load(folder / f"{name}.labels.npy"))
             for name in listing.splits
         }
-        rows = {name: np.load(folder / f"{name}.rows.npy").tolist() for name in listing.splits}
+        rows = {name: np.load(folder / f"{name}.rows.npy") for name in listing.splits}
         groups = {
             name: [encoded.groups[row] for row in rows[name]]
             for name, encoded in listing.splits.items()

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from nas.architectures.architecture import Architecture
 from nas.errors import InvalidValue, StudyError, visible
 from nas.study.records import TrialRecord
@@ -114,5 +112,7 @@ def _ask(command: Sequence[str], models: Sequence[str], *, on: str, timeout: flo
         shown = visible(ran.stdout.decode(errors="replace").strip()[:LONGEST_NAME]) or "nothing"
         raise InvalidValue(f"on={on!r}: answered {shown!r} instead of latencies") from None
     if len(times) != len(models) or not all(math.isfinite(each) and each > 0 for each in times):
-        raise InvalidValue(f"on={on!r}: answered {np.round(times, 3).tolist()}; {len(models)} numbers above 0 expected")
+        raise InvalidValue(
+            f"on={on!r}: answered {[round(each, 3) for each in times]}; {len(models)} numbers above 0 expected"
+        )
     return visible(device)[:LONGEST_NAME], times

@@ -7,6 +7,7 @@ import pytest
 
 import nas
 from nas import NasError, SearchSpace
+from nas.analysis import selection
 from nas.analysis.requirements import Requirements
 from nas.analysis.selection import choose
 from nas.cli.main import cli
@@ -50,6 +51,9 @@ def test_the_front_is_measured_there_and_kept(study: nas.Study, board: str, monk
     slowest = max(milliseconds for _, milliseconds in found.latencies)
     choice = choose(study, Requirements(max_latency=slowest))
     assert choice.pick.record.trial in {member.trial for member, _ in found.latencies}
+    with monkeypatch.context() as patched:  # what was not measured there is not measured here
+        patched.setattr(selection, "with_latency", lambda *_, **__: pytest.fail("times of two devices"))
+        choose(study, Requirements(max_latency=slowest))
 
 
 def test_the_command_prints_what_it_found(study: nas.Study, board: str) -> None:
