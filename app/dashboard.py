@@ -111,8 +111,9 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     if seen.search is not None:
         total = max(seen.search.trials, int(seen.spent))  # the last training may exceed the budget
         st.progress(min(1.0, seen.spent / total), text=progress_text(seen.finished, seen.spent, total))
-    for line in standing(seen):
-        st.caption(line)
+    with st.container():  # one place, however many lines: what moves, as the buttons below, would lose clicks and close
+        for line in standing(seen):
+            st.caption(line)
     if config.metric_note:
         st.caption(config.metric_note)
     source = str(config.data.get("source", ""))

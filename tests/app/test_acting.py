@@ -10,6 +10,7 @@ import pytest
 import nas
 from benchmarks.browser import dashboard
 from nas import SearchSpace, Study
+from nas.strategy.samplers import ValidSampler
 from nas.study.catalog import list_studies
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
@@ -69,6 +70,20 @@ def test_a_running_search_is_paused_resumed_extended_and_stopped(open_page: Open
     assert "extended the search by 10 trainings to 19" in said(app)
     click(app, "Resume")
     assert request(study) is None
+
+
+def test_what_steers_keeps_its_place_when_the_status_grows(open_page: Open, study: Study, tiny: SearchSpace) -> None:
+    """An element that moves is mounted again by the browser: a popover closes, and a click on a button is lost."""
+
+    def places(app: AppTest) -> dict[int, str]:
+        return {index: child.type for index, child in app.sidebar.children.items()}
+
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker(), request=Request.PAUSE)
+    idle = open_page("progress")
+    study.ask(ValidSampler(("random", 7), tiny, {}))
+    training = open_page("progress")
+    assert len(training.sidebar.caption) > len(idle.sidebar.caption)
+    assert places(training) == places(idle)
 
 
 def test_what_another_person_did_first_is_said(open_page: Open, study: Study) -> None:

@@ -98,8 +98,11 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("button", name="Pause").wait_for()
     page.get_by_role("button", name="More", exact=True).last.click()  # an older one may be fading out
+    page.get_by_label("Trainings to add").fill("20")
+    page.get_by_label("Trainings to add").press("Enter")
+    page.wait_for_timeout(2000)  # it stays open while trainings begin and end
     page.get_by_role("button", name="Add", exact=True).click()
-    wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 62)
+    wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 72)
     wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Stop", exact=True).click()
