@@ -8,6 +8,7 @@ A replay runs the actual search loop (`run`), with table lookups instead of trai
 """
 
 import dataclasses
+import itertools
 import json
 import tempfile
 import time
@@ -94,9 +95,17 @@ class Table:
         rows = [self.rows.get((architecture.key, epochs, seed)) for architecture in self.architectures]
         return np.array([row.accuracy if row else np.nan for row in rows])
 
-    def evaluate(self, architecture: Architecture, report: Callable[[int, float], None], *, epochs: int) -> float:
-        """Looks up the training with seed 0, reporting its curve; usable as `nas.search(evaluate=...)`."""
-        row = self.rows[architecture.key, epochs, 0]
+    @cached_property
+    def seeds(self) -> int:
+        """The number of seeds, from 0, with which every training was made."""
+        keys = {(architecture.key, length) for architecture in self.architectures for length in self.lengths}
+        return next(seed for seed in itertools.count() if not all((*key, seed) in self.rows for key in keys))
+
+    def evaluate(
+        self, architecture: Architecture, report: Callable[[int, float], None], *, epochs: int, seed: int = 0
+    ) -> float:
+        """Looks up a training, reporting its curve; usable as `nas.search(evaluate=...)`."""
+        row = self.rows[architecture.key, epochs, seed]
         for epoch, accuracy in enumerate(row.curve, start=1):
             report(epoch, accuracy)
         return row.accuracy
@@ -158,7 +167,7 @@ def replay(
         stopping: `front` or `none`.
         trials: total budget, in units of one full-length training.
         prior: earlier trainings that the sampler learns from.
-        seed: the seed of the sampler.
+        seed: the seed of the sampler, and that of the trainings to look up, modulo the number of the table's seeds.
 
     Raises:
         DataError: the table lacks trainings of the schedule's lengths.
@@ -173,20 +182,20 @@ def replay(
     optuna_study.set_user_attr("nas", config.to_dict())
     study = Study(Path(tempfile.gettempdir()) / table.name, optuna_study, "sqlite://")  # in memory: no folder exists
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, prior=tuple(prior))
-    proposing, since = list[float](), time.perf_counter()
+    proposing, since, luck = list[float](), time.perf_counter(), seed % table.seeds
 
     def look_up(architecture: Architecture, context: TrainingContext) -> TrainingResult:
         nonlocal since
         proposing.append(time.perf_counter() - since)
         try:
-            return TrainingResult(table.evaluate(architecture, context.report, epochs=context.epochs))
+            return TrainingResult(table.evaluate(architecture, context.report, epochs=context.epochs, seed=luck))
         finally:
             since = time.perf_counter()
 
     run(study, look_up, plan)
     records = []
     for place, record in enumerate(study.records()):  # with the table's times instead of the clock's
-        row = table.rows[record.architecture.key, record.length or full, 0]
+        row = table.rows[record.architecture.key, record.length or full, luck]
         seconds = row.seconds * len(record.curve) / len(row.curve)
         records.append(dataclasses.replace(record, seconds=seconds, ended=float(place)))
     return Replay(

@@ -14,6 +14,7 @@ from optuna.trial import TrialState as OptunaState
 from nas.errors import InvalidValue, NasError, StudyError
 from nas.study.records import TrialState
 from nas.study.storage.journal import Journal
+from nas.system.memory import without_collections
 
 __all__ = ["LARGEST_SEED", "LENGTH", "NOT_PROPOSED", "QUEUED", "SEED", "open_storage", "storage_errors"]
 
@@ -50,9 +51,12 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False) -> Base
     if url is None:
         backend = Journal(journal.absolute())
         try:
-            return JournalStorage(backend)
+            with without_collections():
+                opened = JournalStorage(backend)
         except (AssertionError, LookupError, TypeError, ValueError) as error:
             raise backend.damaged(detail=_reason(error)) from None
+        backend.keep(opened)
+        return opened
     try:
         if there:
             _refuse_missing_file(url)

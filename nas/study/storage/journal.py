@@ -1,5 +1,6 @@
 """Journal: Optuna's journal file, faster and safe against killed workers, full disks and power failures."""
 
+import hashlib
 import io
 import json
 import os
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nas.errors import StudyError
-from nas.study.storage.optuna_private import JournalFileLock
+from nas.study.storage import replay_cache
+from nas.study.storage.optuna_private import JournalFileLock, JournalSnapshot, replayed_by
 
 __all__ = ["Journal"]
 
@@ -21,7 +24,11 @@ TRIAL_UNDER_WAY = frozenset({4, 5, 8, 9})
 """Optuna's journal op codes for creating a trial and for setting a parameter or an attribute of it."""
 
 
-class Journal(JournalFileBackend):
+WORTH_CACHING = 20_000
+"""Lines; reading so many takes about half a second."""
+
+
+class Journal(JournalFileBackend, JournalSnapshot):
     """Optuna's journal file, fsynced when a trial ends or a study changes, but not for each parameter.
 
     Lines are appended in order, so an fsync covers all earlier lines too. Writes of a killed process survive in any
@@ -34,6 +41,8 @@ class Journal(JournalFileBackend):
         self._file = file
         self._examined = False  # whether this process has verified that the last line is valid, not only terminated
         self._read = (0, 0)  # number of lines read so far, and their length in bytes
+        self._hash = hashlib.blake2b()  # of these lines
+        self._cached = 0  # number of lines whose state is cached
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yields the log entries from a line number on; skips a torn end, which may still be being written.
@@ -41,7 +50,9 @@ class Journal(JournalFileBackend):
         Raises:
             StudyError: a line in the middle is damaged.
         """
-        number, offset = self._read if self._read[0] == log_number_from else (0, 0)
+        if self._read[0] != log_number_from:
+            self._read, self._hash = (0, 0), hashlib.blake2b()
+        number, offset = self._read
         damaged: int | None = None
         with self._file.open("rb") as file:
             file.seek(offset)
@@ -55,9 +66,27 @@ class Journal(JournalFileBackend):
                 if damaged:
                     raise self.damaged(damaged, "whole lines follow")
                 offset += len(line)
+                self._hash.update(line)
+                self._read = number, offset
                 if number > log_number_from:
-                    self._read = number, offset
                     yield log
+
+    def load_snapshot(self) -> bytes | None:
+        """Returns the pickled state after the lines of which it is cached, and goes on after them; None without one."""
+        state = replay_cache.load(self._file)
+        if state is None:
+            return None
+        self._read, self._hash, self._cached = (state.lines, state.size), state.read, state.lines
+        return state.pickled
+
+    def save_snapshot(self, snapshot: bytes) -> None:
+        """Does nothing: Optuna offers a snapshot of every hundredth trial, which are more than readers need."""
+
+    def keep(self, storage: JournalStorage) -> None:
+        """Caches the state of a storage that has just replayed this journal, if that took long."""
+        if self._read[0] - self._cached >= WORTH_CACHING:
+            replay_cache.save(self._file, replay_cache.State(*self._read, self._hash, replayed_by(storage)))
+            self._cached = self._read[0]
 
     def damaged(self, line: int | None = None, detail: str = "") -> StudyError:
         """Returns the error for an unusable line, by default the last one read."""

@@ -1,13 +1,24 @@
 """What nas needs of Optuna that Optuna keeps private, in one place; a test says on which version it was checked."""
 
+import pickle
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal._base import BaseJournalSnapshot as JournalSnapshot
 from optuna.storages.journal._file import BaseJournalFileLock as JournalFileLock
 from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["CHECKED_ON", "JournalFileLock", "enqueued_params", "identity_of", "open_trial", "storage_of"]
+__all__ = [
+    "CHECKED_ON",
+    "JournalFileLock",
+    "JournalSnapshot",
+    "enqueued_params",
+    "identity_of",
+    "open_trial",
+    "replayed_by",
+    "storage_of",
+]
 
 CHECKED_ON = "5.0"
 
@@ -20,6 +31,11 @@ def storage_of(study: optuna.Study) -> BaseStorage:
 def identity_of(study: optuna.Study) -> tuple[BaseStorage, int]:
     """What tells two studies apart: names are unique within a storage only."""
     return study._storage, study._study_id
+
+
+def replayed_by(storage: JournalStorage) -> bytes:
+    """The pickled state to which a storage has replayed its journal; `JournalSnapshot.load_snapshot` returns it."""
+    return pickle.dumps(storage._replay_result)
 
 
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
