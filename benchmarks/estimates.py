@@ -1,10 +1,11 @@
 """Estimates against measured accuracies: which of them the test images agree with.
 
 Searches are replayed on the complete tables for the epochs of 26 full trainings, on ten seeds each; their networks are
-then judged by the test accuracy of the same trainings, on images that no search sees. The validation images of a table
-may be easier or harder than its test images, so the mean difference over all trainings of a length is taken out.
-Deviations are root mean squares over a search's trained networks; optimism is the mean over its front, by measured
-accuracy and by estimate. All are percentage points, and contain the noise of the test images.
+then judged by the test accuracy of the same trainings, on images that no search sees; trainings of which a table has no
+test accuracy, short ones of two tables, are left out. The validation images of a table may be easier or harder than its
+test images, so the mean difference over all trainings of a length is taken out. Deviations are root mean squares over a
+search's trained networks; optimism is the mean over its front, by measured accuracy and by estimate. All are percentage
+points, and contain the noise of the test images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,25 +36,31 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
 
 def _judged(table: Table, seed: int) -> dict[str, float]:
     full = table.lengths[-1]
-    offsets = {
-        length: fmean(row.accuracy - (row.test_accuracy or 0.0) for key, row in table.rows.items() if key[1] == length)
-        for length in table.lengths
-    }
+    pairs = [
+        (key[1], row.accuracy, row.test_accuracy) for key, row in table.rows.items() if row.test_accuracy is not None
+    ]
+    offsets = {length: fmean(v - t for other, v, t in pairs if other == length) for length, _, _ in pairs}
 
-    def truth(record: TrialRecord) -> float:
+    def truth(record: TrialRecord) -> float | None:
         length = record.length or full
-        return (table.rows[record.architecture.key, length, 0].test_accuracy or 0.0) + offsets[length]
+        tested = table.rows[record.architecture.key, length, 0].test_accuracy
+        return None if tested is None else tested + offsets[length]
 
     records = [record for record in replay(table, trials=TRIALS, seed=seed).records if record.trained]
     known = estimates(records, table.space, table.about["data"]["validation_images"])
     estimated = [replace(record, estimate=known[record.trial]) for record in records]
+
+    def errors(of: Sequence[TrialRecord]) -> list[float]:
+        """How much too high the networks are put."""
+        return [record.quality - true for record in of if (true := truth(record)) is not None]
+
     return {
-        "deviation of measured accuracies": _deviation(records, [truth(record) for record in records]),
-        "deviation of estimates": _deviation(estimated, [truth(record) for record in estimated]),
-        "optimism of the front by measured accuracies": fmean(r.quality - truth(r) for r in front_of(records)),
-        "optimism of the front by estimates": fmean(r.quality - truth(r) for r in front_of(estimated)),
+        "deviation of measured accuracies": _root_mean_square(errors(records)),
+        "deviation of estimates": _root_mean_square(errors(estimated)),
+        "optimism of the front by measured accuracies": fmean(errors(front_of(records))),
+        "optimism of the front by estimates": fmean(errors(front_of(estimated))),
     }
 
 
-def _deviation(records: Sequence[TrialRecord], truth: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square([r.quality - t for r, t in zip(records, truth, strict=True)]))))
+def _root_mean_square(errors: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(errors))))

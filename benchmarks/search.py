@@ -41,6 +41,7 @@ GRID = (3, 5, 10, 20, 30, 50, 100)
 ALONE = {"fidelities": 1, "stopping": "none"}
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "ours: sampler alone": {"sampler": "front", **ALONE},
+    "ours: sampler, two lengths": {"sampler": "front", "fidelities": 2, "stopping": "none"},
     "ours: sampler, lengths": {"sampler": "front", "fidelities": 3, "stopping": "none"},
     "ours: sampler, lengths, stop rule": {"sampler": "front", "fidelities": 3, "stopping": "front"},
     "TPE": {"sampler": "tpe", **ALONE},
@@ -61,7 +62,7 @@ WAYS = {
     "measured": "What the front by measured accuracies is worth",
     "hypervolume": "Hypervolume of the measured accuracies of all that was trained",
 }
-BASE, OURS = "TPE", ("ours: sampler, lengths", "ours: sampler, lengths, stop rule", "ours: sampler alone")
+BASE, OURS = "TPE", tuple(name for name in METHODS if name.startswith("ours"))
 
 
 class Run(NamedTuple):
@@ -164,8 +165,8 @@ def report(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
             print(f"| {name} | {len(found)} | {' | '.join(cells)} |")
         print()
     for by, title in BASES.items():
-        print(f"Trainings' worth of epochs until what is reported is for good as good as {title} after N: median,")
-        print("worst seed, share of N.\n")
+        print(f"Trainings' worth of epochs until a report is for good as good as {title} after N:")
+        print("median, worst seed, share of N.\n")
         print("| method | " + " | ".join(f"N = {n} | worst | share" for n in TARGETS) + " |\n|---|" + "---|" * 6)
         for name, found in runs.items():
             cells = []
@@ -191,7 +192,7 @@ def _report_ours(runs: Mapping[str, Sequence[Run]]) -> None:
     for name, found in runs.items():
         milliseconds = 1e3 * np.concatenate([one.proposing for one in found])
         print(f"Proposal time, {name}: median {np.median(milliseconds):.0f} ms.")
-    pair = [runs.get(name) for name in OURS[:2]]
+    pair = [runs.get(name) for name in ("ours: sampler, lengths", "ours: sampler, lengths, stop rule")]
     if pair[0] and pair[1]:
         without, with_rule = (np.array([one.hypervolume[-1] for one in found]) for found in pair if found)
         lost = 100 * (1 - with_rule / without)

@@ -1,6 +1,6 @@
 """Trains every architecture of a small space at every schedule length, and writes a table: NAME.parquet.
 
-    python -m benchmarks.tables.make fashion16-18 --data FASHION_MNIST --max-images 4000
+    python -m benchmarks.tables.make cifar16-27 --data CIFAR10 --max-images 4000
 
 Space and recipe are NAME.yaml beside this file; a new table is a new YAML file. Each training is made with `SEEDS`
 seeds, and judged by the test images as well, which no search sees. (The tables of before `SEEDS` have one seed, a

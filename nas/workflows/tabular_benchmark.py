@@ -8,11 +8,13 @@ A replay runs the actual search loop (`run`), with table lookups instead of trai
 """
 
 import dataclasses
+import heapq
 import itertools
 import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +22,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+from optuna import Trial
 
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import cost
 from nas.errors import DataError, MissingExtra
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.multi_fidelity import schedule_lengths
+from nas.strategy.samplers import SpaceExhausted
+from nas.strategy.strategy import Strategy
 from nas.study.config import StudyConfig
 from nas.study.pareto import hypervolume_history
 from nas.study.plan import PastTraining, SearchPlan
-from nas.study.records import TrialRecord, TrialState
+from nas.study.records import Outcome, TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
 from nas.training.objective import TrainingContext, TrainingResult
 from nas.workers.loop import run
@@ -134,9 +139,10 @@ class Table:
 
 
 class Replay(NamedTuple):
-    """A replayed search: cumulative epochs and seconds, and the fraction of the true hypervolume, after each training.
+    """A replayed search: cumulative epochs, seconds, and the fraction of the true hypervolume, after each training.
 
-    `proposing` holds the measured seconds per proposal, including the recording of the previous trial.
+    `proposing` holds the measured seconds per proposal, including the recording of the previous trial; `records` are in
+    the order in which the trainings ended.
     """
 
     epochs: list[int]
@@ -156,6 +162,7 @@ def replay(
     trials: int = 100,
     prior: Sequence[PastTraining] = (),
     seed: int = 0,
+    workers: int = 1,
 ) -> Replay:
     """Replays a search on a table as `nas.search` would run it on the table's space.
 
@@ -168,6 +175,7 @@ def replay(
         trials: total budget, in units of one full-length training.
         prior: earlier trainings that the sampler learns from.
         seed: the seed of the sampler, and that of the trainings to look up, modulo the number of the table's seeds.
+        workers: number of trainings at a time, each as long as the table says. With several, nothing is stopped early.
 
     Raises:
         DataError: the table lacks trainings of the schedule's lengths.
@@ -192,16 +200,44 @@ def replay(
         finally:
             since = time.perf_counter()
 
-    run(study, look_up, plan)
-    records = []
-    for place, record in enumerate(study.records()):  # with the table's times instead of the clock's
-        row = table.rows[record.architecture.key, record.length or full, luck]
-        seconds = row.seconds * len(record.curve) / len(row.curve)
-        records.append(dataclasses.replace(record, seconds=seconds, ended=float(place)))
+    def row_of(record: TrialRecord) -> TableRow:
+        return table.rows[record.architecture.key, record.length or full, luck]
+
+    if workers > 1:
+        records = _side_by_side(study, plan, row_of, workers)
+    else:
+        run(study, look_up, plan)
+        records, clock = [], 0.0
+        for record in study.records():  # with the table's times instead of the clock's
+            row = row_of(record)
+            seconds = row.seconds * len(record.curve) / len(row.curve)
+            clock += seconds
+            records.append(dataclasses.replace(record, seconds=seconds, ended=clock))
     return Replay(
         np.cumsum([record.epochs_spent(full) for record in records]).tolist(),
-        np.cumsum([record.seconds or 0.0 for record in records]).tolist(),
+        [record.ended or 0.0 for record in records],
         table.hypervolume([r.architecture if r.state == TrialState.COMPLETE else None for r in records]).tolist(),
         proposing,
         records,
     )
+
+
+def _side_by_side(
+    study: Study, plan: SearchPlan, row_of: Callable[[TrialRecord], TableRow], workers: int
+) -> list[TrialRecord]:
+    """Simulates several workers, each of which asks as soon as its training has ended, on a common clock."""
+    strategy, full = Strategy(study.config, plan), study.config.space.recipe.epochs
+    running, ended, clock = list[tuple[float, int, Trial, TrialRecord]](), list[TrialRecord](), 0.0
+    while True:
+        in_hand = sum(record.length or full for *_, record in running)
+        if len(running) < workers and trainings_spent(ended, full) + in_hand / full < plan.trials:
+            with suppress(SpaceExhausted):
+                trial, record = study.ask(strategy.chooser(study.records()), lengths=len(plan.lengths) > 1)
+                heapq.heappush(running, (clock + row_of(record).seconds, record.trial, trial, record))
+                continue
+        if not running:
+            return ended
+        clock, _, trial, record = heapq.heappop(running)
+        row = row_of(record)
+        told = study.tell(trial, Outcome(row.accuracy, row.seconds, row.curve))
+        ended.append(dataclasses.replace(told, ended=clock))

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import nas
+from benchmarks.judge import Judge
 from nas import SearchSpace, cost
 from nas.errors import DataError
-from nas.study.records import TrialState
-from nas.workflows.tabular_benchmark import Table, replay
+from nas.study.records import TrialRecord, TrialState
+from nas.workflows.tabular_benchmark import Table, TableRow, replay
 from tests.helpers import formula
 from tests.test_structure import ROOT
 
@@ -99,6 +100,64 @@ def test_a_replay_is_repeatable(table: Table) -> None:
     first, second = (replay(table, fidelities=2, trials=10, seed=4).hypervolume for _ in range(2))
     assert first == second
     assert replay(table, fidelities=2, trials=10, seed=5).hypervolume != first
+
+
+@pytest.mark.parametrize("sampler", ["front", "random"])
+def test_several_workers_train_side_by_side_and_repeat_nothing(table: Table, sampler: str) -> None:
+    alone, together = (replay(table, sampler=sampler, trials=20, seed=4, workers=n) for n in (1, 4))
+    assert [record.ended for record in together.records] == together.seconds == sorted(together.seconds)
+    assert len({(record.architecture.key, record.length) for record in together.records}) == len(together.records)
+    assert 20 * 3 <= together.epochs[-1] < 20 * 3 + 4 * 3
+    assert together.seconds[-1] < 0.35 * alone.seconds[-1]
+    assert together.epochs == replay(table, sampler=sampler, trials=20, seed=4, workers=4).epochs
+
+
+def test_several_workers_end_once_everything_is_trained(table: Table) -> None:
+    whole = replay(table, sampler="random", fidelities=1, trials=10_000, seed=0, workers=3)
+    assert len(whole.records) == table.space.valid
+
+
+def row(accuracy: float, test_accuracy: float | None) -> TableRow:
+    return TableRow(accuracy, (accuracy,), 1.0, test_accuracy)
+
+
+def test_the_judge_knows_the_mean_over_seeds_on_test_images(table: Table) -> None:
+    lucky, other = table.architectures[:2]
+    rows = {
+        (a.key, length, seed): row(0.9 if (a, seed) == (lucky, 0) else 0.6, 0.7 if a == lucky else 0.5)
+        for a in table.architectures
+        for length in table.lengths
+        for seed in range(3)
+    }
+    judge = Judge(replace(table, rows=rows))
+    assert judge.table.seeds == 3
+    easier = np.mean([each.accuracy - each.test_accuracy for each in rows.values() if each.test_accuracy])
+    assert judge.truth[lucky.key, 3] - easier == pytest.approx(0.7)
+    assert judge.truth[other.key, 3] - easier == pytest.approx(0.5)
+
+
+def test_the_judge_gives_what_is_taken_home_its_true_worth(table: Table) -> None:
+    by_cost = sorted(table.architectures, key=lambda a: cost(a).flops)
+    cheap, middle, dear = by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1]
+    true = {a.key: {cheap: 0.6, middle: 0.8}.get(a, 0.5) for a in table.architectures}
+    rows = {(key, n, seed): row(value, value) for key, value in true.items() for n in (1, 3) for seed in range(3)}
+    judge = Judge(replace(table, rows=rows))
+
+    def said(**accuracies: float) -> list[TrialRecord]:
+        networks = {"cheap": cheap, "middle": middle, "dear": dear}
+        return [
+            TrialRecord(number, TrialState.COMPLETE, networks[name], value)
+            for number, (name, value) in enumerate(accuracies.items())
+        ]
+
+    assert judge.share([]) == 0
+    assert judge.share(said(cheap=0.6, middle=0.8)) == pytest.approx(1)
+    first, second = (np.log(cost(b).flops / cost(a).flops) for a, b in ((cheap, middle), (middle, dear)))
+    assert judge.share(said(cheap=0.99, middle=0.8)) == pytest.approx(
+        0.1 * (first + second) / (0.1 * first + 0.3 * second)
+    )
+    assert judge.optimism(said(cheap=0.99, middle=0.8)) == pytest.approx(0.39)
+    assert judge.share(said(middle=0.8, dear=0.9)) == pytest.approx(0.3 * second / (0.1 * first + 0.3 * second))
 
 
 def test_what_is_no_table_is_one_line(tmp_path: Path, table: Table) -> None:
