@@ -181,5 +181,5 @@ def _take_file(start: TrialRecord, content: bytes) -> None:
         _take(start, found)
         return
     st.session_state["design refused"] = (
-        f"input={theirs.channels}×{theirs.size}: the study's images are {mine.channels}×{mine.size} (channels × pixels)"
+        f"input={theirs.channels}×{theirs}: the study's images are {mine.channels}×{mine} (channels × height × width)"
     )

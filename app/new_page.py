@@ -92,8 +92,10 @@ def _source() -> Source | None:
     except NasError as error:
         st.warning(messages.literal(str(error)))
         return None
-    size, colours = found.shape.input.size, "grey" if found.shape.input.channels == 1 else "colour"
-    st.caption(f"{found.shape.images:,} images of {found.shape.classes} classes, {colours}, of {size}×{size} pixels.")
+    colours = "grey" if found.shape.input.channels == 1 else "colour"
+    st.caption(
+        f"{found.shape.images:,} images of {found.shape.classes} classes, {colours}, of {found.shape.input} pixels."
+    )
     with st.container(horizontal=True, gap="small"):
         for name, image in found.examples.items():
             st.image(image, messages.literal(name[:12]), width=EXAMPLE_SIZE, clamp=True)

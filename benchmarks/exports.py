@@ -115,7 +115,7 @@ def random_network(architecture: Architecture, rng: np.random.Generator) -> Grou
 
 def random_data(shape: Input, classes: int, count: int, rng: np.random.Generator) -> ImageData:
     """Images of noise, the same ones for training and validation."""
-    images = rng.integers(0, 256, (count, shape.size, shape.size, shape.channels), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, *shape.sides, shape.channels), dtype=np.uint8)
     split = Split(images, np.arange(count) % classes)
     return ImageData("noise", tuple(map(str, range(classes))), split, split, split)
 

@@ -13,7 +13,19 @@ import yaml
 from nas.errors import InvalidValue
 from nas.validation import integer, mapping, read_yaml, sequence, shown
 
-__all__ = ["DEFAULT_STEM", "Architecture", "Input", "Stage", "StemConv", "fit_groups", "input_from", "stem_from"]
+__all__ = [
+    "DEFAULT_STEM",
+    "Architecture",
+    "Input",
+    "Sides",
+    "Stage",
+    "StemConv",
+    "fit_groups",
+    "input_from",
+    "sides_text",
+    "stem_from",
+    "strided",
+]
 
 
 def fit_groups(mid: int, groups: int) -> int:
@@ -27,12 +39,60 @@ def fit_groups(mid: int, groups: int) -> int:
     return next(divisor for divisor in range(min(mid, max(groups, 1)), 0, -1) if mid % divisor == 0)
 
 
+Sides = tuple[int, int]
+"""Height and width in pixels."""
+
+
 @dataclass(frozen=True)
 class Input:
-    """The input of a network: square images of `size` × `size` pixels with `channels` channels."""
+    """The input of a network: images of `height` × `width` pixels with `channels` channels; square without a width."""
 
     channels: int
-    size: int
+    height: int
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width == 0:
+            object.__setattr__(self, "width", self.height)
+
+    @property
+    def sides(self) -> Sides:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def size(self) -> int:
+        """The shorter side: that of a square."""
+        return min(self.sides)
+
+    @property
+    def longer(self) -> int:
+        """The longer side."""
+        return max(self.sides)
+
+    @property
+    def is_square(self) -> bool:
+        """Whether height and width are equal."""
+        return self.height == self.width
+
+    def __str__(self) -> str:
+        """Formats height and width, as `48×96`."""
+        return sides_text(self.sides)
+
+    def to_dict(self) -> dict[str, int]:
+        """Returns `{channels: 3, size: 32}`, or with height and width where they differ: what `input_from` accepts."""
+        sides = {"size": self.height} if self.is_square else {"height": self.height, "width": self.width}
+        return {"channels": self.channels, **sides}
+
+
+def sides_text(sides: Sides) -> str:
+    """Formats height and width, as `48×96`."""
+    return f"{sides[0]}×{sides[1]}"
+
+
+def strided(sides: Sides, stride: int) -> Sides:
+    """Returns height and width of the feature map after a padded convolution with this stride."""
+    return -(-sides[0] // stride), -(-sides[1] // stride)
 
 
 @dataclass(frozen=True)
@@ -91,7 +151,8 @@ class Architecture:
                 raise InvalidValue(f"{name}={shown(members)}: must be made of {kind.__name__}s")
             object.__setattr__(self, name, members)  # a list is accepted, but is not hashable
         integer(self.input.channels, "input.channels")
-        integer(self.input.size, "input.size")
+        integer(self.input.height, "input.size" if self.input.is_square else "input.height")
+        integer(self.input.width, "input.width")
         integer(self.classes, "classes", minimum=2)
         size = self.input.size
         for number, conv in enumerate(self.stem, start=1):
@@ -126,7 +187,7 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """Returns plain dicts, lists and integers, in the form that `from_dict` accepts."""
         data: Mapping[str, Any] = asdict(self)
-        return {**data, "stem": list(data["stem"]), "stages": list(data["stages"])}
+        return {**data, "input": self.input.to_dict(), "stem": list(data["stem"]), "stages": list(data["stages"])}
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Architecture":
@@ -168,8 +229,15 @@ class Architecture:
 
 
 def input_from(data: object) -> Input:
-    """Builds an `Input` from `{channels: 3, size: 32}`; `Architecture` validates the values."""
-    return Input(**mapping(data, "input", required=("channels", "size")))
+    """Builds an `Input` from `{channels: 3, size: 32}`, or with `height` and `width` in place of `size`.
+
+    `Architecture` validates the values.
+    """
+    rectangle = isinstance(data, Mapping) and not data.keys().isdisjoint(("height", "width"))
+    given = mapping(data, "input", required=("channels", "height", "width") if rectangle else ("channels", "size"))
+    if not rectangle:
+        return Input(given["channels"], given["size"])
+    return Input(given["channels"], *(integer(given[name], f"input.{name}") for name in ("height", "width")))
 
 
 def stem_from(data: object) -> tuple[StemConv, ...]:
@@ -183,12 +251,12 @@ def stem_from(data: object) -> tuple[StemConv, ...]:
 
 
 def _strided(size: int, stride: object, field: str) -> int:
-    """Returns the side of the feature map after a padded convolution with this stride."""
+    """Returns the shorter side of the feature map after a padded convolution with this stride."""
     step = integer(stride, f"{field}.stride")
     if step > size:
         raise InvalidValue(
             f"{field}.stride={step}: its input is only {size} pixel{'s' * (size > 1)} wide "
-            f"(the strides before it use up input.size); nearest valid: {size}"
+            f"(the strides before it use up the input); nearest valid: {size}"
         )
     return -(-size // step)
 

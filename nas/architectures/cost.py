@@ -5,12 +5,13 @@ FLOPs are multiply–adds of convolutions and linear layers, as in the ResNeXt (
 elements of the convolutions and the classifier, as the RegNet paper counts them. Both are for one image.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.architectures.architecture import Architecture, Input, Sides, Stage, StemConv, strided
 
 __all__ = ["Amounts", "Cost", "LayerCost", "cost", "peak_activations", "stage_cost", "stem_cost"]
 
@@ -55,13 +56,13 @@ class Cost:
 
 def cost(architecture: Architecture) -> Cost:
     """Computes the cost of an architecture in tens of microseconds, without building it."""
-    cin, size = architecture.stem[-1].width, architecture.input.size
+    cin, sides = architecture.stem[-1].width, architecture.input.sides
     for conv in architecture.stem:
-        size = -(-size // conv.stride)
+        sides = strided(sides, conv.stride)
     parts = [stem_cost(architecture.stem, architecture.input)]
     for stage in architecture.stages:
-        parts.append(stage_cost(stage, cin, size))
-        cin, size = stage.out, -(-size // stage.stride)
+        parts.append(stage_cost(stage, cin, sides))
+        cin, sides = stage.out, strided(sides, stage.stride)
     parts.append(_linear(cin, architecture.classes))
     return Cost(architecture, *(sum(column) for column in zip(*parts, strict=True)))
 
@@ -72,44 +73,44 @@ def peak_activations(architecture: Architecture) -> int:
     A layer needs its input and output, and in a block the block's input and its projection wait for the sum. What small
     devices must have room for (MCUNet, arXiv:2007.10319).
     """
-    channels, size = architecture.input.channels, architecture.input.size
+    channels, sides = architecture.input.channels, architecture.input.sides
     peak = 0
     for conv in architecture.stem:
-        before, size = channels * size**2, -(-size // conv.stride)
+        before, sides = channels * math.prod(sides), strided(sides, conv.stride)
         channels = conv.width
-        peak = max(peak, before + channels * size**2)
+        peak = max(peak, before + channels * math.prod(sides))
     for stage in architecture.stages:
         for stride in (stage.stride, 1) if stage.depth > 1 else (stage.stride,):  # all later blocks are alike
-            out = -(-size // stride)
-            waiting = channels * size**2
+            pixels, sides = math.prod(sides), strided(sides, stride)
+            after = math.prod(sides)
+            waiting = channels * pixels
             if stride != 1 or channels != stage.out:
-                waiting += stage.out * out**2
-            reduced, grouped, expanded = stage.mid * size**2, stage.mid * out**2, stage.out * out**2
+                waiting += stage.out * after
+            reduced, grouped, expanded = stage.mid * pixels, stage.mid * after, stage.out * after
             peak = max(peak, waiting + max(reduced + grouped, grouped + expanded))
-            channels, size = stage.out, out
+            channels = stage.out
     return peak
 
 
 def stem_cost(stem: Sequence[StemConv], shape: Input) -> Amounts:
     """Computes the cost of a stem on images of this shape."""
-    cin, size, parts = shape.channels, shape.size, []
+    cin, sides, parts = shape.channels, shape.sides, []
     for conv in stem:
-        size = -(-size // conv.stride)
-        parts.append(_conv(cin, conv.width, size, kernel=3))
+        sides = strided(sides, conv.stride)
+        parts.append(_conv(cin, conv.width, sides, kernel=3))
         cin = conv.width
     return Amounts(*(sum(column) for column in zip(*parts, strict=True)))
 
 
-def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:
-    """Computes the cost of a stage whose input has `cin` channels and `size` × `size` pixels.
+def stage_cost(stage: Stage, cin: int, sides: Sides) -> Amounts:
+    """Computes the cost of a stage whose input has `cin` channels and these sides in pixels.
 
     The blocks after the first are identical, so depth is a factor instead of a loop.
     """
     flops = params = activations = 0
-    size_out = -(-size // stage.stride)
-    for _, layer in _block(stage, cin, size, stride=stage.stride):
+    for _, layer in _block(stage, cin, sides, stride=stage.stride):
         flops, params, activations = flops + layer[0], params + layer[1], activations + layer[2]
-    for _, layer in _block(stage, stage.out, size_out, stride=1) if stage.depth > 1 else ():
+    for _, layer in _block(stage, stage.out, strided(sides, stage.stride), stride=1) if stage.depth > 1 else ():
         repeats = stage.depth - 1
         flops += repeats * layer[0]
         params += repeats * layer[1]
@@ -117,23 +118,23 @@ def stage_cost(stage: Stage, cin: int, size: int) -> Amounts:
     return Amounts(flops, params, activations)
 
 
-def _block(stage: Stage, cin: int, size: int, *, stride: int) -> list[tuple[str, Amounts]]:
+def _block(stage: Stage, cin: int, sides: Sides, *, stride: int) -> list[tuple[str, Amounts]]:
     """Returns the layers of a bottleneck block by kind: 1×1 reduce, strided 3×3 grouped, 1×1 expand, any projection."""
-    size_out = -(-size // stride)
+    out = strided(sides, stride)
     layers = [
-        ("reduce", _conv(cin, stage.mid, size)),
-        ("grouped", _conv(stage.mid, stage.mid, size_out, kernel=3, groups=stage.groups)),
-        ("expand", _conv(stage.mid, stage.out, size_out)),
+        ("reduce", _conv(cin, stage.mid, sides)),
+        ("grouped", _conv(stage.mid, stage.mid, out, kernel=3, groups=stage.groups)),
+        ("expand", _conv(stage.mid, stage.out, out)),
     ]
     if stride != 1 or cin != stage.out:
-        layers.append(("projection", _conv(cin, stage.out, size_out)))
+        layers.append(("projection", _conv(cin, stage.out, out)))
     return layers
 
 
-def _conv(cin: int, cout: int, size_out: int, *, kernel: int = 1, groups: int = 1) -> Amounts:
+def _conv(cin: int, cout: int, out: Sides, *, kernel: int = 1, groups: int = 1) -> Amounts:
     """Returns the cost of a convolution without bias, and of its BatchNorm's scale and shift."""
     weights = cout * (cin // groups) * kernel * kernel
-    pixels = size_out * size_out
+    pixels = out[0] * out[1]
     return Amounts(weights * pixels, weights + 2 * cout, cout * pixels)
 
 
@@ -143,15 +144,15 @@ def _linear(cin: int, classes: int) -> Amounts:
 
 
 def _layers(architecture: Architecture) -> Iterator[LayerCost]:
-    cin, size = architecture.input.channels, architecture.input.size
+    cin, sides = architecture.input.channels, architecture.input.sides
     for index, conv in enumerate(architecture.stem):
-        size = -(-size // conv.stride)
-        yield LayerCost(f"stem.{index}", "stem", 0, *_conv(cin, conv.width, size, kernel=3))
+        sides = strided(sides, conv.stride)
+        yield LayerCost(f"stem.{index}", "stem", 0, *_conv(cin, conv.width, sides, kernel=3))
         cin = conv.width
     for index, stage in enumerate(architecture.stages):
         for block in range(stage.depth):
             stride = stage.stride if block == 0 else 1
-            for kind, amounts in _block(stage, cin, size, stride=stride):
+            for kind, amounts in _block(stage, cin, sides, stride=stride):
                 yield LayerCost(f"stages.{index}.{block}.{kind}", kind, index + 1, *amounts)
-            cin, size = stage.out, -(-size // stride)
+            cin, sides = stage.out, strided(sides, stride)
     yield LayerCost("classifier", "classifier", 0, *_linear(cin, architecture.classes))

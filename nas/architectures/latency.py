@@ -147,7 +147,7 @@ class _Pass:
         seen = architecture.input
         with torch.random.fork_rng(devices=[]):  # measuring does not affect the global random state
             network = build_network(architecture)
-            images = torch.rand(batch, seen.channels, seen.size, seen.size)
+            images = torch.rand(batch, seen.channels, *seen.sides)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)  # a trained network has no all-zero layers, which run faster on a GPU

@@ -76,7 +76,7 @@ class GroupResBlock(nn.Module):
 class GroupConvNet(nn.Module):
     """A network of ungrouped stem, stages of grouped bottleneck blocks, global average pooling and linear classifier.
 
-    Maps images (N, channels, size, size) to logits (N, classes).
+    Maps images (N, channels, height, width) to logits (N, classes).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -93,7 +93,7 @@ class GroupConvNet(nn.Module):
         self.classifier = nn.Linear(cin, architecture.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps images (N, channels, size, size) to logits (N, classes)."""
+        """Maps images (N, channels, height, width) to logits (N, classes)."""
         features = self.stages(self.stem(x))
         return cast("Tensor", self.classifier(features.mean(dim=(2, 3))))
 

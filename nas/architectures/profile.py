@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.architectures.architecture import Architecture
+from nas.architectures.architecture import Architecture, Sides, sides_text
 
 if TYPE_CHECKING:
     from nas.architectures.latency import Latency
@@ -59,9 +59,9 @@ class Measured(NamedTuple):
 
 
 class AtSize(NamedTuple):
-    """The networks at images of `size` × `size` pixels: the grouped one and its dense twins, or only a dense one."""
+    """The networks at images of one height and width: the grouped one and its dense twins, or only a dense one."""
 
-    size: int
+    sides: Sides
     networks: tuple[Measured, ...]
 
 
@@ -82,13 +82,13 @@ class Profile:
     @property
     def sentences(self) -> tuple[str, ...]:
         """A summary in sentences; twins are compared at the architecture's own size, or else at the first one."""
-        own = self.architecture.input.size
-        pointwise = pointwise_sentence(self.kinds, size=own)
+        own = self.architecture.input
+        pointwise = pointwise_sentence(self.kinds, sides=own.sides)
         latencies = [latency for at in self.sizes for each in at.networks for latency in (each.one, each.many)]
         doubts = disturbance_sentences(max(latency.waited for latency in latencies))
         if len(self.sizes[0].networks) == 1:
             return ("The network has no groups: it is its own dense twin.", pointwise, *doubts)
-        at = next((each for each in self.sizes if each.size == own), self.sizes[0])
+        at = next((each for each in self.sizes if each.sides == own.sides), self.sizes[0])
         compared = (saving_sentence(at), crossing_sentence(self.sizes), equal_flops_sentence(at))
         return (*compared, pointwise, *doubts)
 
@@ -102,12 +102,13 @@ class Profile:
             "kinds": [part._asdict() for part in self.kinds],
             "sizes": [
                 {
-                    "size": size,
+                    "size": min(sides),
+                    "sides": sides,
                     "networks": [
                         {**each._asdict(), "one": each.one._asdict(), "many": each.many._asdict()} for each in networks
                     ],
                 }
-                for size, networks in self.sizes
+                for sides, networks in self.sizes
             ],
             "sentences": list(self.sentences),
         }
@@ -118,7 +119,7 @@ def saving_sentence(at: AtSize) -> str:
     groups, dense = at.networks[:2]
     saved = 1 - groups.flops / dense.flops
     return (
-        f"At {at.size}×{at.size} the groups save {_percent(saved)} of the FLOPs of the dense twin; "
+        f"At {sides_text(at.sides)} the groups save {_percent(saved)} of the FLOPs of the dense twin; "
         f"they take {_both_times(groups, dense)}."
     )
 
@@ -128,14 +129,16 @@ def equal_flops_sentence(at: AtSize) -> str:
     groups, narrower = at.networks[0], at.networks[2]
     more = narrower.flops / groups.flops - 1
     flops = "equal" if abs(more) <= EQUAL else f"{_percent(abs(more))} {'more' if more > 0 else 'fewer'}"
-    return f"For {flops} FLOPs at {at.size}×{at.size}, the narrower dense twin takes {_both_times(narrower, groups)}."
+    return (
+        f"For {flops} FLOPs at {sides_text(at.sides)}, the narrower dense twin takes {_both_times(narrower, groups)}."
+    )
 
 
 def crossing_sentence(sizes: Sequence[AtSize]) -> str:
     """States at which of `sizes`, ascending, the groups beat the dense twin in time by more than the noise."""
     batched = [at for at in sizes if at.networks[0].many.batch > 1]
-    single = _where_quicker([(at.size, at.networks[0].one, at.networks[1].one) for at in sizes])
-    many = _where_quicker([(at.size, at.networks[0].many, at.networks[1].many) for at in batched])
+    single = _where_quicker([(at.sides, at.networks[0].one, at.networks[1].one) for at in sizes])
+    many = _where_quicker([(at.sides, at.networks[0].many, at.networks[1].many) for at in batched])
     if not batched:
         found = f"one image at a time {single}"
     elif single == many:
@@ -145,13 +148,13 @@ def crossing_sentence(sizes: Sequence[AtSize]) -> str:
     return f"The groups' fewer FLOPs are fewer milliseconds here: {found}."
 
 
-def pointwise_sentence(kinds: Iterable[Part], *, size: int) -> str:
+def pointwise_sentence(kinds: Iterable[Part], *, sides: Sides) -> str:
     """States the 1×1 convolutions' share of FLOPs and time."""
     parts = list(kinds)
     mine = [part for part in parts if part.name in POINTWISE]
     flops = sum(part.flops for part in mine) / sum(part.flops for part in parts)
     return (
-        f"The 1×1 convolutions are {_percent(flops)} of the FLOPs at {size}×{size} and "
+        f"The 1×1 convolutions are {_percent(flops)} of the FLOPs at {sides_text(sides)} and "
         f"{_percent(sum(part.time for part in mine))} of the time of one image."
     )
 
@@ -183,7 +186,7 @@ def _alike(mine: "Latency", other: "Latency") -> bool:
     return mine.low <= other.high and other.low <= mine.high
 
 
-def _where_quicker(pairs: "Sequence[tuple[int, Latency, Latency]]") -> str:
+def _where_quicker(pairs: "Sequence[tuple[Sides, Latency, Latency]]") -> str:
     """States at which sizes the first of two is faster, and at which the difference is within the noise."""
     sizes = [size for size, _, _ in pairs]
     alike = [size for size, mine, other in pairs if _alike(mine, other)]
@@ -198,8 +201,8 @@ def _where_quicker(pairs: "Sequence[tuple[int, Latency, Latency]]") -> str:
     return f"only at {_listed(quicker)}{doubt}"
 
 
-def _listed(sizes: Sequence[int]) -> str:
-    *most, last = [f"{size}×{size}" for size in sizes]
+def _listed(sizes: Sequence[Sides]) -> str:
+    *most, last = map(sides_text, sizes)
     return f"{', '.join(most)} and {last}" if most else last
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nas.architectures.architecture import Architecture
+from nas.architectures.architecture import Architecture, Input
 from nas.architectures.cost import LayerCost, cost
 from nas.architectures.profile import AtSize, Measured, Part, Profile
 from nas.errors import InvalidValue
@@ -75,7 +75,7 @@ def profile(
     The networks take turns.
 
     Args:
-        sizes: image sizes in pixels.
+        sizes: shorter sides of the images in pixels; their proportions are those of the architecture's input.
         device: one of `nas.system.hardware.DEVICES`.
         batch: images per batch, by default 64, or 256 on a GPU. It is halved while its activations would take more than
             a quarter of the free memory, or, on a CPU, its FLOPs are more than saturate one.
@@ -93,7 +93,8 @@ def profile(
     for (size, networks), count in zip(resized, batches, strict=True):
         if report is not None:
             report(size)
-        measured.append(AtSize(size, _measured(networks, device, count)))
+        sides = next(iter(networks.values())).input.sides
+        measured.append(AtSize(sides, _measured(networks, device, count)))
     return Profile(architecture, stages, kinds, tuple(measured))
 
 
@@ -103,7 +104,10 @@ def _scaled(architecture: Architecture, factor: float) -> Architecture:
 
 
 def _at(architecture: Architecture, size: int) -> Architecture:
-    return replace(architecture, input=replace(architecture.input, size=size))
+    """Returns the network for images of the same proportions whose shorter side is `size`."""
+    shape = architecture.input
+    sides = (max(1, round(side * size / shape.size)) for side in shape.sides)
+    return replace(architecture, input=Input(shape.channels, *sides))
 
 
 def _takes(architecture: Architecture, size: int) -> bool:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nas.architectures.architecture import sides_text
 from nas.architectures.profile import Part, Profile
 from nas.units import count_text, memory_text
 
@@ -25,8 +26,7 @@ KINDS_WITHIN_STAGES = {
 
 def show_profile(console: Console, profile: Profile) -> None:
     """Prints a profile in at most 100 columns: two tables, the conclusions, and notes on the numbers."""
-    size = profile.architecture.input.size
-    console.print(Text.assemble((profile.architecture.name, "bold"), f"  {size}×{size} pixels"))
+    console.print(Text.assemble((profile.architecture.name, "bold"), f"  {profile.architecture.input} pixels"))
     console.print(parts_table(profile))
     console.print(sizes_table(profile))
     for sentence in profile.sentences:
@@ -54,10 +54,10 @@ def parts_table(profile: Profile) -> Table:
 def sizes_table(profile: Profile) -> Table:
     """Returns a table with a section per image size and a row per network."""
     table = _table("size", "network", "FLOPs", "parameters", "ms, batch 1", "quartiles", "batch", "ms/image", "memory")
-    for size, networks in profile.sizes:
+    for sides, networks in profile.sizes:
         for row, network in enumerate(networks):
             table.add_row(
-                f"{size}×{size}" if row == 0 else "",
+                sides_text(sides) if row == 0 else "",
                 network.name,
                 count_text(network.flops),
                 count_text(network.params),

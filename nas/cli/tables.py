@@ -15,7 +15,7 @@ from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.analysis.front import front_numbers
 from nas.analysis.gain import gain_sentences
 from nas.analysis.rank_correlation import proxies
-from nas.architectures.architecture import Architecture
+from nas.architectures.architecture import Architecture, sides_text, strided
 from nas.architectures.cost import cost
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
@@ -156,14 +156,14 @@ def architecture_table(architecture: Architecture) -> Table:
     amounts = cost(architecture)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "part", "depth", "mid", "groups", "per group", "out", "size", "FLOPs", "parameters")
-    size = architecture.input.size
+    sides = architecture.input.sides
     for conv in architecture.stem:
-        size = -(-size // conv.stride)
-    shapes: list[tuple[str, ...]] = [("stem", "", "", "", "", str(architecture.stem[-1].width), f"{size}×{size}")]
+        sides = strided(sides, conv.stride)
+    shapes: list[tuple[str, ...]] = [("stem", "", "", "", "", str(architecture.stem[-1].width), sides_text(sides))]
     for number, stage in enumerate(architecture.stages, start=1):
-        size = -(-size // stage.stride)
+        sides = strided(sides, stage.stride)
         values = (stage.depth, stage.mid, stage.groups, stage.mid // stage.groups, stage.out)
-        shapes.append((f"stage {number}", *map(str, values), f"{size}×{size}"))
+        shapes.append((f"stage {number}", *map(str, values), sides_text(sides)))
     shapes.append(("classifier", "", "", "", "", str(architecture.classes), ""))
     parts = ["stem", *range(1, len(architecture.stages) + 1), "classifier"]
     for part, shape in zip(parts, shapes, strict=True):
@@ -316,7 +316,7 @@ def show_machine(console: Console, machine: "Machine") -> None:
 
 def show_throughput(console: Console, space: SearchSpace, measured: "Sequence[Throughput]") -> None:
     """Prints the measured throughput for each number of workers."""
-    console.print(f"\nTraining examples of {space.name}, {space.input.size}×{space.input.size} pixels:")
+    console.print(f"\nTraining examples of {space.name}, {space.input} pixels:")
     for each in measured:
         rate = f"{count_text(each.images_per_second)} images a second"
         console.print(f"  {each.workers} worker{'s' * (each.workers > 1)}: {rate}")

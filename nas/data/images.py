@@ -116,8 +116,8 @@ class ImageData:
     @property
     def input(self) -> Input:
         """The channels and size of every image."""
-        _, size, _, channels = self.train.images.shape
-        return Input(channels, size)
+        _, height, width, channels = self.train.images.shape
+        return Input(channels, height, width)
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -203,7 +203,7 @@ def train_on_all(data: ImageData) -> ImageData:
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:
-    """Wraps a pair of arrays as a source: images (N, H, W, C) uint8 with H = W, labels (N,) integers from 0.
+    """Wraps a pair of arrays as a source: images (N, H, W, C) uint8, labels (N,) integers from 0.
 
     Raises:
         DataError: shapes, types or label values differ from these.
@@ -213,10 +213,9 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
         labels = np.asarray(labels)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"data: must be a pair of arrays: {error}") from None
-    square = images.ndim == 4 and images.shape[1] == images.shape[2]
-    if not square or images.dtype != np.uint8:
+    if images.ndim != 4 or not all(images.shape[1:]) or images.dtype != np.uint8:
         raise DataError(
-            f"images: must be uint8 of shape (N, size, size, channels); got {images.dtype} of shape {images.shape}"
+            f"images: must be uint8 of shape (N, height, width, channels); got {images.dtype} of shape {images.shape}"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise DataError(
@@ -236,7 +235,11 @@ def check_input(data: ImageData, wanted: Input) -> None:
     Raises:
         DataError: the channels or the size differ; the message names the field.
     """
-    for name in ("channels", "size"):
-        have, want = getattr(data.input, name), getattr(wanted, name)
-        if have != want:
-            raise DataError(f"{data.source}: its images have {name} {have}, but the space's input.{name} is {want}")
+    have = data.input
+    if have.channels != wanted.channels:
+        raise DataError(
+            f"{data.source}: its images have channels {have.channels}, but the space's input.channels is "
+            f"{wanted.channels}"
+        )
+    if have.sides != wanted.sides:
+        raise DataError(f"{data.source}: its images have size {have}, but the space's input is {wanted} pixels")

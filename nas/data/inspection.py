@@ -1,14 +1,14 @@
 """Looks at a source before it is loaded: the shape of its images, and how many there are."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.architectures.architecture import Input
+from nas.architectures.architecture import Input, Sides
 from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images
 from nas.data.listing import Encoded
 from nas.data.loading import Original, load_digits_images, look_at, thumbnail
@@ -16,12 +16,16 @@ from nas.data.sources import list_source
 from nas.errors import DataError, visible
 from nas.validation import shown
 
-__all__ = ["SourceShape", "example_images", "image_names", "inspect_source"]
+__all__ = ["SourceShape", "example_images", "image_names", "inspect_source", "suitable_sides"]
 
 LOOKED_AT = 200
 """Number of training images that are decoded, evenly over the source."""
 LARGEST_SIDE = 128
-"""Larger images are scaled down to this size unless a space asks for another one."""
+"""The shorter side to which larger images are scaled down unless a space asks for another one."""
+SAME_SHAPE = 1.05
+"""Largest ratio of proportions that count as the same."""
+MOST_OBLONG = 4.0
+"""Images that are more oblong are taken as squares."""
 
 
 class SourceShape(NamedTuple):
@@ -35,7 +39,7 @@ class SourceShape(NamedTuple):
 def inspect_source(source: Any) -> SourceShape:
     """Returns the shape of a source's images, from a sample of them.
 
-    The size is the median of the shorter sides, at most `LARGEST_SIDE`; the input is grey if all sampled images are.
+    For height and width see `suitable_sides`; the input is grey if all sampled images are.
 
     Args:
         source: as in `nas.load_data`.
@@ -54,9 +58,25 @@ def inspect_source(source: Any) -> SourceShape:
     looked = [found for found in _sampled(train) if found is not None]
     if not looked:
         raise DataError(f"{source}: none of its images can be read")
-    side = int(np.median([found.side for found in looked]))
     channels = 1 if all(found.is_grey for found in looked) else 3
-    return SourceShape(Input(channels, min(side, LARGEST_SIDE)), len(listing.classes), len(train.labels))
+    shape = Input(channels, *suitable_sides([found.sides for found in looked]))
+    return SourceShape(shape, len(listing.classes), len(train.labels))
+
+
+def suitable_sides(sides: Sequence[Sides]) -> Sides:
+    """Returns the height and width at which images of different sides are taken.
+
+    Images that all have the same proportions keep them, within `MOST_OBLONG`; others are taken as squares. The shorter
+    side is the median of the images', at most `LARGEST_SIDE`.
+    """
+    heights, widths = np.array(sides, dtype=float).T
+    shorter = min(int(np.median(np.minimum(heights, widths))), LARGEST_SIDE)
+    ratios = widths / heights
+    ratio = float(np.median(ratios))
+    alike = ratios.max() <= SAME_SHAPE * ratios.min()
+    if not alike or not SAME_SHAPE < max(ratio, 1 / ratio) <= MOST_OBLONG:
+        return shorter, shorter
+    return (shorter, round(shorter * ratio)) if ratio > 1 else (round(shorter / ratio), shorter)
 
 
 def example_images(source: str, *, size: int, most: int) -> dict[str, Images]:
@@ -112,8 +132,8 @@ def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
 
 
 def _of_arrays(raw: RawImages) -> SourceShape:
-    _, size, _, channels = raw.train.images.shape
-    return SourceShape(Input(channels, size), len(raw.classes), len(raw.train.labels))
+    _, height, width, channels = raw.train.images.shape
+    return SourceShape(Input(channels, height, width), len(raw.classes), len(raw.train.labels))
 
 
 def _sampled(encoded: Encoded) -> Iterator[Original | None]:

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, ImageChops, ImageOps
 
-from nas.architectures.architecture import Input
+from nas.architectures.architecture import Input, Sides
 from nas.data.cache import CACHE_VERSION, cache_unusable, write_header, written_whole
 from nas.data.images import (
     ImageData,
@@ -33,7 +33,7 @@ from nas.data.images import (
     check_input,
 )
 from nas.data.listing import Encoded, Listing
-from nas.data.resizing import CROP, RESIZES, squared
+from nas.data.resizing import CROP, RESIZES, resized
 from nas.data.sources import list_source
 from nas.data.splitting import split_images
 from nas.errors import DataError, visible
@@ -54,7 +54,7 @@ __all__ = [
     "thumbnail",
 ]
 
-DIGITS = Input(channels=1, size=8)
+DIGITS = Input(1, 8)
 """The input shape of the bundled digits."""
 
 DECODED_AT_ONCE = 1024
@@ -72,12 +72,14 @@ GREY_TOLERANCE = 3
 
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+ORIENTATION, ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
+"""The Exif tag that says how an image is turned, and its values for a quarter turn."""
 
 
 class Original(NamedTuple):
-    """An image of a source as it is: the length of its shorter side in pixels, and whether it is grey."""
+    """An image of a source as it is: height and width in pixels once it is upright, and whether it is grey."""
 
-    side: int
+    sides: Sides
     is_grey: bool
 
 
@@ -108,7 +110,7 @@ def load_data(
             class, else the approximate number of images. None: a fifth, at most 5,000 images.
         group_by: which images belong together, so that no two splits have images of one group: `folder`, the name of a
             column, or a regular expression on their paths (`nas.data.groups`); only for image files.
-        resize: how image files are made square: `crop`, `letterbox` or `stretch` (`nas.data.resizing.squared`).
+        resize: how image files are made square: `crop`, `letterbox` or `stretch` (`nas.data.resizing.resized`).
         skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:
@@ -146,9 +148,7 @@ def _files(source: str, wanted: Input, *, group_by: str | None, resize: str, ski
             f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
         )
     listing = list_source(source, group_by=group_by)
-    identity = json.dumps(
-        [CACHE_VERSION, source, listing.version, wanted.channels, wanted.size, resize, skip_bad_images]
-    )
+    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.to_dict(), resize, skip_bad_images])
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():
@@ -189,7 +189,7 @@ def _fill(folder: Path, listing: Listing, source: str, wanted: Input, *, resize:
         skipped: list[str] = []
         sides: Counter[int] = Counter()
         for split, encoded in listing.splits.items():
-            shape = wanted.size, wanted.size, wanted.channels
+            shape = *wanted.sides, wanted.channels
             good = np.ones(len(encoded.labels), dtype=bool)
             with (partial / f"{split}.images.npy").open("wb") as file, warnings.catch_warnings():
                 write_header(file, (len(good), *shape))
@@ -239,16 +239,16 @@ def _decode_all(encoded: Encoded, source: str, wanted: Input, resize: str) -> It
 def _decode(
     content: bytes | Path, name: str, wanted: Input, *, resize: str = CROP, alone: bool = False
 ) -> tuple[int, Images | None]:
-    """Decodes an image to (size, size, channels) uint8, and returns its shorter side with it.
+    """Decodes an image to (height, width, channels) uint8, and returns its shorter side with it.
 
     The array is None if the image is unreadable, and `LATER` if it must be decoded `alone`.
     """
-    original, side = 0, wanted.size
+    original = 0
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
             original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
-            opened.draft(None, (2 * side, 2 * side))  # JPEG decoders downscale large photos for free
+            opened.draft(None, (2 * wanted.longer, 2 * wanted.longer))  # JPEG decoders downscale large photos for free
             pixels = max(pixels, math.prod(opened.size))
             if pixels > MOST_PIXELS:
                 return original, None
@@ -263,13 +263,19 @@ def look_at(content: bytes | Path) -> Original | None:
     """Returns what an image is like; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
-            side = min(opened.size)
+            sides = upright_sides(opened)
             opened.draft(None, (64, 64))
             if math.prod(opened.size) > LARGE_PIXELS:
-                return Original(side, is_grey=opened.mode in GREY_MODES)
-            return Original(side, is_grey=opened.mode in GREY_MODES or is_grey(on_white(opened)))
+                return Original(sides, is_grey=opened.mode in GREY_MODES)
+            return Original(sides, is_grey=opened.mode in GREY_MODES or is_grey(on_white(opened)))
     except Exception:  # as in `_decode`
         return None
+
+
+def upright_sides(opened: Image.Image) -> Sides:
+    """Returns the height and width that an image has once it is upright as Exif says."""
+    width, height = opened.size
+    return (width, height) if opened.getexif().get(ORIENTATION) in ON_THEIR_SIDE else (height, width)
 
 
 def thumbnail(content: bytes | Path, size: int) -> Images | None:
@@ -304,8 +310,7 @@ def formats() -> list[str]:
 
 
 def _fitted(opened: Image.Image, name: str, wanted: Input, resize: str) -> Images | None:
-    """Returns the image upright, on white, made square and resized; None if its values have no known range."""
-    side = wanted.size
+    """Returns the image upright, on white, as large as wanted; None if its values have no known range."""
     image = opened
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
@@ -317,4 +322,4 @@ def _fitted(opened: Image.Image, name: str, wanted: Input, resize: str) -> Image
         if not is_grey(image):
             raise DataError(f"{name} is in colour, but the space's input.channels is 1; set input.channels to 3")
         image = image.convert("L")
-    return np.asarray(squared(image, side, resize), dtype=np.uint8).reshape(side, side, wanted.channels)
+    return np.asarray(resized(image, wanted.sides, resize), dtype=np.uint8).reshape(*wanted.sides, wanted.channels)

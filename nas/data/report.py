@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from nas.architectures.architecture import Sides, sides_text
 from nas.data.images import RARE
-from nas.data.inspection import LARGEST_SIDE
+from nas.data.inspection import SAME_SHAPE, suitable_sides
 from nas.data.loading import (
     DECODED_AT_ONCE,
     MOST_PIXELS,
@@ -28,6 +29,7 @@ from nas.data.loading import (
     load_digits_images,
     names_of,
     on_white,
+    upright_sides,
 )
 from nas.data.sources import list_source
 from nas.errors import visible
@@ -43,8 +45,6 @@ FLAT = 6.0
 MOST_FLIPPED = 6
 """Bits of 64 in which the hashes of near duplicates may differ."""
 BYTES, LARGEST_BUCKET = 8, 100
-SAME_SHAPE = 1.05
-"""Largest ratio of sides at which an image counts as square."""
 OFTEN_OBLONG = 0.1
 """From this share of images that are not square on, what cropping loses is worth a word."""
 
@@ -79,6 +79,7 @@ class DataReport:
         sides: the smallest, median and largest of the images' shorter sides, in pixels.
         grey: the share of grey images, in [0, 1].
         oblong: the share of images that are not square.
+        suits: the height and width at which a search takes them.
         unreadable: names of the images that cannot be read.
         copies: groups of duplicates and near duplicates, the exact ones first.
     """
@@ -89,6 +90,7 @@ class DataReport:
     sides: tuple[int, int, int]
     grey: float
     oblong: float
+    suits: Sides
     unreadable: tuple[str, ...]
     copies: tuple[Copies, ...]
 
@@ -139,9 +141,10 @@ class DataReport:
                 "--metric balanced_accuracy --class-weights balanced gives all classes the same weight."
             )
         channels = "grey" if self.grey == 1 else "colour"
-        side = min(self.sides[1], LARGEST_SIDE)
-        found.append(f"A search takes them in {channels} with {side}×{side} pixels, cropped to squares.")
-        if self.oblong >= OFTEN_OBLONG:
+        is_square = self.suits[0] == self.suits[1]
+        cut = "cropped to squares" if is_square else "in their own proportions"
+        found.append(f"A search takes them in {channels} with {sides_text(self.suits)} pixels, {cut}.")
+        if is_square and self.oblong >= OFTEN_OBLONG:
             found.append(
                 f"{self.oblong:.0%} of them are not square: --resize letterbox keeps what cropping cuts off, in grey "
                 "strips; --resize stretch keeps it too, but not the proportions."
@@ -200,6 +203,7 @@ def report_on(source: str) -> DataReport:
         sides=(sides[0], sides[len(sides) // 2], sides[-1]),
         grey=sum(look.is_grey for _, look in good) / max(1, len(good)),
         oblong=sum(max(look.sides) > SAME_SHAPE * min(look.sides) for _, look in good) / max(1, len(good)),
+        suits=suitable_sides([look.sides for _, look in good] or [(1, 1)]),
         unreadable=tuple(one.name for one in seen if one.look is None),
         copies=tuple(_copies([one for one, _ in good], [look for _, look in good], classes)),
     )
@@ -238,7 +242,7 @@ def _look(content: bytes | Path) -> _Look | None:
     try:
         read = content if isinstance(content, bytes) else content.read_bytes()
         with Image.open(io.BytesIO(read), formats=formats()) as opened:
-            sides = opened.size
+            sides = upright_sides(opened)
             if sides[0] * sides[1] > MOST_PIXELS:
                 return None
             opened.draft(None, (4 * THUMBNAIL, 4 * THUMBNAIL))

@@ -299,14 +299,15 @@ def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData
     (bundle / ARCHITECTURE_FILE).write_text(trained.architecture.to_yaml(), encoding="utf-8")
     _write_json(bundle / LABELS_FILE, list(images.classes))
     preprocessing = {
-        "size": trained.architecture.input.size,
+        "height": trained.architecture.input.height,
+        "width": trained.architecture.input.width,
         "channels": trained.architecture.input.channels,
         "mean": list(images.normalization.mean),
         "std": list(images.normalization.std),
         "values": "from 0 to 255, divided by 255, then (value - mean) / std for each channel",
         "square": images.resize,
         "resize": f"upright as EXIF says, transparent parts on white, {SQUARED[images.resize]}, resized to "
-        "size × size pixels: bilinear, with antialiasing",
+        "height × width pixels: bilinear, with antialiasing",
     }
     _write_json(bundle / PREPROCESSING_FILE, preprocessing)
 

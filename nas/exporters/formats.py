@@ -101,8 +101,8 @@ def write_formats(
 ) -> None:
     """Writes a network into `folder` in each of `formats`.
 
-    The exported models map any number of normalised images (N, channels, size, size) to logits (N, classes). The output
-    is deterministic: the same network gives the same bytes.
+    The exported models map any number of normalised images (N, channels, height, width) to logits (N, classes). The
+    output is deterministic: the same network gives the same bytes.
 
     Args:
         folder: the existing folder to write to.
@@ -201,8 +201,7 @@ def _program(network: "GroupConvNet", architecture: Architecture) -> "ExportedPr
     """Traces the network with torch.export for any batch size, dropping the example input and source paths."""
     import torch
 
-    size = architecture.input.size
-    example = torch.zeros(2, architecture.input.channels, size, size)
+    example = torch.zeros(2, architecture.input.channels, *architecture.input.sides)
     program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
     program.example_inputs = None
     for node in program.graph.nodes:

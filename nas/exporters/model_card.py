@@ -20,7 +20,7 @@ CLASSES_NAMED = 20
 PURPOSES = {
     "python": "the network as a program that needs torch alone: `python model.py photo.png`",
     "safetensors": "the weights; `architecture.yaml` says of what",
-    "onnx": "for ONNX Runtime and other runtimes: `images` (N, channels, size, size) → `logits` (N, classes)",
+    "onnx": "for ONNX Runtime and other runtimes: `images` (N, channels, height, width) → `logits` (N, classes)",
     "pt2": "for `torch.export.load`, with the same input and output",
     INT8: "the ONNX model in 8-bit integers, with the same input and output",
     WEB: "a page for any browser, without a server or a network: open it and drop images on it",
@@ -65,14 +65,14 @@ def card_text(
 
 
 def _title(trained: TrainedNetwork) -> str:
-    size, channels = trained.architecture.input.size, trained.architecture.input.channels
-    kind = {1: "grey ", 3: "colour "}.get(channels, "")
+    shape = trained.architecture.input
+    kind = {1: "grey ", 3: "colour "}.get(shape.channels, "")
     names = trained.config.classes
     named = ", ".join(map(_escaped, names[:CLASSES_NAMED]))
     more = f", and {len(names) - CLASSES_NAMED} more (`labels.json`)" if len(names) > CLASSES_NAMED else ""
     return (
         f"# {_escaped(trained.architecture.name)}\n\n"
-        f"A grouped-convolution network that sorts {kind}images of {size}×{size} pixels into {len(names)} classes: "
+        f"A grouped-convolution network that sorts {kind}images of {shape} pixels into {len(names)} classes: "
         f"{named}{more}. It is {_escaped(trained.origin)}."
     )
 

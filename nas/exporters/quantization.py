@@ -55,7 +55,7 @@ def quantize(model: Path, out: Path, *, images: ImageData, input_name: str) -> N
 
 
 def _batches(images: ImageData) -> Iterator[NDArray[np.float32]]:
-    """Yields normalised training images (B, channels, size, size), the same ones every time."""
+    """Yields normalised training images (B, channels, height, width), the same ones every time."""
     count = len(images.train.labels)
     rows = np.sort(np.random.default_rng(0).choice(count, min(count, CALIBRATED_ON), replace=False))
     mean, std = (np.array(values, np.float32) for values in images.normalization)

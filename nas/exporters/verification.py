@@ -187,7 +187,7 @@ def installed() -> dict[str, str]:
 
 
 def _normalised(images: Images, settings: dict[str, Any]) -> "Tensor":
-    """Normalises images as preprocessing.json specifies: (B, size, size, C) bytes → (B, C, size, size)."""
+    """Normalises images as preprocessing.json specifies: (B, height, width, C) bytes → (B, C, height, width)."""
     import torch
 
     mean, std = (torch.tensor(settings[key])[:, None, None] for key in ("mean", "std"))

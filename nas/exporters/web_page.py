@@ -41,7 +41,7 @@ def web_page(network: "GroupConvNet", architecture: Architecture, images: ImageD
     """
     content = {
         "about": _about(architecture, images.classes),
-        "input": {"channels": architecture.input.channels, "size": architecture.input.size},
+        "input": {"channels": architecture.input.channels, "sides": architecture.input.sides},
         "square": images.resize,
         "classes": list(images.classes),
         "mean": list(images.normalization.mean),
@@ -61,12 +61,11 @@ def web_page(network: "GroupConvNet", architecture: Architecture, images: ImageD
 
 
 def noise(count: int, architecture: Architecture) -> NDArray[np.uint8]:
-    """Returns images (count, channels, size, size) of the noise that the page makes, too.
+    """Returns images (count, channels, height, width) of the noise that the page makes, too.
 
     Its generator is the linear congruential one of Numerical Recipes, whose high bits are random enough.
     """
-    size = architecture.input.size
-    shape = (count, architecture.input.channels, size, size)
+    shape = (count, architecture.input.channels, *architecture.input.sides)
     state, bytes_ = SEED, np.empty(int(np.prod(shape)), np.uint8)
     for place in range(len(bytes_)):
         state = (state * 1664525 + 1013904223) % 2**32
@@ -78,8 +77,7 @@ def _about(architecture: Architecture, classes: Sequence[str]) -> str:
     kind = {1: "grey ", 3: "colour "}.get(architecture.input.channels, "")
     named = ", ".join(classes[:CLASSES_NAMED])
     more = f" and {len(classes) - CLASSES_NAMED} more" if len(classes) > CLASSES_NAMED else ""
-    size = architecture.input.size
-    return f"Sorts {kind}images, seen at {size}×{size} pixels, into {len(classes)} classes: {named}{more}."
+    return f"Sorts {kind}images, seen at {architecture.input} pixels, into {len(classes)} classes: {named}{more}."
 
 
 def _check(network: "GroupConvNet", architecture: Architecture, images: ImageData) -> dict[str, object]:

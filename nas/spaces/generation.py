@@ -27,7 +27,7 @@ WITHIN = 0.75
 
 def usual_budget(shape: Input) -> int:
     """Returns the budget in FLOPs where none is asked for: 10 M for images of 32×32 pixels, in proportion to pixels."""
-    return 10_000 * shape.size**2
+    return 10_000 * shape.height * shape.width
 
 
 def generate_space(
@@ -57,7 +57,7 @@ def generate_space(
             name=name,
             input=shape,
             stages=_stages(shape, stem, width),
-            purpose=f"made for images of {shape.size}×{shape.size} pixels and {budget:,} FLOPs",
+            purpose=f"made for images of {shape} pixels and {budget:,} FLOPs",
             stem=stem,
             classes=classes,
             recipe=Recipe.from_dict({}),

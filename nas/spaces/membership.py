@@ -19,9 +19,8 @@ def misfits(architecture: Architecture, space: SearchSpace) -> list[str]:
 
 def _misfits(architecture: Architecture, space: SearchSpace) -> Iterator[str]:
     if architecture.input != space.input:
-        yield f"input={architecture.input.channels}×{architecture.input.size}: the space has " + (
-            f"{space.input.channels}×{space.input.size} (channels × pixels)"
-        )
+        own, wanted = architecture.input, space.input
+        yield f"input={own.channels}×{own}: the space has {wanted.channels}×{wanted} (channels × height × width)"
     for part, mine, theirs in (("stem", architecture.stem, space.stem), ("stages", architecture.stages, space.stages)):
         if len(mine) != len(theirs):
             yield f"{part}: it has {len(mine)}, the space {len(theirs)}"

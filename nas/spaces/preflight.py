@@ -126,13 +126,13 @@ def _all_costs(space: SearchSpace) -> Counts:
     for stem in space.stems():
         amounts = stem_cost(stem, space.input)
         ways[stem[-1].width].append(np.array([[amounts.flops], [amounts.params]], dtype=float))
-    for choices, size in zip(space.stages, space.sizes, strict=True):
+    for choices, sides in zip(space.stages, space.sides, strict=True):
         by_width: dict[int, list[Counts]] = defaultdict(list)
         for cin, sums in ways.items():
             before = np.concatenate(sums, axis=1)
             added: dict[int, list[tuple[int, int]]] = defaultdict(list)
             for stage in choices.stages():
-                amounts = stage_cost(stage, cin, size)
+                amounts = stage_cost(stage, cin, sides)
                 added[stage.out].append((amounts.flops, amounts.params))
             for out, amounts_of_out in added.items():
                 both = np.array(amounts_of_out, dtype=float).T
@@ -198,7 +198,7 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
 
 def noise(space: SearchSpace) -> ImageData:
     """Returns one batch of random images and labels, in the shape and batch size of a space."""
-    shape = (space.recipe.batch_size, space.input.size, space.input.size, space.input.channels)
+    shape = (space.recipe.batch_size, *space.input.sides, space.input.channels)
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, shape, dtype=np.uint8), rng.integers(0, space.classes, shape[0]))
     return ImageData("noise", (), split, split, split)

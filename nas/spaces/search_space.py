@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.architectures.architecture import Architecture, Input, Stage, StemConv, input_from
+from nas.architectures.architecture import Architecture, Input, Sides, Stage, StemConv, input_from, strided
 from nas.architectures.cost import cost, stage_cost, stem_cost
 from nas.errors import InvalidValue
 from nas.spaces.stage_choices import FIELDS, StageChoices, StemChoices, stem_choices
@@ -58,8 +58,8 @@ class SearchSpace:
         self._refuse_too_many()
         if self.recipe.crop_padding >= self.input.size:
             raise InvalidValue(
-                f"recipe.crop_padding={self.recipe.crop_padding}: must be below input.size={self.input.size}; "
-                f"nearest valid: {self.input.size - 1}"
+                f"recipe.crop_padding={self.recipe.crop_padding}: must be below the images' shorter side, "
+                f"{self.input.size}; nearest valid: {self.input.size - 1}"
             )
         for key, least in zip(("max_flops", "max_params"), self.least_cost, strict=True):
             budget = getattr(self, key)
@@ -107,7 +107,7 @@ class SearchSpace:
         return {
             "name": self.name,
             "purpose": self.purpose,
-            "input": dict(vars(self.input)),
+            "input": self.input.to_dict(),
             "classes": self.classes,
             "stem": [conv.to_dict() for conv in self.stem],
             "stages": [stage.to_dict() for stage in self.stages],
@@ -141,11 +141,11 @@ class SearchSpace:
         return math.prod([*(len(conv.width) for conv in self.stem), *(stage.count for stage in self.stages)])
 
     @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        """Side length of the input feature map of each stage, in pixels."""
+    def sides(self) -> tuple[Sides, ...]:
+        """Height and width of the input feature map of each stage, in pixels."""
         strides = [conv.stride for conv in self.stem] + [stage.stride for stage in self.stages]
-        sides = list(itertools.accumulate(strides, lambda side, stride: -(-side // stride), initial=self.input.size))
-        return tuple(sides[len(self.stem) : -1])
+        found = list(itertools.accumulate(strides, strided, initial=self.input.sides))
+        return tuple(found[len(self.stem) : -1])
 
     def architecture(self, params: Mapping[str, int]) -> Architecture:
         """Returns the architecture of a point.
@@ -230,9 +230,9 @@ class SearchSpace:
     def most_flops(self) -> int:
         """Upper bound on FLOPs: those of the largest architecture of the space, or the budget if lower."""
         rest = {out: out * self.classes for out in self.stages[-1].widths}
-        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, self._inputs, strict=True))):
+        for choices, sides, inputs in reversed(list(zip(self.stages, self.sides, self._inputs, strict=True))):
             rest = {
-                cin: max(stage_cost(stage, cin, size).flops + rest[stage.out] for stage in choices.richest())
+                cin: max(stage_cost(stage, cin, sides).flops + rest[stage.out] for stage in choices.richest())
                 for cin in inputs
             }
         most = max(stem_cost(stem, self.input).flops + rest[stem[-1].width] for stem in self.stems())
@@ -260,7 +260,7 @@ class SearchSpace:
                 yield self._point(stem, stages)
                 return
             for stage in options[number]:
-                amounts = stage_cost(stage, cin, self.sizes[number])
+                amounts = stage_cost(stage, cin, self.sides[number])
                 sums = spent[0] + amounts.flops, spent[1] + amounts.params
                 if fits(sums, self._least[number + 1][stage.out]):
                     yield from longer(stem, (*stages, stage), sums)
@@ -316,9 +316,9 @@ class SearchSpace:
         """
         rest = {out: (out * self.classes, (out + 1) * self.classes) for out in self.stages[-1].widths}
         least = [rest]
-        for choices, size, inputs in reversed(list(zip(self.stages, self.sizes, self._inputs, strict=True))):
+        for choices, sides, inputs in reversed(list(zip(self.stages, self.sides, self._inputs, strict=True))):
             ways = {
-                cin: [(stage_cost(stage, cin, size), rest[stage.out]) for stage in choices.leanest()] for cin in inputs
+                cin: [(stage_cost(stage, cin, sides), rest[stage.out]) for stage in choices.leanest()] for cin in inputs
             }
             rest = {
                 cin: (

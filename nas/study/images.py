@@ -139,7 +139,7 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
     if space.input == DIGITS:
         return "digits", max_images
     raise DataError(
-        f"data: space '{space.name}' takes images of {space.input.size}×{space.input.size} pixels with "
+        f"data: space '{space.name}' takes images of {space.input} pixels with "
         f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
     )
 

@@ -57,8 +57,10 @@ def _pixels(split: Split, rng: np.random.Generator) -> tuple[NDArray[np.float32]
     """Returns pixels in [0, 1], a row for each image, and the labels."""
     rows = np.sort(rng.permutation(len(split.labels))[:MOST_IMAGES])
     pixels = split.images[rows].astype(np.float32) / 255
-    number, size, _, channels = pixels.shape
-    step = -(-size // LARGEST_SIDE)
-    side = size // step
-    blocks = pixels[:, : side * step, : side * step].reshape(number, side, step, side, step, channels)
+    number, height, width, channels = pixels.shape
+    step = -(-max(height, width) // LARGEST_SIDE)
+    rows_left, columns_left = max(1, height // step), max(1, width // step)
+    blocks = pixels[:, : rows_left * step, : columns_left * step].reshape(
+        number, rows_left, -1, columns_left, step, channels
+    )
     return blocks.mean(axis=(2, 4)).reshape(number, -1), split.labels[rows]

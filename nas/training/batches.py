@@ -23,7 +23,7 @@ class DeviceData:
 
 
 class DeviceImages:
-    """One split on one device, as normalised float32 batches (B, C, size, size), channels last in memory.
+    """One split on one device, as normalised float32 batches (B, C, height, width), channels last in memory.
 
     On a CPU the images share the split's memory, which must not change; other devices hold a copy.
 
@@ -46,7 +46,7 @@ class DeviceImages:
     ) -> None:
         self._device, self._padding = device, padding
         self.streamed = streamed
-        self._size = split.images.shape[1]
+        self._sides = split.images.shape[1:3]
         self._places: Tensor | None = None  # the row in `_images` of each image, if they differ
         images = split.images
         if device.type != "cpu" and not streamed:
@@ -57,8 +57,9 @@ class DeviceImages:
             self._images = _in_place(images)
         self._labels = torch.tensor(split.labels, device=self._images.device)
         # Crops extend over the border into reflected pixels, which are looked up, not stored.
-        reflected = np.pad(np.arange(self._size), padding, mode="reflect")
-        self._reflected = torch.tensor(reflected, device=device)
+        self._rows, self._columns = (
+            torch.tensor(np.pad(np.arange(side), padding, mode="reflect"), device=device) for side in self._sides
+        )
         mean, std = (torch.tensor(values, device=device) for values in normalization)
         self._scale, self._shift = 1 / (255 * std), -mean / std
 
@@ -101,19 +102,19 @@ class DeviceImages:
             flip: mirrors images left to right half of the time.
             generator: draws crops and mirroring.
         """
-        side = torch.arange(self._size, device=self._device)
+        height, width = self._sides
 
         def below(limit: int) -> Tensor:
             return torch.randint(limit, (len(rows), 1), generator=generator, device=self._device)
 
-        x = side.expand(len(rows), -1)
+        x = torch.arange(width, device=self._device).expand(len(rows), -1)
         if flip:
             x = torch.where(below(2).bool(), x.flip(1), x)
-        y = self._reflected.take(side + below(2 * self._padding + 1))
-        x = self._reflected.take(x + below(2 * self._padding + 1))
+        y = self._rows.take(torch.arange(height, device=self._device) + below(2 * self._padding + 1))
+        x = self._columns.take(x + below(2 * self._padding + 1))
         images, places, labels = self._found(rows)
         # One gather of whole pixels by flat index is several times as fast as one by image, row and column.
-        lines = (places[:, None] * self._size + y) * self._size
+        lines = (places[:, None] * height + y) * width
         batch = images.view(-1, images.shape[3]).index_select(0, (lines[:, :, None] + x[:, None, :]).view(-1))
         return self._normalised(batch.view(len(rows), *images.shape[1:])), labels
 
@@ -134,7 +135,7 @@ class DeviceImages:
         return batch.to(self._device, non_blocking=True)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """Maps (B, size, size, C) uint8 to (B, C, size, size) float32; channels stay innermost in memory."""
+        """Maps (B, height, width, C) uint8 to (B, C, height, width) float32; channels stay innermost in memory."""
         batch = images.float()
         return torch.addcmul(self._shift, batch, self._scale, out=batch).permute(0, 3, 1, 2)
 

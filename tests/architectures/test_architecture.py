@@ -69,6 +69,10 @@ def test_left_out_stem_and_strides_are_those_of_group_conv_net() -> None:
         ("classes", 1, ["classes=1", "nearest valid: 2"]),
         ("input.channels", 0, ["input.channels=0", "nearest valid: 1"]),
         ("input.size", None, ["input.size=None", "whole number"]),
+        ("input", {"channels": 3, "height": 32, "width": 0}, ["input.width=0", "nearest valid: 1"]),
+        ("input", {"channels": 3, "height": "a", "width": 8}, ["input.height='a'", "whole number"]),
+        ("input", {"channels": 3, "height": 32}, ["input: missing key 'width'"]),
+        ("input", {"channels": 3, "height": 32, "width": 32, "size": 32}, ["input: unknown key 'size'"]),
         ("stages", [], ["stages", "at least one"]),
         ("stages", {"depth": 1}, ["stages", "list"]),
         ("stem", [], ["stem", "at least one"]),
@@ -83,6 +87,17 @@ def test_what_is_wrong_is_named_in_one_line(path: str, value: Any, parts: list[s
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_an_input_that_is_not_square_is_written_and_read() -> None:
+    oblong = Architecture.from_dict({**VALID, "input": {"channels": 3, "height": 48, "width": 96}})
+    assert oblong.input == Input(3, 48, 96) != Input(3, 96, 48)
+    assert str(oblong.input) == "48×96"
+    assert oblong.to_dict()["input"] == {"channels": 3, "height": 48, "width": 96}
+    assert Architecture.from_dict(oblong.to_dict()) == oblong
+    square = Architecture.from_dict({**VALID, "input": {"channels": 3, "height": 32, "width": 32}})
+    assert square == Architecture.from_dict(VALID)
+    assert square.to_dict()["input"] == {"channels": 3, "size": 32}  # as ever, so that its key stays
 
 
 def test_an_input_too_small_for_its_strides_is_refused_at_the_stage_that_has_no_pixels_left() -> None:

@@ -54,7 +54,7 @@ def at(size: int, ones: list[float], *, manys: list[float] | None = None, batch:
     manys = manys or ones
     rows = zip(("groups", "dense", "narrower dense"), (39, 100, 40), ones, manys, strict=False)
     return AtSize(
-        size,
+        (size, size),
         tuple(
             Measured(name, flops * 10**6, 1000, 1000, took(one), took(many, batch=batch), 2**20)
             for name, flops, one, many in rows
@@ -122,11 +122,11 @@ def small() -> Profile:
 
 
 def test_a_profile_has_each_network_at_each_size(small: Profile) -> None:
-    assert [each.size for each in small.sizes] == [8, 16]
-    for size, networks in small.sizes:
+    assert [each.sides for each in small.sizes] == [(8, 8), (16, 16)]
+    for sides, networks in small.sizes:
         assert [network.name for network in networks] == ["groups", "dense", "narrower dense"]
         groups, dense, _ = networks
-        amounts = cost(replace(SMALL, input=Input(3, size)))
+        amounts = cost(replace(SMALL, input=Input(3, *sides)))
         assert (groups.flops, groups.params, groups.activations) == (
             amounts.flops,
             amounts.params,
@@ -174,8 +174,8 @@ def test_the_narrower_twin_is_compared_at_equal_flops_only_if_they_are() -> None
         "For 3 % more FLOPs at 32×32, the narrower dense twin takes "
         "10 % less time at batch 1 and 20 % more time at batch 64."
     )
-    size, (groups, *others) = at(32, [10, 20, 9])
-    nearer = AtSize(size, (groups._replace(flops=40_100_000), *others))
+    sides, (groups, *others) = at(32, [10, 20, 9])
+    nearer = AtSize(sides, (groups._replace(flops=40_100_000), *others))
     assert equal_flops_sentence(nearer).startswith("For equal FLOPs at 32×32, the narrower dense twin takes 10 % less")
 
 
@@ -205,7 +205,7 @@ def test_batches_of_one_are_no_batches() -> None:
 
 def test_the_share_of_pointwise_convolutions() -> None:
     kinds = [Part(name, 10, 1, 1, 0.2) for name in ("stem", "reduce", "grouped", "expand")]
-    assert pointwise_sentence([*kinds, Part("rest", 0, 0, 0, 0.2)], size=32) == (
+    assert pointwise_sentence([*kinds, Part("rest", 0, 0, 0, 0.2)], sides=(32, 32)) == (
         "The 1×1 convolutions are 50 % of the FLOPs at 32×32 and 40 % of the time of one image."
     )
 
@@ -214,7 +214,7 @@ def test_a_busy_machine_is_told_of(small: Profile) -> None:
     assert disturbance_sentences(0.05) == ()
     networks = at(32, [10, 20, 30]).networks
     busy = tuple(each._replace(one=each.one._replace(waited=0.62)) for each in networks)
-    said = replace(small, sizes=(AtSize(32, busy),)).sentences[-1]
+    said = replace(small, sizes=(AtSize((32, 32), busy),)).sentences[-1]
     assert said.startswith("Other programs were in the way: threads waited for a core up to 62 % of the time.")
 
 
@@ -222,7 +222,7 @@ def test_the_tables_fit_a_hundred_columns(small: Profile) -> None:
     huge = at(224, [1234.5, 2345.6, 1111.1])
     networks = tuple(each._replace(flops=123 * 10**9, params=123 * 10**6, memory=10**9) for each in huge.networks)
     console = Console(width=100, record=True, file=io.StringIO())
-    show_profile(console, replace(small, sizes=(*small.sizes, AtSize(224, networks))))
+    show_profile(console, replace(small, sizes=(*small.sizes, AtSize((224, 224), networks))))
     shown = console.export_text()
     assert "…" not in shown
     for words in ("3×3 grouped", "narrower dense", "224×224", "1234–1235", "multiply–adds", "CPU, 1 thread"):

@@ -179,7 +179,7 @@ def test_splits_of_a_map_are_rows_of_it_and_hold_what_splits_of_an_array_do(
     ("images", "labels", "message"),
     [
         (np.zeros((4, 4, 4), np.uint8), np.arange(4), "shape"),
-        (np.zeros((4, 4, 5, 3), np.uint8), np.arange(4), "shape"),
+        (np.zeros((4, 4, 0, 3), np.uint8), np.arange(4), "shape"),
         (np.zeros((4, 4, 4, 3)), np.arange(4), "uint8"),
         (np.zeros((4, 4, 4, 3), np.uint8), np.arange(5), "labels"),
         (np.zeros((4, 4, 4, 3), np.uint8), np.arange(4) / 2, "whole numbers"),
@@ -190,7 +190,8 @@ def test_splits_of_a_map_are_rows_of_it_and_hold_what_splits_of_an_array_do(
         (np.zeros((9, 4, 4, 3), np.uint8), np.array([0] * 4 + [2] * 5), "class '1' has no training images"),
         (np.zeros((6, 4, 4, 3), np.uint8), np.array([0] * 5 + [1]), "class '1' has too few images"),
         (np.zeros((9, 4, 4, 1), np.uint8), np.arange(9) % 2, "channels 1.*input.channels is 3"),
-        (np.zeros((9, 8, 8, 3), np.uint8), np.arange(9) % 2, "size 8.*input.size is 4"),
+        (np.zeros((9, 4, 8, 3), np.uint8), np.arange(9) % 2, "size 4×8, but the space's input is 4×4"),
+        (np.zeros((9, 8, 8, 3), np.uint8), np.arange(9) % 2, "size 8×8, but the space's input is 4×4"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_refused(images: np.ndarray, labels: np.ndarray, message: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nas import Input, NasError, load_data
-from nas.data.inspection import LARGEST_SIDE, example_images, image_names, inspect_source
+from nas.data.inspection import LARGEST_SIDE, example_images, image_names, inspect_source, suitable_sides
 
 
 def write(folder: Path, images: dict[str, Any], *, suffix: str = "png", **options: Any) -> Path:
@@ -52,8 +52,37 @@ def test_large_photos_are_scaled_down_and_that_is_kept(tmp_path: Path) -> None:
     photo = np.asarray(Image.fromarray(COLOUR).resize((400, 300)))
     folder = write(tmp_path, {"a": photo, "b": photo})
     shape = inspect_source(str(folder)).input
-    assert shape == Input(3, LARGEST_SIDE)
+    assert shape == Input(3, LARGEST_SIDE, round(LARGEST_SIDE * 4 / 3))
     assert load_data(str(folder), shape).describe()["original_side"] == 300
+
+
+@pytest.mark.parametrize(
+    ("sides", "suitable"),
+    [
+        ([(30, 40)] * 3, (30, 40)),
+        ([(300, 400), (600, 800), (150, 201)], (128, 171)),  # the same proportions, but for rounding
+        ([(400, 100)] * 3, (400, 100)),
+        ([(30, 40), (40, 30)], (30, 30)),  # taken upright and on the side
+        ([(30, 40), (30, 30), (30, 40)], (30, 30)),
+        ([(40, 41)], (40, 40)),
+        ([(10, 41)], (10, 10)),
+        ([(1, 10_000)], (1, 1)),
+    ],
+)
+def test_images_of_the_same_proportions_keep_them(sides: list[tuple[int, int]], suitable: tuple[int, int]) -> None:
+    assert suitable_sides(sides) == suitable
+
+
+def test_photos_that_exif_turns_count_as_they_are_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(COLOUR).resize((60, 40)).save(tmp_path / name / f"{number}.jpg", exif=exif)
+    shape = inspect_source(str(tmp_path)).input
+    assert shape == Input(3, 60, 40)
+    assert load_data(str(tmp_path), shape).train.images.shape[1:] == (60, 40, 3)
 
 
 def test_arrays_and_the_digits_have_the_shape_they_have() -> None:

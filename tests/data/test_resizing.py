@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nas import Input, NasError, load_data
-from nas.data.resizing import squared
+from nas.data.resizing import resized
 
 
 def bars() -> Image.Image:
@@ -17,24 +17,24 @@ def bars() -> Image.Image:
 
 
 def test_cropping_keeps_the_middle() -> None:
-    pixels = np.asarray(squared(bars(), 10, "crop"))
+    pixels = np.asarray(resized(bars(), (10, 10), "crop"))
     assert pixels[5, 1].tolist() == [0, 255, 0]
     assert pixels[5, 8].tolist() == [0, 0, 255]
 
 
 def test_a_letterbox_keeps_all_of_it_between_strips_of_grey() -> None:
-    pixels = np.asarray(squared(bars(), 20, "letterbox"))
+    pixels = np.asarray(resized(bars(), (20, 20), "letterbox"))
     assert (pixels[:5] == 128).all()
     assert (pixels[15:] == 128).all()
     assert pixels[10, 1].tolist() == [255, 0, 0]
     assert pixels[10, 18].tolist() == [255, 255, 255]
-    upright = np.asarray(squared(bars().rotate(90, expand=True), 20, "letterbox"))
+    upright = np.asarray(resized(bars().rotate(90, expand=True), (20, 20), "letterbox"))
     assert (upright[:, :5] == 128).all()
     assert not (upright[:, 5:15] == 128).all(axis=2).any()
 
 
 def test_stretching_keeps_all_of_it() -> None:
-    pixels = np.asarray(squared(bars(), 8, "stretch"))
+    pixels = np.asarray(resized(bars(), (8, 8), "stretch"))
     assert pixels.shape == (8, 8, 3)
     assert pixels[0, 0].tolist() == [255, 0, 0]
     assert pixels[7, 7].tolist() == [255, 255, 255]
@@ -44,7 +44,7 @@ def test_stretching_keeps_all_of_it() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("resize", ["crop", "letterbox", "stretch"])
 def test_any_shape_fits(size: tuple[int, int], mode: str, resize: str) -> None:
-    made = squared(Image.new(mode, size, "white"), 16, resize)
+    made = resized(Image.new(mode, size, "white"), (16, 16), resize)
     assert (made.size, made.mode) == ((16, 16), mode)
     assert np.asarray(made).max() == 255
 

@@ -104,7 +104,7 @@ def test_the_files_alone_classify_the_images(study: nas.Study, exported: Exporte
     network.eval()
     settings = json.loads((exported.folder / "preprocessing.json").read_text())
     assert json.loads((exported.folder / "labels.json").read_text()) == list("0123456789")
-    assert (settings["size"], settings["channels"]) == (8, 1)
+    assert (settings["height"], settings["width"], settings["channels"]) == (8, 8, 1)
     with safetensors.safe_open(exported.folder / "model.safetensors", "pt") as file:
         notes = file.metadata()
     assert json.loads(notes["classes"]) == list("0123456789")

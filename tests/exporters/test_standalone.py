@@ -22,7 +22,7 @@ import nas
 from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.data.loading import _decode
-from nas.data.resizing import RESIZES, squared
+from nas.data.resizing import RESIZES, resized
 from nas.exporters.formats import write_formats
 from nas.exporters.standalone import standalone_source
 from nas.exporters.templates import model as program
@@ -46,7 +46,8 @@ def of_colour(channels: int) -> Architecture:
 
 def write_folder(folder: Path, architecture: Architecture) -> Path:
     channels = architecture.input.channels
-    settings = {"size": architecture.input.size, "channels": channels, "mean": MEAN[:channels], "std": STD[:channels]}
+    height, width = architecture.input.sides
+    settings = {"height": height, "width": width, "mean": MEAN[:channels], "std": STD[:channels]}
     (folder / "preprocessing.json").write_text(json.dumps(settings))
     (folder / "labels.json").write_text(json.dumps(["cat", "dog", "cow", "hen"], ensure_ascii=False))
     network = random_network(architecture, np.random.default_rng(0))
@@ -143,13 +144,16 @@ def test_every_filter_is_undone(colour: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (64, 48), (101, 37), (5, 8), (1, 30), (300, 301)])
 @pytest.mark.parametrize("square", RESIZES)
-def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int], square: str) -> None:
+@pytest.mark.parametrize("frame", [(16, 16), (24, 16), (9, 30)])
+def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int], square: str, frame: tuple[int, int]) -> None:
     image = picture("RGB", size)
-    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), 16, square)
-    truth = np.asarray(squared(image, 16, square))
+    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), frame, square)
+    truth = np.asarray(resized(image, frame[::-1], square))
     difference = np.abs(ours.permute(1, 2, 0).numpy() - truth)
-    assert difference.max() <= 1
-    assert difference.mean() < 0.05
+    # Enlarged by simple fractions, many values are halves, which Pillow's fixed-point numbers may round down.
+    tied = frame[0] != frame[1]
+    assert difference.max() <= (2 if tied else 1)
+    assert difference.mean() < (0.4 if tied else 0.05)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_space_spreads_over_its_budget(shape: Input, share: float) -> None:
 def test_the_map_ends_at_about_four_pixels_and_no_architecture_is_twice_there() -> None:
     for shape in SHAPES:
         space = generate_space(shape, 10)
-        last = -(-space.sizes[-1] // space.stages[-1].stride)
+        last = -(-space.sides[-1][0] // space.stages[-1].stride)
         assert 2 <= last <= 6
         keys = {space.architecture(point).key for point in itertools.islice(space.points(), 2000)}
         assert len(keys) == 2000

@@ -33,7 +33,9 @@ def test_a_value_outside_is_named(tiny: SearchSpace, edit: str, line: str) -> No
 def test_shapes_and_budgets_count_and_classes_do_not(tiny: SearchSpace) -> None:
     inside = tiny.architecture(list(tiny.points())[-1])
     assert misfits(replace(inside, classes=7), tiny) == []
-    assert misfits(replace(inside, input=Input(3, 8)), tiny) == ["input=3×8: the space has 1×8 (channels × pixels)"]
+    assert misfits(replace(inside, input=Input(3, 8)), tiny) == [
+        "input=3×8×8: the space has 1×8×8 (channels × height × width)"
+    ]
     assert misfits(replace(inside, stem=(*inside.stem, StemConv(8))), tiny) == ["stem: it has 2, the space 1"]
     small = tiny.with_changes(max_flops=tiny.least_cost[0])
     assert misfits(inside, small)[0].startswith(f"max_flops={tiny.least_cost[0]:,}: it has ")

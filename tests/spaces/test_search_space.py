@@ -156,7 +156,7 @@ def test_the_published_networks_are_in_the_spaces_around_them() -> None:
         ("recipe", {"epochs": 0}, ["recipe.epochs=0", "nearest valid: 1"]),
         ("recipe", {"optimizer": "adam"}, ["recipe.optimizer='adam'", "did you mean 'adamw'"]),
         ("recipe", {"learning_rate": float("nan")}, ["recipe.learning_rate=nan"]),
-        ("recipe", {"crop_padding": 8}, ["recipe.crop_padding=8", "input.size=8", "nearest valid: 7"]),
+        ("recipe", {"crop_padding": 8}, ["recipe.crop_padding=8", "shorter side, 8", "nearest valid: 7"]),
         ("name", 3, ["name=3"]),
         ("stages", None, ["stages=None", "list"]),
     ],

@@ -65,15 +65,15 @@ def by_padding(images: Images, rows: Tensor, *, padding: int, flip: bool, genera
     """What `augmented` gave when it cut crops from images that had been padded: existing studies were trained so."""
     widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded = torch.from_numpy(np.pad(images, widths, mode="reflect"))
-    side = torch.arange(images.shape[1])
+    height, width = images.shape[1:3]
 
     def below(limit: int) -> Tensor:
         return torch.randint(limit, (len(rows), 1), generator=generator)
 
-    x = side.expand(len(rows), -1)
+    x = torch.arange(width).expand(len(rows), -1)
     if flip:
         x = torch.where(below(2).bool(), x.flip(1), x)
-    y = side + below(2 * padding + 1)
+    y = torch.arange(height) + below(2 * padding + 1)
     x = x + below(2 * padding + 1)
     mean, std = (torch.tensor(values) for values in NORMALIZATION)
     cut = padded[rows[:, None, None], y[:, :, None], x[:, None, :]]
@@ -81,9 +81,13 @@ def by_padding(images: Images, rows: Tensor, *, padding: int, flip: bool, genera
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize(("size", "padding"), [(5, 0), (5, 1), (5, 4), (5, 7), (8, 2), (1, 2)])
-def test_crops_are_those_of_padded_images_bit_for_bit(tmp_path: Path, size: int, padding: int, flip: bool) -> None:
-    images = np.random.default_rng(1).integers(0, 256, (20, size, size, 3), dtype=np.uint8)
+@pytest.mark.parametrize(
+    ("sides", "padding"), [((5, 5), 0), ((5, 5), 1), ((5, 5), 4), ((5, 5), 7), ((1, 1), 2), ((8, 5), 2), ((3, 9), 2)]
+)
+def test_crops_are_those_of_padded_images_bit_for_bit(
+    tmp_path: Path, sides: tuple[int, int], padding: int, flip: bool
+) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (20, *sides, 3), dtype=np.uint8)
     ways = [
         made(images, padding=padding),
         made(np.asfortranarray(images), padding=padding),

@@ -5,7 +5,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.analysis.figures.style import BLUE, GREEN, GREY, ORANGE, PINK, SKY, new_figure
-from nas.architectures.architecture import Architecture, Stage
+from nas.architectures.architecture import Architecture, Sides, Stage, sides_text, strided
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -67,10 +67,10 @@ def drawing_numbers(architecture: Architecture) -> Drawing:
     bars: list[Bar] = []
     skips: list[Skip] = []
     labels: list[Label] = []
-    size, y = architecture.input.size, 0.0
-    shape = f"{size}×{size}, {_counted(architecture.input.channels, 'channel')}"
+    sides, y = architecture.input.sides, 0.0
+    shape = f"{architecture.input}, {_counted(architecture.input.channels, 'channel')}"
     for conv in architecture.stem:
-        size = -(-size // conv.stride)
+        sides = strided(sides, conv.stride)
         bars.append(Bar("stem", STEM, conv.width, 1, y))
         y -= 1.0
     labels.append(Label((bars[0].y + bars[-1].y) / 2, "stem", f"{shape} → {' → '.join(_widths(architecture))}"))
@@ -93,8 +93,8 @@ def drawing_numbers(architecture: Architecture) -> Drawing:
         if drawn < stage.depth:
             labels.append(Label(y + 0.2, "", f"⋮ {stage.depth - drawn} more blocks like the last"))
             y -= 0.9
-        size, cin = -(-size // stage.stride), stage.out
-        labels.append(Label((top + y) / 2 + 0.6, *_words(part, stage, size)))
+        sides, cin = strided(sides, stage.stride), stage.out
+        labels.append(Label((top + y) / 2 + 0.6, *_words(part, stage, sides)))
     y = min(y - 0.4, labels[-1].y - 2.4)  # its label is two lines high as well
     bars.append(Bar("classifier", CLASSIFIER, architecture.classes, 1, y))
     labels.append(Label(y, "classifier", f"mean of {cin} → {architecture.classes} classes"))
@@ -189,8 +189,8 @@ def _told(bar: Bar) -> str:
     return f"{bar.part}, {bar.kind}: {bar.channels} {'classes' if bar.kind == CLASSIFIER else 'channels'}{per_group}"
 
 
-def _words(part: str, stage: Stage, size: int) -> tuple[str, str]:
-    title = f"{part} · {_counted(stage.depth, 'block')} · {size}×{size}"
+def _words(part: str, stage: Stage, sides: Sides) -> tuple[str, str]:
+    title = f"{part} · {_counted(stage.depth, 'block')} · {sides_text(sides)}"
     groups = f"{_counted(stage.groups, 'group')} of {stage.mid // stage.groups}"
     return title, f"{stage.mid} wide, {groups} → {stage.out}"
 

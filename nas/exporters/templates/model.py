@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Normalised images (N, CHANNELS, size, size) → logits (N, CLASSES)."""
+    """Normalised images (N, CHANNELS, height, width) → logits (N, CLASSES)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,17 +156,17 @@ def tensor_of(data: Tensor, about: dict[str, Any]) -> Tensor:
     return data[begin:end].clone().view(dtype).view(shape)
 
 
-# Images: a file → (1, CHANNELS, size, size), prepared as the images were that the network was trained on.
+# Images: a file → (1, CHANNELS, height, width), prepared as the images were that the network was trained on.
 
 
 def preprocess(path: str | Path) -> Tensor:
-    """An image file as the network takes it: (1, CHANNELS, size, size), normalised."""
+    """An image file as the network takes it: (1, CHANNELS, height, width), normalised."""
     path, settings = Path(path), read_json("preprocessing.json")
     try:
-        size, mean, std = (settings[key] for key in ("size", "mean", "std"))
+        height, width, mean, std = (settings[key] for key in ("height", "width", "mean", "std"))
         square = settings.get("square", "crop")
     except (KeyError, TypeError):
-        raise Unusable(f"{FOLDER / 'preprocessing.json'}: lacks size, mean or std") from None
+        raise Unusable(f"{FOLDER / 'preprocessing.json'}: lacks height, width, mean or std") from None
     if CHANNELS not in (1, 3):
         raise Unusable(f"{path}: the network takes {CHANNELS} channels, and image files have 1 or 3; give it a tensor")
     if not path.is_file():
@@ -174,9 +174,9 @@ def preprocess(path: str | Path) -> Tensor:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        pixels = fit(read_png(path), size, square)
+        pixels = fit(read_png(path), (width, height), square)
     else:
-        pixels = read_with_pillow(path, size, square)
+        pixels = read_with_pillow(path, (width, height), square)
     if CHANNELS == 1:
         if (pixels.amax(0) - pixels.amin(0)).max() > GREY_TOLERANCE:
             raise Unusable(f"{path}: is in colour, and the network takes grey images")
@@ -184,13 +184,13 @@ def preprocess(path: str | Path) -> Tensor:
     return ((pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])[None]
 
 
-def read_with_pillow(path: Path, size: int, square: str) -> Tensor:
-    """Any image file as (3, size, size): upright, on white, made square and resized."""
+def read_with_pillow(path: Path, frame: tuple[int, int], square: str) -> Tensor:
+    """Any image file as (3, height, width): upright, on white, in the proportions of `frame`, and resized to it."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
-            opened.draft(None, (2 * size, 2 * size))  # JPEG decoders shrink large photos for nothing
+            opened.draft(None, (2 * max(frame), 2 * max(frame)))  # JPEG decoders shrink large photos for nothing
             image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode == "F":
                 raise ValueError("no known range")
@@ -201,40 +201,45 @@ def read_with_pillow(path: Path, size: int, square: str) -> Tensor:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB")
             if square == "crop":
-                fitted = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+                fitted = ImageOps.fit(image, frame, method=Image.Resampling.BILINEAR)
             else:
-                width, height = box(*image.size, size, square)
-                fitted = Image.new("RGB", (size, size), (PADDING,) * 3)
+                width, height = box(*image.size, frame, square)
+                fitted = Image.new("RGB", frame, (PADDING,) * 3)
                 resized = image.resize((width, height), Image.Resampling.BILINEAR)
-                fitted.paste(resized, ((size - width) // 2, (size - height) // 2))
+                fitted.paste(resized, ((frame[0] - width) // 2, (frame[1] - height) // 2))
     except Exception:  # on damaged files decoders raise more than their own errors
         raise Unusable(f"{path}: cannot be read as an image") from None
-    return torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1).float()
+    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
+    return pixels.view(frame[1], frame[0], 3).permute(2, 0, 1).float()
 
 
-def box(width: int, height: int, size: int, square: str) -> tuple[int, int]:
-    """The width and height that an image has within (size, size), unless it is cropped."""
+def box(width: int, height: int, frame: tuple[int, int], square: str) -> tuple[int, int]:
+    """The width and height that an image has within the frame's, unless it is cropped."""
     if square == "stretch":
-        return size, size
-    longer = max(width, height)
-    return max(1, round(width / longer * size)), max(1, round(height / longer * size))
+        return frame
+    if width * frame[1] >= height * frame[0]:
+        return frame[0], max(1, round(height / width * frame[0]))
+    return max(1, round(width / height * frame[1])), frame[1]
 
 
-def fit(image: Tensor, size: int, square: str) -> Tensor:
-    """Pixels (height, width, 3) → (3, size, size): made square, and resized as Pillow does it."""
+def fit(image: Tensor, frame: tuple[int, int], square: str) -> Tensor:
+    """Pixels (height, width, 3) → (3, height, width) of the frame: cropped or padded, and resized as Pillow does it."""
     height, width, _ = image.shape
-    side = min(height, width)
-    seen_width, seen_height = (side, side) if square == "crop" else (width, height)
-    columns, rows = (size, size) if square == "crop" else box(width, height, size, square)
+    seen_width, seen_height = float(width), float(height)
+    if square == "crop" and width * frame[1] >= height * frame[0]:
+        seen_width = height * frame[0] / frame[1]
+    elif square == "crop":
+        seen_height = width * frame[1] / frame[0]
+    columns, rows = frame if square == "crop" else box(width, height, frame, square)
     planes = image.permute(2, 0, 1)
     planes = (planes @ resizing(width, seen_width, columns).T + 0.5).floor()  # whole numbers, and halves upwards
-    whole = torch.full((3, size, size), float(PADDING))
-    left, top = (size - columns) // 2, (size - rows) // 2
+    whole = torch.full((3, frame[1], frame[0]), float(PADDING))
+    left, top = (frame[0] - columns) // 2, (frame[1] - rows) // 2
     whole[:, top : top + rows, left : left + columns] = (resizing(height, seen_height, rows) @ planes + 0.5).floor()
     return whole
 
 
-def resizing(length: int, side: int, size: int) -> Tensor:
+def resizing(length: int, side: float, size: int) -> Tensor:
     """(size, length): the share of each of `length` pixels in each of `size` pixels that cover the central `side`.
 
     A triangle, as bilinear interpolation has it; it reaches farther where an image is made smaller, so that every
