@@ -273,9 +273,9 @@ def _judging() -> list[str]:
 
 
 def _of_files() -> list[str]:
-    """Asks how image files are made square, and which belong together; returns the options that say so."""
+    """Asks how image files are resized, and which belong together; returns the options that say so."""
     left, right = st.columns(2)
-    resize = left.selectbox("images that are not square", list(RESIZES), key="resize")
+    resize = left.selectbox("images of other proportions", list(RESIZES), key="resize")
     words = (
         "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
     )

@@ -55,7 +55,9 @@ group_by_option = click.option(
     help="Keep images that belong together, such as a patient's, in one split.",
 )
 resize_option = click.option(
-    "--resize", metavar="crop|letterbox|stretch", help="How images that are not square are made so; by default cropped."
+    "--resize",
+    metavar="crop|letterbox|stretch",
+    help="How images of other proportions are made to fit; by default cropped.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -81,7 +81,7 @@ class RawImages(NamedTuple):
 
     `skipped` names the images that could not be read; `original_side` is the median of the shorter sides of the others,
     in pixels, before they were scaled. `groups` names for each split the group of each image, if images were grouped.
-    `resize` says how they were made square.
+    `resize` says how they were made to fit.
     """
 
     source: str
@@ -100,7 +100,7 @@ class ImageData:
     """The three splits of a data set. A search reads `train` and `validation`; `test` is for the winners, once.
 
     `validation_share` is the share of each class that was held out for validation; None: the source has a validation
-    set of its own. `resize` says how images were made square (`nas.data.resizing`).
+    set of its own. `resize` says how images were made to fit (`nas.data.resizing`).
     """
 
     source: str

@@ -96,7 +96,7 @@ def load_data(
 ) -> ImageData:
     """Loads images as arrays of the wanted size and channels, and splits them.
 
-    Files are made square and resized. Grey images are repeated over colour channels, which loses nothing;
+    Files are resized to the input. Grey images are repeated over colour channels, which loses nothing;
     images with any colour are rejected for a grey input, and so are arrays whose shape does not match the input.
 
     Args:
@@ -110,7 +110,8 @@ def load_data(
             class, else the approximate number of images. None: a fifth, at most 5,000 images.
         group_by: which images belong together, so that no two splits have images of one group: `folder`, the name of a
             column, or a regular expression on their paths (`nas.data.groups`); only for image files.
-        resize: how image files are made square: `crop`, `letterbox` or `stretch` (`nas.data.resizing.resized`).
+        resize: how image files of other proportions are made to fit: `crop`, `letterbox` or `stretch`
+            (`nas.data.resizing.resized`).
         skip_bad_images: skips unreadable images, which are otherwise an error.
 
     Raises:

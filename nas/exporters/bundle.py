@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export", "write_bundle"]
 
 LABELS_FILE, CARD_FILE, VERIFICATION_FILE = "labels.json", "MODEL_CARD.md", "verification.json"
-SQUARED = {
-    CROP: "cropped to the central square",
-    LETTERBOX: "whole and in proportion, with strips of grey (128) on both sides of the shorter dimension",
-    STRETCH: "stretched to a square",
+RESIZED = {
+    CROP: "cropped to the largest central part of the same proportions as the input",
+    LETTERBOX: "whole and in proportion, with strips of grey (128) on two sides",
+    STRETCH: "stretched to the proportions of the input",
 }
 IMAGES_IN_DOUBT = 3
 """Maximum number of images that may be classified differently on another device or at another precision."""
@@ -305,8 +305,8 @@ def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData
         "mean": list(images.normalization.mean),
         "std": list(images.normalization.std),
         "values": "from 0 to 255, divided by 255, then (value - mean) / std for each channel",
-        "square": images.resize,
-        "resize": f"upright as EXIF says, transparent parts on white, {SQUARED[images.resize]}, resized to "
+        "resize": images.resize,
+        "images": f"upright as EXIF says, transparent parts on white, {RESIZED[images.resize]}, resized to "
         "height × width pixels: bilinear, with antialiasing",
     }
     _write_json(bundle / PREPROCESSING_FILE, preprocessing)

@@ -42,7 +42,7 @@ def web_page(network: "GroupConvNet", architecture: Architecture, images: ImageD
     content = {
         "about": _about(architecture, images.classes),
         "input": {"channels": architecture.input.channels, "sides": architecture.input.sides},
-        "square": images.resize,
+        "resize": images.resize,
         "classes": list(images.classes),
         "mean": list(images.normalization.mean),
         "std": list(images.normalization.std),

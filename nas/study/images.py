@@ -79,7 +79,7 @@ def load_described(
         max_images: a limit on training plus validation images.
         validation: what to hold out for validation. None: as in `known`.
         group_by: which images belong together. None: as in `known`.
-        resize: how images are made square. None: as in `known`, or cropped.
+        resize: how images are made to fit the input. None: as in `known`, or cropped.
         skip_bad_images: skip unreadable images.
 
     Raises:

@@ -108,7 +108,8 @@ def search(
         validation: what to hold out for validation if the data has no validation set: below 1 the share of each class,
             else the approximate number of images. None: as in the study, or a fifth, at most 5,000 images.
         group_by: which images belong together, so that no two splits share a group, as in `nas.load_data`.
-        resize: how images are made square: `crop`, `letterbox` or `stretch`. None: as in the study, or `crop`.
+        resize: how images of other proportions are made to fit: `crop`, `letterbox` or `stretch`. None: as in the
+            study, or `crop`.
         skip_bad_images: skip unreadable images instead of rejecting the data.
         timeout: no trial starts after this many seconds, or after a duration such as `2h`.
         device: `auto`, `cpu` or `cuda`.

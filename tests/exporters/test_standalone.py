@@ -143,12 +143,12 @@ def test_every_filter_is_undone(colour: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 16), (64, 48), (101, 37), (5, 8), (1, 30), (300, 301)])
-@pytest.mark.parametrize("square", RESIZES)
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("frame", [(16, 16), (24, 16), (9, 30)])
-def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int], square: str, frame: tuple[int, int]) -> None:
+def test_images_are_fitted_as_pillow_fits_them(size: tuple[int, int], resize: str, frame: tuple[int, int]) -> None:
     image = picture("RGB", size)
-    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), frame, square)
-    truth = np.asarray(resized(image, frame[::-1], square))
+    ours = program.fit(torch.tensor(np.asarray(image), dtype=torch.float32), frame, resize)
+    truth = np.asarray(resized(image, frame[::-1], resize))
     difference = np.abs(ours.permute(1, 2, 0).numpy() - truth)
     # Enlarged by simple fractions, many values are halves, which Pillow's fixed-point numbers may round down.
     tied = frame[0] != frame[1]
@@ -216,14 +216,14 @@ def test_images_are_prepared_as_in_training(
     np.testing.assert_allclose(model.preprocess(tmp_path / name)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("square", RESIZES)
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("size", [(33, 20), (20, 90), (16, 16), (1, 40)])
-def test_images_are_made_square_as_in_training(square: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_images_are_resized_as_in_training(resize: str, size: tuple[int, int], tmp_path: Path) -> None:
     model = imported(write_folder(tmp_path, of_colour(3)))
     settings = json.loads((tmp_path / "preprocessing.json").read_text())
-    (tmp_path / "preprocessing.json").write_text(json.dumps({**settings, "square": square}))
+    (tmp_path / "preprocessing.json").write_text(json.dumps({**settings, "resize": resize}))
     picture("RGB", size).save(tmp_path / "a.png")
-    _, pixels = _decode(tmp_path / "a.png", "a", Input(3, 16), resize=square)
+    _, pixels = _decode(tmp_path / "a.png", "a", Input(3, 16), resize=resize)
     assert pixels is not None
     expected = (pixels / 255 - MEAN) / STD
     np.testing.assert_allclose(model.preprocess(tmp_path / "a.png")[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)

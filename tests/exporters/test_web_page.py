@@ -36,24 +36,24 @@ def in_chromium(test: Callable[..., None]) -> Callable[..., None]:
     return marked
 
 
-def data_of(architecture: Architecture, square: str = "crop") -> ImageData:
-    return replace(random_data(architecture.input, architecture.classes, 12, np.random.default_rng(0)), resize=square)
+def data_of(architecture: Architecture, resize: str = "crop") -> ImageData:
+    return replace(random_data(architecture.input, architecture.classes, 12, np.random.default_rng(0)), resize=resize)
 
 
 def network_of(architecture: Architecture) -> GroupConvNet:
     return random_network(architecture, np.random.default_rng(3))
 
 
-def bundle_of(architecture: Architecture, folder: Path, square: str = "crop") -> Path:
+def bundle_of(architecture: Architecture, folder: Path, resize: str = "crop") -> Path:
     """The page, and model.py beside it, which has to give the same."""
-    data = data_of(architecture, square)
+    data = data_of(architecture, resize)
     network = network_of(architecture)
     with torch.no_grad():
         network.classifier.weight.mul_(0.2)  # probabilities that are not 0 or 1
     write_formats(folder, network, architecture=architecture, formats=["safetensors", "python", "web"], images=data)
     mean, std = data.normalization
     height, width = architecture.input.sides
-    settings = {"height": height, "width": width, "mean": mean, "std": std, "square": square}
+    settings = {"height": height, "width": width, "mean": mean, "std": std, "resize": resize}
     (folder / "preprocessing.json").write_text(json.dumps(settings))
     (folder / "labels.json").write_text(json.dumps(data.classes))
     return folder
@@ -111,12 +111,12 @@ def said_by_model_py(folder: Path, files: Sequence[Path]) -> list[dict[str, floa
 
 
 @in_chromium
-@pytest.mark.parametrize("square", RESIZES)
+@pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("architecture", [COLOUR, GREY, OBLONG], ids=["colour", "grey", "oblong"])
 def test_it_checks_itself_and_gives_what_model_py_gives(
-    architecture: Architecture, square: str, page: "Page", tmp_path: Path
+    architecture: Architecture, resize: str, page: "Page", tmp_path: Path
 ) -> None:
-    folder, rng = bundle_of(architecture, tmp_path, square), np.random.default_rng(1)
+    folder, rng = bundle_of(architecture, tmp_path, resize), np.random.default_rng(1)
     shapes = [(15, 15), (40, 91), (200, 64), (9, 7), (120, 120)]
     files = [tmp_path / f"{number}.png" for number in range(len(shapes))]
     for file, (height, width) in zip(files, shapes, strict=True):

@@ -34,7 +34,7 @@ GREY_TOLERANCE = 3
 """Largest difference between the channels of a grey pixel, of 255: lossy formats round them apart."""
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 PADDING = 128
-"""The grey of the strips beside an image that was made square by padding (letterbox)."""
+"""The grey of the strips beside an image that was padded (letterbox)."""
 
 
 class StemConv(NamedTuple):
@@ -164,7 +164,7 @@ def preprocess(path: str | Path) -> Tensor:
     path, settings = Path(path), read_json("preprocessing.json")
     try:
         height, width, mean, std = (settings[key] for key in ("height", "width", "mean", "std"))
-        square = settings.get("square", "crop")
+        resize = settings.get("resize", "crop")
     except (KeyError, TypeError):
         raise Unusable(f"{FOLDER / 'preprocessing.json'}: lacks height, width, mean or std") from None
     if CHANNELS not in (1, 3):
@@ -174,9 +174,9 @@ def preprocess(path: str | Path) -> Tensor:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        pixels = fit(read_png(path), (width, height), square)
+        pixels = fit(read_png(path), (width, height), resize)
     else:
-        pixels = read_with_pillow(path, (width, height), square)
+        pixels = read_with_pillow(path, (width, height), resize)
     if CHANNELS == 1:
         if (pixels.amax(0) - pixels.amin(0)).max() > GREY_TOLERANCE:
             raise Unusable(f"{path}: is in colour, and the network takes grey images")
@@ -184,7 +184,7 @@ def preprocess(path: str | Path) -> Tensor:
     return ((pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None])[None]
 
 
-def read_with_pillow(path: Path, frame: tuple[int, int], square: str) -> Tensor:
+def read_with_pillow(path: Path, frame: tuple[int, int], resize: str) -> Tensor:
     """Any image file as (3, height, width): upright, on white, in the proportions of `frame`, and resized to it."""
     from PIL import Image, ImageOps
 
@@ -200,10 +200,10 @@ def read_with_pillow(path: Path, frame: tuple[int, int], square: str) -> Tensor:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB")
-            if square == "crop":
+            if resize == "crop":
                 fitted = ImageOps.fit(image, frame, method=Image.Resampling.BILINEAR)
             else:
-                width, height = box(*image.size, frame, square)
+                width, height = box(*image.size, frame, resize)
                 fitted = Image.new("RGB", frame, (PADDING,) * 3)
                 resized = image.resize((width, height), Image.Resampling.BILINEAR)
                 fitted.paste(resized, ((frame[0] - width) // 2, (frame[1] - height) // 2))
@@ -213,24 +213,24 @@ def read_with_pillow(path: Path, frame: tuple[int, int], square: str) -> Tensor:
     return pixels.view(frame[1], frame[0], 3).permute(2, 0, 1).float()
 
 
-def box(width: int, height: int, frame: tuple[int, int], square: str) -> tuple[int, int]:
+def box(width: int, height: int, frame: tuple[int, int], resize: str) -> tuple[int, int]:
     """The width and height that an image has within the frame's, unless it is cropped."""
-    if square == "stretch":
+    if resize == "stretch":
         return frame
     if width * frame[1] >= height * frame[0]:
         return frame[0], max(1, round(height / width * frame[0]))
     return max(1, round(width / height * frame[1])), frame[1]
 
 
-def fit(image: Tensor, frame: tuple[int, int], square: str) -> Tensor:
+def fit(image: Tensor, frame: tuple[int, int], resize: str) -> Tensor:
     """Pixels (height, width, 3) → (3, height, width) of the frame: cropped or padded, and resized as Pillow does it."""
     height, width, _ = image.shape
     seen_width, seen_height = float(width), float(height)
-    if square == "crop" and width * frame[1] >= height * frame[0]:
+    if resize == "crop" and width * frame[1] >= height * frame[0]:
         seen_width = height * frame[0] / frame[1]
-    elif square == "crop":
+    elif resize == "crop":
         seen_height = width * frame[1] / frame[0]
-    columns, rows = frame if square == "crop" else box(width, height, frame, square)
+    columns, rows = frame if resize == "crop" else box(width, height, frame, resize)
     planes = image.permute(2, 0, 1)
     planes = (planes @ resizing(width, seen_width, columns).T + 0.5).floor()  # whole numbers, and halves upwards
     whole = torch.full((3, frame[1], frame[0]), float(PADDING))
