@@ -39,11 +39,11 @@ def _downloads(seen: live.Snapshot, record: TrialRecord) -> None:
     with st.expander("architecture.yaml"):
         st.code(text, language="yaml")
     columns = st.columns(3)
-    columns[0].download_button("Download the YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
+    columns[0].download_button("YAML", text, "architecture.yaml", on_click="ignore", width="stretch")
     if columns[1].button("Fork", help="Starts a design of your own from it.", shortcut="F", width="stretch"):
         selection.choose(trial=record.trial, design=None)
         selection.go_to("design")
-    if columns[2].button("Export with weights", disabled=not record.trained, width="stretch"):
+    if columns[2].button("Export", disabled=not record.trained, width="stretch"):
         selection.choose(trial=record.trial)
         selection.go_to("export")
 

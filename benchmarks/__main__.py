@@ -19,6 +19,7 @@ from benchmarks import (
     live,
     optimism,
     orchestration,
+    parallel,
     precision,
     predictions,
     promotions,
@@ -47,7 +48,7 @@ SPEED = (
     estimates,
     crowd,
 )
-SEARCH = (proposals, lengths, choices, promotions, trend, estimates, predictions, live)
+SEARCH = (proposals, lengths, choices, promotions, trend, estimates, predictions, parallel, live)
 OTHERS = (exports, optimism)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 
