@@ -15,7 +15,7 @@ from nas.study.search_state import SearchStatus
 from tests.app.test_browser import Serve, browser, page, serve, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytest.importorskip("streamlit")
 pytest.importorskip("playwright")
@@ -124,3 +124,37 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     open_page(page, "Export")
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("button", name="Download the files").wait_for(timeout=180_000)
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_two_browsers_that_act_at_once_lose_nothing_and_do_nothing_twice(
+    tmp_path: Path, page: "Page", browser: "Browser", serve: Serve
+) -> None:
+    address = serve(tmp_path)
+    page.goto(f"{address}/new")
+    study = started(page, tmp_path)
+    other = browser.new_page()
+    other.goto(f"{address}/progress?study=digits")
+    other.get_by_role("button", name="Pause").wait_for()
+
+    def acts() -> list[str]:
+        return [act.what for act in study.attributes.acts]
+
+    for each in (page, other):
+        each.get_by_role("button", name="More", exact=True).last.click()
+    for added in (1, 2, 3):
+        for each in (page, other):
+            each.get_by_role("button", name="Add", exact=True).click()
+        wait_for(lambda: sum("by 10 trainings" in what for what in acts()) >= 2 * added)  # noqa: B023 - called here
+    for each in (page, other):
+        each.keyboard.press("Escape")
+    state = study.attributes.search
+    assert state is not None
+    assert state.trials == 12 + 6 * 10
+    for each in (page, other):
+        each.get_by_role("button", name="Stop", exact=True).click()
+    wait_for(lambda: (state := study.attributes.search) is not None and state.state == SearchStatus.STOPPED)
+    for each in (page, other):
+        each.get_by_text("The search was stopped by a person.").wait_for()
+    assert not [record for record in study.records() if record.state == TrialState.RUNNING]
+    other.close()
