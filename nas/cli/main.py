@@ -1,5 +1,6 @@
 """Entry point of `nas`: thin commands over the package, with heavy imports deferred so that `nas --help` is fast."""
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -40,6 +41,9 @@ for module in (cli_search, cli_steering, cli_studies, cli_winners, cli_models, c
 def main() -> NoReturn:
     """Runs a command; user errors print one line to standard error and exit with code 2, Ctrl-C exits with 130."""
     show_warnings()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where × cannot be encoded, ? has to do
+            stream.reconfigure(errors="replace")
     try:
         cli.main(prog_name="nas", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

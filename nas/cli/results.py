@@ -33,7 +33,7 @@ def requirement_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--max-flops", metavar="N", help="Maximum multiply–adds per image, such as 50M.")
     @click.option("--max-params", metavar="N", help="Maximum number of parameters, such as 1M.")
-    @click.option("--max-latency", type=float, metavar="MS", help="At most so long for one image, on the device measured.")
+    @click.option("--max-latency", type=float, metavar="MS", help="At most so long for one image, as measured.")
     @click.option("--min-accuracy", type=float, metavar="A", help="The cheapest with at least that, such as 0.95.")
     @click.option("--knee", is_flag=True, help="Where more FLOPs begin to buy little.")
     @functools.wraps(command)

@@ -1,6 +1,8 @@
 """Listings: the encoded images of a source by split, with their labels, before anything is decoded."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +63,16 @@ def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def stamp(file: Path) -> str:
-    """Returns a text that changes when a file does."""
+    """Returns a text that changes when a file does, even if its size and time are set back, and is its own.
+
+    It is the same however the file's path is spelled.
+    """
     status = file.stat() if file.is_file() else file.lstat()
-    return f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
+    place = f"{_real(str(file.parent.absolute()))}{os.sep}{file.name}"
+    return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    """Returns a folder's path without links and dots: once for all of its files, as each part of it is looked up."""
+    return os.path.realpath(folder)

@@ -149,7 +149,8 @@ def _files(source: str, wanted: Input, *, group_by: str | None, resize: str, ski
             f"{source}: image files have 1 or 3 channels, but the space's input.channels is {wanted.channels}"
         )
     listing = list_source(source, group_by=group_by)
-    identity = json.dumps([CACHE_VERSION, source, listing.version, wanted.to_dict(), resize, skip_bad_images])
+    place = str(Path(source).resolve()) if Path(source).exists() else source  # a folder may be spelled in many ways
+    identity = json.dumps([CACHE_VERSION, place, listing.version, wanted.to_dict(), resize, skip_bad_images])
     folder = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:24]
     try:
         if not folder.is_dir():

@@ -86,8 +86,10 @@ class TrialRunner:
             raise
         except _Ended:
             pass
-        except SystemExit:  # raised by Lightning on Ctrl-C in a custom training
-            raise KeyboardInterrupt from None
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's, on Ctrl-C in a custom training
+                raise KeyboardInterrupt from None
+            outcome = Outcome(None, 0.0, reason="exited", detail=f"the training called sys.exit({error.code!r})")
         except Exception as error:  # a trial may fail in any way; the search continues
             reason, detail = failure(error)
             outcome = Outcome(None, 0.0, reason=reason, detail=detail)

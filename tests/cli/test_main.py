@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -40,6 +41,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     return folder
+
+
+def test_output_that_cannot_be_encoded_is_replaced(runs: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "nas", "front", "--runs", runs],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"?" in ran.stdout  # the × of an architecture's name
 
 
 def test_help_names_every_command_and_needs_no_torch() -> None:

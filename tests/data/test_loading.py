@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -139,10 +140,25 @@ def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path, monke
     first = load_data(str(photos), COLOUR)
     assert len(decoded) == 16
     assert load_data(str(photos), COLOUR).fingerprint == first.fingerprint
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(photos)
+    for spelling in ("photos", "./photos/", "photos/../photos", "link"):
+        assert load_data(spelling, COLOUR).fingerprint == first.fingerprint
     assert len(decoded) == 16
     Image.new("RGB", (9, 9)).save(photos / "cat" / "00.png")
     load_data(str(photos), COLOUR)
     assert len(decoded) == 32
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
+    file = photos / "cat" / "00.bmp"
+    Image.new("RGB", (9, 9), "black").save(file)
+    before, known = load_data(str(photos), COLOUR).fingerprint, file.stat()
+    Image.new("RGB", (9, 9), "white").save(file)
+    os.utime(file, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (known.st_size, known.st_mtime_ns)
+    assert load_data(str(photos), COLOUR).fingerprint != before
 
 
 def test_processes_that_want_the_same_files_at_once_decode_them_once(

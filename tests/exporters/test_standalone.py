@@ -259,6 +259,18 @@ def test_how_to_use_it_and_what_goes_wrong(folder: Path, tmp_path: Path) -> None
     assert alone.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
+def test_the_name_of_a_class_moves_no_cursor(own_folder: Path, tmp_path: Path) -> None:
+    labels = json.loads((own_folder / "labels.json").read_text())
+    (own_folder / "labels.json").write_text(json.dumps([f"\x1b[2J\n{label}ö" for label in labels]))
+    picture("RGB", (20, 20)).save(tmp_path / "b.png")
+    ran = run(own_folder, tmp_path / "b.png")
+    assert ran.returncode == 0
+    assert ran.stdout.count("\n") == 1
+    assert f"?[2J?{labels[0]}ö" in ran.stdout
+    assert "\x1b" not in ran.stdout
+
+
 def _rewritten(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
     def damaged(content: bytes) -> bytes:
         length = int.from_bytes(content[:8], "little")

@@ -1,14 +1,21 @@
+import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import nas
+from nas import SearchSpace
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.errors import DeviceLost, StudyError, TrainingFailed
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.system.memory import is_out_of_memory, may_lack_memory
 from nas.workers.failures import failure, raise_if_device_lost, raise_if_failing
+from tests.helpers import formula
 
 ASSERT = """CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
@@ -27,6 +34,25 @@ def detail_of(error: Exception) -> str:
         raise error
     except Exception:
         return traceback.format_exc()
+
+
+def test_a_training_that_exits_the_program_has_failed_and_the_search_goes_on(tmp_path: Path, tiny: SearchSpace) -> None:
+    def evaluate(architecture: Architecture, report: Callable[[int, float], None]) -> float:
+        if architecture == trained[0]:
+            sys.exit(3)
+        return formula(architecture, report)
+
+    trained = [record.architecture for record in _searched(tiny, tmp_path / "a", formula).records()]
+    records = _searched(tiny, tmp_path / "b", evaluate).records()
+    failures = [record for record in records if record.state == TrialState.FAILED]
+    assert [(record.architecture, record.reason, record.detail) for record in failures] == [
+        (trained[0], "exited", "the training called sys.exit(3)")
+    ]
+    assert sum(record.state == TrialState.COMPLETE for record in records) == 3
+
+
+def _searched(space: SearchSpace, runs: Path, evaluate: Any) -> nas.Study:
+    return nas.search(space, "digits", trials=3, name="s", runs=runs, evaluate=evaluate, references=False)
 
 
 @pytest.mark.parametrize(

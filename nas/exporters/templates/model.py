@@ -359,11 +359,11 @@ def read_json(name: str) -> Any:
 
 
 def read_labels() -> list[str]:
-    """The names of the classes."""
+    """The names of the classes, printable: none may move a terminal's cursor."""
     labels: list[str] = read_json("labels.json")
     if not isinstance(labels, list) or len(labels) != CLASSES:
         raise Unusable(f"{FOLDER / 'labels.json'}: is not a list of the {CLASSES} classes")
-    return labels
+    return ["".join(sign if sign.isprintable() else "?" for sign in str(label)) for label in labels]
 
 
 def likeliest(probabilities: Tensor, labels: list[str]) -> str:
