@@ -105,7 +105,7 @@ def heat_map_figure(sample: Sample, space: SearchSpace, *, equal_flops: bool) ->
         axes = {
             f"xaxis{suffix}": {
                 "domain": [place * width + gap, (place + 1) * width - gap / 2],
-                "title": f"stage {number}: width",
+                "title": f"stage {number}<br>width",  # beside each other on a phone, too
                 "type": "category",
                 "anchor": f"y{suffix}",
             },
