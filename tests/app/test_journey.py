@@ -101,11 +101,11 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     page.get_by_label("Trainings to add").fill("20")
     page.get_by_label("Trainings to add").press("Enter")
     page.wait_for_timeout(2000)  # it stays open while trainings begin and end
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="Add", exact=True).last.click()
     wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 72)
     wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).last.click()
     page.get_by_text("The search was stopped by a person.").wait_for()
     assert study.record(queued.trial).by_person
 
@@ -126,6 +126,7 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     page.get_by_role("button", name="Download the files").wait_for(timeout=180_000)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("on_the_cpu")
 def test_two_browsers_that_act_at_once_lose_nothing_and_do_nothing_twice(
     tmp_path: Path, page: "Page", browser: "Browser", serve: Serve
@@ -144,7 +145,7 @@ def test_two_browsers_that_act_at_once_lose_nothing_and_do_nothing_twice(
         each.get_by_role("button", name="More", exact=True).last.click()
     for added in (1, 2, 3):
         for each in (page, other):
-            each.get_by_role("button", name="Add", exact=True).click()
+            each.get_by_role("button", name="Add", exact=True).last.click()
         wait_for(lambda: sum("by 10 trainings" in what for what in acts()) >= 2 * added)  # noqa: B023 - called here
     for each in (page, other):
         each.keyboard.press("Escape")
@@ -152,7 +153,7 @@ def test_two_browsers_that_act_at_once_lose_nothing_and_do_nothing_twice(
     assert state is not None
     assert state.trials == 12 + 6 * 10
     for each in (page, other):
-        each.get_by_role("button", name="Stop", exact=True).click()
+        each.get_by_role("button", name="Stop", exact=True).last.click()
     wait_for(lambda: (state := study.attributes.search) is not None and state.state == SearchStatus.STOPPED)
     for each in (page, other):
         each.get_by_text("The search was stopped by a person.").wait_for()
