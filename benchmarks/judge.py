@@ -4,9 +4,9 @@ The truth of a network trained for some epochs is its mean accuracy over the tab
 search sees. Tables of before three seeds say less: there the mean is smoothed by the model that estimates use, fitted
 to all architectures; at lengths of which a table has no test accuracies, validation accuracies are smoothed.
 
-A search reports a front. Who may spend so many FLOPs takes home the most accurate network of it that costs no more, as
-far as the search knows. A report is worth the area under the true accuracies of what is taken home over log FLOPs, from
-the table's lowest to its largest, as a share of the area of the true front: what is reported by luck costs area.
+A search reports a front. Within a budget one takes home the network of it that the search puts highest. A report is
+worth the area under the true accuracies of what is taken home over log FLOPs, from the table's lowest to its largest,
+as a share of the area of the true front: what is reported by luck costs area.
 """
 
 from collections.abc import Sequence

@@ -4,9 +4,9 @@
 
 Space and recipe are NAME.yaml beside this file; a new table is a new YAML file. Each training is made with `SEEDS`
 seeds, and judged by the test images as well, which no search sees. (The tables of before `SEEDS` have one seed, a
-second one for a quarter of the full trainings, and test accuracies of full trainings alone.) How a table was made
-stands in its metadata; `Table` reads it. Interrupted, the same command goes on. `--part 0/2` and `--part 1/2` share
-the work between two processes; who comes last merges.
+second one for a quarter of the full trainings, and two of them test accuracies of full trainings alone.) How a table
+was made stands in its metadata; `Table` reads it. Interrupted, the same command goes on. `--part 0/2` and `--part 1/2`
+share the work between two processes; who comes last merges.
 """
 
 import argparse

@@ -66,11 +66,6 @@ class Input:
         return min(self.sides)
 
     @property
-    def longer(self) -> int:
-        """The longer side."""
-        return max(self.sides)
-
-    @property
     def is_square(self) -> bool:
         """Whether height and width are equal."""
         return self.height == self.width

@@ -250,7 +250,9 @@ def _decode(
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
             original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
-            opened.draft(None, (2 * wanted.longer, 2 * wanted.longer))  # JPEG decoders downscale large photos for free
+            opened.draft(
+                None, (2 * max(wanted.sides), 2 * max(wanted.sides))
+            )  # JPEG decoders downscale large photos for free
             pixels = max(pixels, math.prod(opened.size))
             if pixels > MOST_PIXELS:
                 return original, None

@@ -25,7 +25,7 @@ TRIAL_UNDER_WAY = frozenset({4, 5, 8, 9})
 
 
 WORTH_CACHING = 20_000
-"""Lines; reading so many takes about half a second."""
+"""Number of lines from which a state is cached; reading them takes about half a second."""
 
 
 class Journal(JournalFileBackend, JournalSnapshot):
