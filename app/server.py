@@ -20,6 +20,7 @@ import access
 import click
 import front_page
 import live
+import pandas  # noqa: F401  (whole before any thread draws: plotly takes it half imported from another thread)
 import plotly
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders

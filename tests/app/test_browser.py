@@ -57,7 +57,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    context.set_default_timeout(90_000)
+    context.set_default_timeout(240_000)  # the dashboard's priority is low: beside other tests it is slow
     yield context.new_page()
     context.close()
 
@@ -69,7 +69,7 @@ def serve() -> Iterator[Serve]:
         yield lambda runs, *options: servers.enter_context(dashboard(runs, *options))
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not come"

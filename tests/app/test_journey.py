@@ -105,6 +105,7 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     wait_for(lambda: (state := study.attributes.search) is not None and state.trials == 72)
     wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
+    page.get_by_label("Trainings to add").wait_for(state="hidden")  # else the next click only closes it
     page.get_by_role("button", name="Stop", exact=True).last.click()
     page.get_by_text("The search was stopped by a person.").wait_for()
     assert study.record(queued.trial).by_person
@@ -149,6 +150,7 @@ def test_two_browsers_that_act_at_once_lose_nothing_and_do_nothing_twice(
         wait_for(lambda: sum("by 10 trainings" in what for what in acts()) >= 2 * added)  # noqa: B023 - called here
     for each in (page, other):
         each.keyboard.press("Escape")
+        each.get_by_label("Trainings to add").wait_for(state="hidden")
     state = study.attributes.search
     assert state is not None
     assert state.trials == 12 + 6 * 10
