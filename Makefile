@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test test-all test-faults check dashboard bench bench-search bench-outcome screenshots clean
+.PHONY: help demo test test-all test-faults test-cluster check dashboard bench bench-search bench-outcome screenshots clean
 
 help:   ## what there is to make
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ test-all: $(INSTALLED)   ## the slow ones as well: processes that are killed, a 
 
 test-faults: $(INSTALLED)   ## the tests of kills, torn files, full disks and bad input, with the long ones
 	$(BIN)/python -m pytest tests/faults -m "long or not long"
+
+test-cluster: $(INSTALLED)   ## searches by hosts that fail, on network namespaces of this machine: needs root
+	$(BIN)/python -m pytest tests/faults/test_hosts.py tests/faults/test_database_faults.py -m "long or not long" -ra
 
 check: $(INSTALLED)   ## format, lint and strict types
 	$(BIN)/ruff format --check .

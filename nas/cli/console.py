@@ -6,7 +6,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -111,8 +111,9 @@ def fail(message: str) -> NoReturn:
 
 
 def note(text: str) -> None:
-    """Prints a line to standard error."""
-    click.echo(text, err=True)
+    """Prints a line to standard error, if that is still there: a terminal that was closed is not."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def show_warnings() -> None:

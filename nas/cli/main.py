@@ -1,5 +1,6 @@
 """Entry point of `nas`: thin commands over the package, with heavy imports deferred so that `nas --help` is fast."""
 
+import errno
 import io
 import os
 import sys
@@ -62,7 +63,10 @@ def main() -> NoReturn:
         fail("there is not enough memory for a network or images of that size")
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         sys.stderr.close()
-    except (OSError, UnicodeError) as error:  # a full disk, an invalid path
+    except OSError as error:
+        of_output = error.errno == errno.ENOSPC and error.filename is None
+        fail(f"standard output cannot be written: {error.strerror}" if of_output else str(error))
+    except UnicodeError as error:  # an invalid path
         fail(str(error))
     sys.exit(0)
 

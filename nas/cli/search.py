@@ -108,6 +108,13 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
 @device_option
 @workers_options
 @storage_option
+@click.option(
+    "--patience-storage",
+    default="10m",
+    show_default=True,
+    metavar="T",
+    help="Wait that long for a database that cannot be used.",
+)
 def search(space: str | None, study: str | None, **options: Any) -> None:
     """Search SPACE, a YAML file or a ready space's name (default: digits), for its front of accuracy and FLOPs.
 

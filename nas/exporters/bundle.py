@@ -4,17 +4,13 @@ export() does so for a trial of a study. The folder appears complete and verifie
 """
 
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from nas.analysis.requirements import RequirementOptions, Requirements
@@ -25,6 +21,7 @@ from nas.data.images import ImageData
 from nas.data.resizing import CROP, LETTERBOX, STRETCH
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.calibration import calibrate
+from nas.exporters.destination import checked_destination, destination
 from nas.exporters.formats import ACCEPTED_LOSS, FILES, USUAL, checked_formats, write_formats
 from nas.exporters.model_card import card_text
 from nas.exporters.tolerance import TOLERANCE, allowed
@@ -38,7 +35,6 @@ from nas.exporters.verification import (
 )
 from nas.study.images import images_of
 from nas.study.study import Study
-from nas.system.files import publish, why
 from nas.training.metrics import score
 from nas.validation import real
 
@@ -107,51 +103,40 @@ def write_bundle(
     Raises:
         InvalidValue: `formats` is empty, or has unknown or repeated ones; or `accept_loss` is out of range.
         MissingExtra: a format needs an extra that is not installed.
-        ExportError: `out` is not empty or cannot be written, there are no weights, or the weights or the files do not
-            reproduce the recorded results.
+        ExportError: `out` is not empty, cannot be written or is being written by another process; there are no weights;
+            or the weights or the files do not reproduce the recorded results.
         WeightsError: the weights are damaged, or belong to another network.
     """
     formats, accept_loss = checked_formats(formats), real(accept_loss, "accept_loss", minimum=0, maximum=1)
-    target = Path(out).resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ExportError(f"out={out}: exists and is not an empty folder; name another")
-    network = _network(trained)
-    reference = _logits(network, trained, images)
-    accuracy = _accuracy(trained, reference, images)
-    if abs(accuracy - trained.accuracy) * len(reference) > IMAGES_IN_DOUBT + 0.5:
-        raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, but {trained.accuracy:.4f} was recorded")
-    calibration = calibrate(reference, images.validation.labels)
-    _divide_logits(network, calibration.temperature)
-    reference /= calibration.temperature
-    try:
-        with _appearing(target) as (bundle, handover):
-            _write_descriptions(bundle, trained, images)
-            notes = {**_notes(trained, images), "temperature": json.dumps(calibration.temperature)}
-            write_formats(
-                bundle, network, architecture=trained.architecture, formats=formats, images=images, notes=notes
-            )
-            agreements = verify(
-                bundle,
-                reference,
-                images=images.validation,
-                formats=formats,
-                handover=handover,
-                accept_loss=accept_loss,
-            )
-            found = _verification(trained, accuracy, reference, agreements)
-            _write_json(bundle / VERIFICATION_FILE, {**found, "calibration": calibration.to_dict()})
-            sizes = {name: (bundle / FILES[name]).stat().st_size for name in formats}
-            card = card_text(
-                trained,
-                formats=sizes,
-                agreements=agreements,
-                calibration=calibration,
-                command=command,
-                latency=latency,
-            )
-            (bundle / CARD_FILE).write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise ExportError(f"out={out}: cannot be written: {why(error)}") from None
+    with destination(out) as (bundle, handover):
+        network = _network(trained)
+        reference = _logits(network, trained, images)
+        accuracy = _accuracy(trained, reference, images)
+        if abs(accuracy - trained.accuracy) * len(reference) > IMAGES_IN_DOUBT + 0.5:
+            recorded = f"but {trained.accuracy:.4f} was recorded"
+            raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, {recorded}")
+        calibration = calibrate(reference, images.validation.labels)
+        _divide_logits(network, calibration.temperature)
+        reference /= calibration.temperature
+        _write_descriptions(bundle, trained, images)
+        notes = {**_notes(trained, images), "temperature": json.dumps(calibration.temperature)}
+        write_formats(bundle, network, architecture=trained.architecture, formats=formats, images=images, notes=notes)
+        agreements = verify(
+            bundle, reference, images=images.validation, formats=formats, handover=handover, accept_loss=accept_loss
+        )
+        files = {name: bundle / FILES[name] for name in formats}
+        found = _verification(trained, accuracy, reference, agreements)
+        sums = {file.name: sha256(file.read_bytes()).hexdigest() for file in files.values()}
+        _write_json(bundle / VERIFICATION_FILE, {**found, "calibration": calibration.to_dict(), "sha256": sums})
+        card = card_text(
+            trained,
+            formats={name: file.stat().st_size for name, file in files.items()},
+            agreements=agreements,
+            calibration=calibration,
+            command=command,
+            latency=latency,
+        )
+        (bundle / CARD_FILE).write_text(card, encoding="utf-8")
     return Exported(Path(out), formats, trained, accuracy, agreements)
 
 
@@ -183,13 +168,14 @@ def export(
     Raises:
         NasError: as `write_bundle`; or no trial qualifies, or the images are not those of the study.
     """
+    checked_destination(out)  # before the images, which may take minutes to load
     wanted = Requirements(**requirements)
     if trial is None:
         trial = choose(study, wanted).pick.record.trial
     elif wanted != Requirements():
         raise InvalidValue(f"trial={trial}: is a choice already; leave out {' and '.join(wanted.given())}")
     found = trained_weights(study, trial)
-    _check_weights(found)  # before the images, which may take minutes to load
+    _check_weights(found)
     return write_bundle(
         found,
         out,
@@ -267,31 +253,6 @@ def _divide_logits(network: "GroupConvNet", temperature: float) -> None:
     with torch.no_grad():
         for parameter in network.classifier.parameters():
             parameter.div_(temperature)
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields a folder that becomes `target` on success, and a scratch folder; an exception removes both.
-
-    They are created beside `target` under a name with this process's PID, so that leftovers of killed processes can be
-    recognised and removed.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for entry in target.parent.iterdir():
-        match = re.fullmatch(rf"\.{re.escape(target.name)}\.(\d{{1,9}})\.partial", entry.name)
-        if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
-            shutil.rmtree(entry, ignore_errors=True)
-    work = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    bundle, handover = work / "bundle", work / "handover"
-    try:
-        for folder in (work, bundle, handover):
-            folder.mkdir()
-        yield bundle, handover
-        if target.exists():
-            target.rmdir()
-        publish(bundle, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_descriptions(bundle: Path, trained: TrainedNetwork, images: ImageData) -> None:

@@ -17,7 +17,7 @@ from nas.study.catalog import CONFIG_FILE, JOURNAL_FILE, is_study, list_studies,
 from nas.study.config import StudyConfig
 from nas.study.storage.backend import open_storage, storage_errors
 from nas.study.storage.journal import Journal
-from nas.study.storage.locks import ask_lock, creation_lock
+from nas.study.storage.locks import AskLock, creation_lock
 from nas.system.files import free_name, why, write_whole
 from nas.validation import nearest_name, read_yaml
 
@@ -73,7 +73,7 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
         _drop_torn_end(folder)
     with storage_errors(name):
         opened = open_storage(folder / JOURNAL_FILE, url)
-        with ask_lock(opened, folder, name):  # other folders may use the same database concurrently
+        with AskLock(opened, folder, name):  # other folders may use the same database concurrently
             there = _found(opened, name, url)
             if there is None and url is not None and described:
                 raise _not_in_database(name)
@@ -89,13 +89,14 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
     return found
 
 
-def open_study(name: str, runs: str | Path, *, storage: str | None = None) -> Opened:
+def open_study(name: str, runs: str | Path, *, storage: str | None = None, patience: float = 0.0) -> Opened:
     """Opens an existing study without writing anything.
 
     Args:
         name: the study's name.
         runs: the runs folder.
         storage: URL of a database; None: the one that study.yaml names, or the journal in the study's folder.
+        patience: seconds to wait for a database that cannot be used, then and later.
 
     Raises:
         StudyError: there is no study of that name, or its storage cannot be read.
@@ -108,7 +109,9 @@ def open_study(name: str, runs: str | Path, *, storage: str | None = None) -> Op
             raise StudyError(f"no study '{name}' in {runs}{nearest_name(name, known)}{what}")
         storage = _place(folder, _described(folder), None)
     with storage_errors(name):
-        optuna_study = _found(open_storage(folder / JOURNAL_FILE, storage, there=True), name, storage)
+        optuna_study = _found(
+            open_storage(folder / JOURNAL_FILE, storage, there=True, patience=patience), name, storage
+        )
         if optuna_study is None:
             raise _not_begun(name) if storage is None else _not_in_database(name)
         return Opened(folder, optuna_study, storage)

@@ -1,7 +1,7 @@
 """SearchPlan: the settings of a search, stored with the study so that all workers use the same ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nas.errors import InvalidValue
@@ -14,6 +14,13 @@ FRONT = "front"
 SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
 """Values of `nas search --sampler`."""
 
+
+def _texts(value: object, field: str) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InvalidValue(f"{field}={shown(value)}: must be a mapping")
+    return {text(name, field): text(each, field) for name, each in value.items()}
+
+
 CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "trials": lambda value, field: integer(value, field, maximum=10**9),
     "sampler": lambda value, field: one_of(value, field, (*SAMPLERS, QUEUED)),
@@ -22,6 +29,8 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "patience": lambda value, field: integer(value, field, maximum=10**6),
     "keep": text,
     "trial_timeout": lambda value, field: real(value, field, minimum=0, maximum=1e12),
+    "software": _texts,
+    "patience_storage": lambda value, field: real(value, field, minimum=0, maximum=1e9),
     "references": boolean,
 }
 """The plan's fields with plain values, and their validators."""
@@ -50,6 +59,8 @@ class SearchPlan:
         prior: trainings of an earlier study, for a warm start.
         keep: one of `KEEP`.
         trial_timeout: seconds after which a training is ended; None: no limit.
+        patience_storage: seconds for which workers wait for a database that cannot be used.
+        software: what the search was begun with (`nas.system.software`); workers that join are compared with it.
         references: train networks drawn by hand (`nas.spaces.references`) too, for at most a tenth of the epochs.
     """
 
@@ -62,6 +73,8 @@ class SearchPlan:
     prior: tuple[PastTraining, ...] = ()
     keep: str = "all"
     trial_timeout: float | None = None
+    patience_storage: float = 600.0
+    software: Mapping[str, str] = field(default_factory=dict)
     references: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +82,7 @@ class SearchPlan:
         plain = {name: getattr(self, name) for name in CHECKS}
         return {
             **plain,
+            "software": dict(self.software),
             "lengths": list(self.lengths),
             "prior": [[dict(s.params), s.length, s.value] for s in self.prior],
         }

@@ -29,14 +29,15 @@ from nas.study.config import StudyConfig
 from nas.study.creation import ARTIFACTS, config_of, create_study, open_study
 from nas.study.estimates import AccuracyModel, estimated
 from nas.study.records import INTERRUPTED, Outcome, TrialRecord, TrialState, front_of, with_latencies
-from nas.study.search_state import Request, SearchStatus
+from nas.study.search_state import Request
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
+from nas.study.storage.database import PatientStorage
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
-from nas.study.storage.locks import ask_lock, search_lock
-from nas.study.storage.optuna_private import storage_of
+from nas.study.storage.locks import AskLock, search_lock
+from nas.study.storage.optuna_private import database_of, storage_of
 from nas.study.storage.recovery import UNSEEN, end, queue_again, requeue_stale, running, worker_of
 from nas.study.storage.trials import distributions, record_of
-from nas.system.processes import is_alive, this_worker
+from nas.system.processes import this_worker
 
 __all__ = ["Study"]
 
@@ -49,7 +50,7 @@ class Study:
         self.optuna_study, self.storage = optuna_study, storage
         self._journal = folder / JOURNAL_FILE if storage is None else None
         self.attributes = StudyAttributes(optuna_study, self.name)
-        self._registry = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
+        self.workers = WorkerRegistry(optuna_study, folder / "workers" if storage is None else None)
         self._read: tuple[int, int] | None = None  # the journal's inode and size at the last call of version()
         self._ended: dict[int, TrialRecord] = {}  # cache: a trial that has ended no longer changes
         self._model: AccuracyModel | None = None
@@ -74,13 +75,15 @@ class Study:
         return cls(*create_study(name, runs, config, storage=storage))
 
     @classmethod
-    def open(cls, name: str, runs: str | Path = "runs", *, storage: str | None = None) -> "Study":
+    def open(
+        cls, name: str, runs: str | Path = "runs", *, storage: str | None = None, patience: float = 0.0
+    ) -> "Study":
         """Opens an existing study; `storage` is the URL of a database, None as in `create`.
 
         Raises:
-            StudyError: there is no study of that name, or its storage cannot be read.
+            StudyError: there is no study of that name, or its storage cannot be read for `patience` seconds.
         """
-        return cls(*open_study(name, runs, storage=storage))
+        return cls(*open_study(name, runs, storage=storage, patience=patience))
 
     @staticmethod
     def exists(name: str, runs: str | Path) -> bool:
@@ -102,7 +105,7 @@ class Study:
             workers = {record.worker for record in records if record.state == TrialState.RUNNING}
             if not workers:
                 return records
-            gone, search = self._registry.gone(workers), self.attributes.search
+            gone, search = self.workers.gone(workers), self.attributes.search
         if search is not None and not search.live:
             gone |= {None, this_worker()}
         return [
@@ -168,15 +171,18 @@ class Study:
         return front_of(self.estimated_records())
 
     @contextmanager
-    def ask_lock(self, *, died: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    def ask_lock(self, *, died: Mapping[str, str] = MappingProxyType({}), strict: bool = False) -> Iterator[None]:
         """Locks the study across machines while a worker reads the trials and asks for one.
 
         This prevents two workers from getting the same architecture. Orphaned trials are requeued first; `died` as in
         `requeue_stale`.
+
+        Raises:
+            LockLost: with `strict`, if a database released the lock early: whatever was asked must be given back.
         """
         with ExitStack() as held:
             with storage_errors(self.name):
-                held.enter_context(ask_lock(storage_of(self.optuna_study), self.folder, self.name))
+                held.enter_context(AskLock(storage_of(self.optuna_study), self.folder, self.name, strict=strict))
             self.requeue_stale(died=died)
             yield
 
@@ -252,7 +258,9 @@ class Study:
                 self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
         return self._record_at(trial.number)
 
-    def requeue_stale(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
+    def requeue_stale(
+        self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})
+    ) -> list[int]:
         """Requeues trials orphaned by dead workers and ends the originals as interrupted.
 
         A trial over which several workers of a running search have died is ended as failed instead
@@ -261,17 +269,23 @@ class Study:
         Args:
             ended: workers known to have stopped training; these do not count as deaths.
             died: workers known to have died, and the cause of each.
+
+        Returns:
+            The numbers of the trials over which a worker has died.
         """
+        fatal: list[int] = []
         with storage_errors(self.name):
             if not (left := running(self.optuna_study)):
-                return
-            gone = self._registry.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
+                return fatal
+            gone = self.workers.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
             search = self.attributes.search
             for trial in left:
                 if (worker := worker_of(trial)) in gone:
-                    by_itself = search is not None and search.live and worker not in {None, *ended}
+                    by_itself = search is not None and search.survived(worker) and worker not in {None, *ended}
                     how = died.get(worker or "", UNSEEN) if by_itself else None
                     requeue_stale(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
+                    fatal += [trial.number] if how is not None else []
+        return fatal
 
     def end_trial(self, trial: int, reason: str, *, detail: str | None = None, stopped: bool = False) -> bool:
         """Ends a running trial of any worker as failed, or as `stopped`; returns False if it had already ended.
@@ -285,9 +299,14 @@ class Study:
                 return True
         return False
 
+    def outlast_failures(self, seconds: float) -> None:
+        """Makes this object wait for a database that cannot be used for up to `seconds`; at first it fails at once."""
+        if isinstance(database := database_of(storage_of(self.optuna_study)), PatientStorage):
+            database.patience = seconds
+
     def heartbeat(self) -> Heartbeat:
         """Returns a context manager that announces this worker as alive to other machines."""
-        return Heartbeat(self._registry.beat, self._registry.leave)
+        return Heartbeat(self.workers.beat, self.workers.leave)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -298,26 +317,6 @@ class Study:
         """
         with search_lock(self.folder):
             yield
-
-    def refuse_second_search(self) -> None:
-        """Rejects a second search on a shared database or across machines, where the folder's lock does not apply.
-
-        Raises:
-            StudyError: another search is running, as far as can be determined.
-        """
-        state = self.attributes.search
-        if state is None or state.state != SearchStatus.RUNNING or state.worker == this_worker():
-            return
-        if self.storage is None and is_alive(state.worker) is not None:
-            return  # on this machine: the folder's lock covers it
-        with storage_errors(self.name):
-            if self._registry.gone([state.worker]):
-                return
-        where = f" --storage {self.storage}" if self.storage else ""
-        raise StudyError(
-            f"study '{self.name}': another search is running on it, by {state.worker.partition('@')[0]}; wait for it "
-            f"or end it, or add a worker: nas worker {self.name}{where}"
-        )
 
     def weights_file(self, trial: int) -> Path:
         """Returns the path of a trained trial's weights."""

@@ -1,4 +1,4 @@
-"""Signal handling: Ctrl-C and SIGTERM shut a program down cleanly within seconds; a second one kills it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP shut a program down cleanly within seconds; a second one kills it at once."""
 
 import os
 import select
@@ -16,33 +16,32 @@ __all__ = ["INTERRUPTED_CODE", "SECONDS_TO_END", "interrupt_on_sigterm", "interr
 INTERRUPTED_CODE = 130
 """Exit code of a program interrupted by Ctrl-C."""
 SECONDS_TO_END = 4.5
+HANGUP = getattr(signal, "SIGHUP", None)
+ENDING = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None]
+"""Signals that end the program: Ctrl-C, a polite kill, and the loss of its terminal."""
 SHOW_CURSOR = b"\x1b[?25h"
 EXIT_MESSAGE = b"\nnas: ended at once; what was being trained is trained again when the same command goes on\n"
 
 
 def interrupt_on_sigterm() -> None:
     """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that a worker requeues its trial before it exits."""
-
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, _interrupt_once)
     signal.signal(signal.SIGALRM, _interrupt)
     sys.unraisablehook = partial(_raise_again, sys.unraisablehook)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Makes Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread, which then cleans up.
+    """Makes Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread, which then cleans up.
 
-    If that takes more than 4.5 seconds, or a second signal arrives, the program and its child processes are killed at
-    once, whatever the main thread does: it may be in a long computation, during which Python handles no signals.
+    A program that was started to ignore SIGHUP, as by nohup, still does. If cleaning up takes more than 4.5 seconds, or
+    a second signal arrives, the program and its child processes are killed at once, whatever the main thread does: it
+    may be in a long computation, during which Python handles no signals.
     """
-
     noticed, written = socket.socketpair()
     written.setblocking(False)
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    ends = [number for number in ENDING if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in (*ends, signal.SIGALRM)}
     hook_before, sys.unraisablehook = sys.unraisablehook, partial(_raise_again, sys.unraisablehook)
     fd_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(noticed, written), daemon=True).start()
@@ -58,6 +57,36 @@ def interruptible() -> Iterator[None]:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _interrupt_once(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+_mask = threading.local()
+
+
+def _before_fork() -> None:
+    """Keeps signals from a child until it has handlers of its own: with ours, it would report them to our watcher."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
+def _after_in_child() -> None:
+    """Lets signals end a forked child, which may be a custom training's, as they end any other process."""
+    for number in (*ENDING, signal.SIGALRM):
+        if signal.getsignal(number) in (_interrupt, _interrupt_once):
+            signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+    _after_in_parent()
+
+
+def _after_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_in_child, after_in_parent=_after_in_parent)
 
 
 def _raise_again(otherwise: Callable[[Any], object], lost: Any) -> None:
@@ -94,9 +123,9 @@ def _watch(noticed: socket.socket, _written: socket.socket) -> None:
 
 
 def _signal_in(noticed: socket.socket) -> bool:
-    """Waits for SIGINT or SIGTERM; returns False if the other end was closed."""
+    """Waits for a signal to end; returns False if the other end was closed."""
     while number := noticed.recv(1):
-        if number[0] in (signal.SIGINT, signal.SIGTERM):
+        if number[0] in ENDING:
             return True
     return False
 

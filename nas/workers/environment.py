@@ -1,12 +1,12 @@
 """Inspects this machine: its hardware and software, the default number of workers, and its training throughput."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from nas.spaces.search_space import SearchSpace
 from nas.system.gpus import Gpu, gpus
 from nas.system.hardware import cores, cpu_multiplies_bfloat16, free_memory, gpu_count, total_memory, usual_workers
+from nas.system.software import version_of
 from nas.workers.throughput import Throughput, best_per_gpu, throughput
 
 __all__ = ["EXTRAS", "Machine", "examine", "measure"]
@@ -44,8 +44,8 @@ def examine() -> Machine:
     return Machine(
         f"{platform.system()} {platform.machine()}",
         platform.python_version(),
-        {package: _version(package) for package in PACKAGES},
-        {extra: _version(package) for extra, package in EXTRAS.items()},
+        {package: version_of(package) for package in PACKAGES},
+        {extra: version_of(package) for extra, package in EXTRAS.items()},
         cores(),
         cpu_multiplies_bfloat16(),
         usual_workers(),
@@ -74,10 +74,3 @@ def measure(space: SearchSpace, *, seconds: float) -> list[Throughput]:
     alone = throughput(space, workers=1, seconds=seconds / 4, device=device)
     workers = best_per_gpu(space) if device == "cuda" else usual_workers()
     return [alone] if workers == 1 else [alone, throughput(space, workers=workers, seconds=seconds / 4, device=device)]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -10,6 +10,7 @@ from nas.study.images import images_of
 from nas.study.search_state import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
+from nas.system.software import check_software
 from nas.training.default_objective import default_objective
 from nas.training.objective import CustomObjective, Evaluate
 from nas.workers.listeners import Listener
@@ -53,7 +54,9 @@ def join(
     """
     objective = CustomObjective(evaluate) if evaluate is not None else None
     task = Task(name, Path(runs), storage, None, objective, deadline, device, share)
-    return work(task, data, listener=listener)
+    study = Study.open(name, runs, storage=storage)
+    study.workers.warn_of_clock()
+    return _work_on(study, task, data, listener)
 
 
 def work(task: Task, data: Any = None, *, listener: Listener | None = None) -> SearchStatus:
@@ -67,7 +70,11 @@ def work(task: Task, data: Any = None, *, listener: Listener | None = None) -> S
     Returns:
         Why the worker ended, as `nas.workers.loop.run` does.
     """
-    study = Study.open(task.study, task.runs, storage=task.storage)
+    study = Study.open(task.study, task.runs, storage=task.storage, patience=task.patience_storage)
+    return _work_on(study, task, data, listener)
+
+
+def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> SearchStatus:
     config, plan, objective = study.config, study.attributes.plan, task.objective
     if plan is None:
         raise StudyError(f"study '{study.name}': no search was begun on it; nas search begins one")
@@ -80,5 +87,7 @@ def work(task: Task, data: Any = None, *, listener: Listener | None = None) -> S
         images = task.images if task.images is not None else images_of(config, data)
         recipe = config.space.recipe
         objective = default_objective(images, recipe, seed=config.seed, device=task.device, share=task.share)
+    check_software(plan.software)
+    study.outlast_failures(plan.patience_storage)
     with study.heartbeat():
         return run(study, objective, plan, deadline=task.deadline, listener=listener)

@@ -17,9 +17,11 @@ from nas.study.plan import SearchPlan
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.storage.backend import QUEUED
+from nas.study.storage.locks import LockLost
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.memory import not_growing
+from nas.system.processes import this_worker
 from nas.training.objective import Objective
 from nas.workers.failures import raise_if_device_lost, raise_if_failing
 from nas.workers.listeners import Listener
@@ -61,20 +63,16 @@ def run(
     strategy = Strategy(study.config, plan, model)
     clock = latency_on(device) if study.config.objective == BY_LATENCY else None
     runner = TrialRunner(study, objective, plan, strategy.stop, clock, listener)
-    bounds = model.bounds if model else None
     if listener:
         listener.search_started(study, plan.trials)
     seen = study.attributes.search
     with not_growing() as give_memory_back:
         while True:
-            with study.ask_lock():
-                records, search = study.records(), study.attributes.search
-                raise_if_failing(study.name, records, before=search.before if search else 0)
-                ended = stop_reason(
-                    records, study.config.space, plan=plan, deadline=deadline, search=search, bounds=bounds
-                )
-                paused = search is not None and search.request == Request.PAUSE
-                step = _Step(ended=ended) if ended or paused else _next_step(study, strategy, records, search)
+            try:
+                records, search, step = _look(study, strategy, deadline, model.bounds if model else None)
+            except LockLost:  # another worker may have asked at the same time
+                study.requeue_stale(ended=[this_worker()])
+                continue
             if listener and search and search != seen:
                 listener.search_steered(search)
             seen = search
@@ -97,6 +95,20 @@ class _Step(NamedTuple):
 
     trial: tuple[Trial, TrialRecord] | None = None
     ended: SearchStatus | None = None
+
+
+def _look(
+    study: Study, strategy: Strategy, deadline: float, bounds: tuple[float, float] | None
+) -> tuple[list[TrialRecord], SearchState | None, _Step]:
+    """Returns the trials, the search's state, and what to do next."""
+    with study.ask_lock(strict=True):
+        records, search = study.records(), study.attributes.search
+        raise_if_failing(study.name, records, before=search.before if search else 0)
+        plan, space = strategy.plan, study.config.space
+        ended = stop_reason(records, space, plan=plan, deadline=deadline, search=search, bounds=bounds)
+        paused = search is not None and search.request == Request.PAUSE
+        step = _Step(ended=ended) if ended or paused else _next_step(study, strategy, records, search)
+    return records, search, step
 
 
 def _next_step(study: Study, strategy: Strategy, records: Sequence[TrialRecord], search: SearchState | None) -> _Step:

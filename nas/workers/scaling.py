@@ -111,13 +111,13 @@ class ScalingConfig:
         Args:
             config: the study's configuration; the study need not exist yet.
             plan: the search's budget and strategy.
-            task: the workers' task; the device is this configuration's.
+            task: the workers' task; the device is this configuration's, and its patience the plan's.
             listener: notified of the search's progress.
 
         Returns:
             A function that runs the search on the open study and returns why it ended, as `nas.workers.loop.run` does.
         """
-        task = replace(task, device=self.device)
+        task = replace(task, device=self.device, patience_storage=plan.patience_storage)
         if not self.alone or plan.trial_timeout is not None:  # only a training in another process can be killed
             pool, number = self._pool(config.space, task, most=plan.trials)
             return partial(supervise, pool=pool, plan=plan, workers=number, deadline=task.deadline, listener=listener)

@@ -18,7 +18,7 @@ from nas.validation import integer
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig
 from nas.workers.task import Task
-from nas.workflows.search import run_search
+from nas.workflows.running import run_search
 
 __all__ = ["MOST_SEEDS", "repeat"]
 

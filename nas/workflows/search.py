@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,23 +11,25 @@ from typing import Any
 
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
-from nas.errors import InvalidValue, StudyError
+from nas.errors import InvalidValue, NasWarning
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.latency_objective import fit_latency_model, measure_front
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of
-from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by, remove_stale_files
+from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by
 from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import images_to_search
 from nas.study.plan import FRONT, SAMPLERS, SearchPlan
-from nas.study.search_state import SearchState, SearchStatus
+from nas.study.search_state import SearchStatus
+from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
+from nas.system.software import software
 from nas.training.baselines import baseline_accuracies
 from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
@@ -35,8 +38,9 @@ from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
 from nas.workflows.data_checks import warn_about_images
+from nas.workflows.running import run_search
 
-__all__ = ["STOPPING", "resolve_space", "run_search", "search"]
+__all__ = ["STOPPING", "resolve_space", "search"]
 
 STOPPING = ("front", "none")
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
@@ -74,6 +78,7 @@ def search(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
     storage: str | None = None,
+    patience_storage: float | str = 600.0,
     keep: str | None = None,
     trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,
@@ -121,6 +126,8 @@ def search(
         cpus_per_worker: CPUs reserved per worker on a cluster.
         gpus_per_worker: GPUs reserved per worker on a cluster; a fraction lets several workers share one.
         storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
+        patience_storage: seconds, or a duration such as `30m`, for which workers wait for a database that cannot be
+            used, as while it restarts, before they give up.
         keep: whose trained weights stay on disk: `front`, of trials that no other trial beats on accuracy, cost and
             parameters at once; `all`; or `none`. None: as in the study's previous search, or `front`.
         trial_timeout: seconds, or a duration such as `30m`, after which a training is recorded as failed. Trainings
@@ -177,53 +184,40 @@ def search(
     name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
-    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, references)
+    waits = parse_duration(patience_storage, "patience_storage")
+    plan = SearchPlan(
+        trials,
+        lengths,
+        sampler,
+        eta,
+        stopping,
+        patience,
+        tuple(prior),
+        keep,
+        trial_timeout=longest,
+        patience_storage=waits,
+        software=software(),
+        references=references,
+    )
     config = StudyConfig(space, description, seed, weighed)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     work = scaling.work(config, plan, task, listener=listener)
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
-        study.requeue_stale(ended=[this_worker()])
+        study.workers.warn_of_clock()
+        for fatal in study.requeue_stale(ended=[this_worker()]):
+            warnings.warn(
+                f"study '{name}': a process ended while it trained trial {fatal}, without a word; after {MOST_DEATHS} "
+                "such ends the training is given up",
+                NasWarning,
+                stacklevel=2,
+            )
         if weighed == BY_LATENCY:
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
         if images is not None and not study.attributes.baselines:
             study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
     return study
-
-
-def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchStatus]) -> None:
-    """Runs a search on a locked study, storing its plan for all workers and its status before and after.
-
-    Args:
-        study: an open study, locked for this search.
-        plan: the search's budget and strategy.
-        work: runs the workers on the study and returns why the search ended.
-
-    Raises:
-        StudyError: another search, on another machine or from another folder, is running on the study.
-    """
-    with study.heartbeat():
-        with study.ask_lock():
-            study.refuse_second_search()
-            before = sum(record.finished for record in study.records())
-            study.attributes.plan = plan
-            study.attributes.search = SearchState(plan.trials, SearchStatus.RUNNING, this_worker(), before)
-        remove_stale_files(study)
-        try:
-            ended = work(study)
-        except BaseException:
-            with suppress(StudyError):  # a broken storage may be why it ended
-                _end_search(study, SearchStatus.INTERRUPTED)
-            raise
-        _end_search(study, ended)
-
-
-def _end_search(study: Study, status: SearchStatus) -> None:
-    """Records why the search ended; its budget stays, and its request, for workers on other machines."""
-    with study.ask_lock():
-        if state := study.attributes.search:
-            study.attributes.search = state._replace(state=status)
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:

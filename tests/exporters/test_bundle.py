@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -10,13 +11,16 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from PIL import Image
 
 import nas
 from nas import NasError, SearchSpace
 from nas.errors import ExportError, InvalidValue, MissingExtra
 from nas.exporters.bundle import Exported, write_bundle
+from nas.exporters.destination import destination
 from nas.exporters.formats import EXACT, INT8
 from nas.exporters.trained_network import TrainedNetwork
+from nas.system.processes import this_worker
 from nas.training.train import evaluate, on_device
 from tests.helpers import TINY, formula
 
@@ -96,6 +100,34 @@ def test_what_was_verified_is_written_down(exported: Exported) -> None:
         assert format_found["largest_difference"] == exported.differences[name]
         assert format_found["accuracy"] == exported.accuracy
     assert {"python", "nas", "torch", "onnx", "onnxruntime"} <= found["versions"].keys()
+    files = [name for name in FILES if name.startswith("model.")]
+    assert found["sha256"] == {
+        name: hashlib.sha256((exported.folder / name).read_bytes()).hexdigest() for name in files
+    }
+
+
+@pytest.mark.slow
+def test_the_bundle_notices_that_its_weights_were_changed(exported: Exported, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported.folder, tmp_path / "copy")
+    file, image = folder / "model.safetensors", tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(image)
+
+    def said() -> tuple[int, str]:
+        ran = subprocess.run([sys.executable, folder / "model.py", image], capture_output=True, text=True, check=False)
+        return ran.returncode, ran.stderr
+
+    assert said() == (0, "")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert said() == (
+        2,
+        f"{file}: is not as it was exported; it was damaged, or changed without verification.json\n",
+    )
+    (folder / "verification.json").write_text('{"sha256": {}}')
+    assert said() == (2, f"{folder / 'verification.json'}: has no SHA-256 of model.safetensors\n")
+    (folder / "verification.json").unlink()  # who changed them on purpose says so
+    assert said() == (0, "")
 
 
 def test_the_files_alone_classify_the_images(study: nas.Study, exported: Exported) -> None:
@@ -281,8 +313,21 @@ def test_an_export_that_is_killed_leaves_nothing_in_the_way(study: nas.Study, tm
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    (tmp_path / f".out.{os.getpid()}.partial").mkdir()  # numbers of processes come again
-    (tmp_path / ".out.1.partial").mkdir()  # a process that lives
-    (tmp_path / ".another.999999999.partial").mkdir()
+    host = this_worker().rpartition(":")[0]
+    (tmp_path / f".out.{host}-{os.getpid()}@0123456742.partial").mkdir()  # numbers of processes come again
+    others = [f".another.{host}-999999999@01234567.partial", ".out.another-host-1@0123456742.partial"]
+    for name in others:
+        (tmp_path / name).mkdir()
     assert nas.export(study, out, formats=WEIGHTS).folder == out
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".another.999999999.partial", ".out.1.partial", "out"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [*others, "out"]
+
+
+def test_a_second_export_to_the_same_folder_is_refused_at_its_start(study: nas.Study, tmp_path: Path) -> None:
+    running = f"another export to it is running, by process {os.getpid()}$"
+    with destination(tmp_path / "out"):
+        with pytest.raises(ExportError, match=running):
+            nas.export(study, tmp_path / "out", data="not even looked at")
+        with destination(tmp_path / "another"):
+            pass
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == []
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["another", "out"]

@@ -13,8 +13,9 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace
-from nas.errors import TrainingFailed
-from nas.system.processes import METHOD
+from nas.errors import NasWarning, TrainingFailed
+from nas.study.search_state import SearchState, SearchStatus
+from nas.system.processes import METHOD, this_worker
 from tests.faults.killing import forked, until
 from tests.helpers import Ran, formula
 
@@ -50,6 +51,12 @@ def hangs_when_deep(architecture: Architecture, report: Report) -> float:
 def is_killed(architecture: Architecture, report: Report) -> float:
     """As by a system that is out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def is_aborted(architecture: Architecture, report: Report) -> float:
+    """As by an assertion in a library."""
+    os.kill(os.getpid(), signal.SIGABRT)
     raise AssertionError
 
 
@@ -185,6 +192,36 @@ def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
     assert {record.reason for record in fatal} == {"worker_died"}
     assert all("3 workers died over it" in str(record.detail) for record in fatal)
     assert any("signal 9 (Killed)" in str(record.detail) for record in fatal)
+
+
+def _search_here(space: SearchSpace, runs: Path) -> None:
+    nas.search(space, trials=2, runs=runs, name="s", evaluate=is_aborted, sampler="random", seed=3)
+
+
+@needs_fork
+def test_a_training_that_ends_the_only_process_is_mentioned_and_in_the_end_given_up(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    for _ in range(2):
+        ended = forked(_search_here, tiny, tmp_path)
+        ended.join()
+        assert ended.exitcode == -signal.SIGABRT
+    with pytest.warns(NasWarning, match=r"^study 's': a process ended while it trained trial 1, without a word"):
+        nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula)
+    assert [record.reason for record in nas.Study.open("s", tmp_path).records()][:2] == ["interrupted"] * 2
+
+
+@pytest.mark.parametrize(("died", "guess"), [("signal 9 (Killed)", True), ("signal 6 (Aborted)", False)])
+def test_the_cause_is_memory_only_where_it_may_have_been(
+    tmp_path: Path, tiny: SearchSpace, died: str, guess: bool
+) -> None:
+    study = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula)
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
+    for _ in range(3):
+        study.ask(nas.strategy.samplers.ValidSampler(("random", 7), tiny, {}))
+        study.requeue_stale(died={this_worker(): died})
+    [given_up] = [record for record in study.records() if record.reason == "worker_died"]
+    assert ("runs out of memory" in str(given_up.detail)) == guess
 
 
 @pytest.fixture

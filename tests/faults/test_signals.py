@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: seconds until all processes are gone, whatever they are at; a second one ends them at once."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import time
@@ -113,6 +114,8 @@ def _shared_memory() -> set[str]:
         (sleeps, 2, signal.SIGTERM),
         (ignores_signals, 2, signal.SIGINT),
         (computes, 1, signal.SIGTERM),
+        (sleeps, 1, signal.SIGHUP),
+        pytest.param(sleeps, 2, signal.SIGHUP, marks=pytest.mark.long),
         pytest.param(sleeps, 1, signal.SIGTERM, marks=pytest.mark.long),
         pytest.param(sleeps, 2, signal.SIGINT, marks=pytest.mark.long),
         pytest.param(ignores_signals, 2, signal.SIGTERM, marks=pytest.mark.long),
@@ -130,6 +133,41 @@ def test_one_signal_ends_all_processes_within_seconds(
     said = (tmp_path / "said").read_text(encoding="utf-8")
     orderly = evaluate is not computes or workers > 1
     assert ("kept: 0 of 9 trainings. Go on" if orderly else "nas: ended at once") in said
+
+
+def _search_without_hangups(space: SearchSpace, runs: Path, evaluate: Any, workers: int) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    _search(space, runs, evaluate, workers)
+
+
+def test_a_search_that_was_started_by_nohup_survives_its_terminal(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.test_signals._search", _search_without_hangups)
+    going = Going(tiny, tmp_path, sleeps, 1)
+    os.kill(going.process.pid, signal.SIGHUP)
+    time.sleep(0.5)
+    assert going.process.is_alive()
+    os.kill(going.process.pid, signal.SIGTERM)
+    going.seconds_to_end()
+    going.check()
+
+
+def forks(architecture: Architecture, report: Report) -> float:
+    """Trains with processes of its own, which it ends by SIGTERM as it leaves the pool."""
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        accuracy = float(0.5 + pool.apply(abs, (-0.25,)))
+    time.sleep(0.8)  # so that the search would still be there to be ended by mistake
+    return accuracy
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_training_may_end_processes_that_it_has_forked(tmp_path: Path, tiny: SearchSpace, workers: int) -> None:
+    (tmp_path / "training").mkdir()
+    process = forked(_search, tiny, tmp_path, forks, workers)
+    process.join(timeout=at_most(60))
+    assert process.exitcode == 0, (tmp_path / "said").read_text(encoding="utf-8")
+    assert [record.accuracy for record in Study.open("s", tmp_path).records()] == [0.75] * 9
 
 
 @pytest.mark.parametrize(("evaluate", "workers"), [(computes, 1), (ignores_signals, 2)])

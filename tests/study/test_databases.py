@@ -14,7 +14,7 @@ from nas.study import study as study_module
 from nas.study.records import TrialState
 from nas.study.storage import heartbeat as heartbeat_module
 from nas.study.storage.backend import open_storage
-from nas.study.storage.locks import ask_lock
+from nas.study.storage.locks import AskLock
 from tests.helpers import formula
 from tests.postgresql import binaries, server
 
@@ -102,7 +102,7 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
     with monkeypatch.context() as patch:
         patch.setattr(study_module, "this_worker", lambda: "elsewhere:1")
         patch.setattr(heartbeat_module, "this_worker", lambda: "elsewhere:1")
-        study._registry.beat()
+        study.workers.beat()
         _, asked = study.ask(sampler)
     study.requeue_stale()
     assert [record.worker for record in running(study)] == ["elsewhere:1"]
@@ -116,10 +116,10 @@ def test_a_worker_of_another_machine_is_taken_for_dead_when_it_was_not_heard_of(
 def test_a_lock_of_the_database_goes_with_the_process_that_held_it(tmp_path: Path, postgresql: str) -> None:
     program = f"""
 from pathlib import Path
-from nas.study.storage.locks import ask_lock
+from nas.study.storage.locks import AskLock
 from nas.study.storage.backend import open_storage
 import time
-with ask_lock(open_storage(Path(), {postgresql!r}), Path(), "s"):
+with AskLock(open_storage(Path(), {postgresql!r}), Path(), "s"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -129,7 +129,7 @@ with ask_lock(open_storage(Path(), {postgresql!r}), Path(), "s"):
     holder.kill()
     holder.communicate()
     started = time.monotonic()
-    with ask_lock(open_storage(Path(), postgresql), tmp_path, "s"):
+    with AskLock(open_storage(Path(), postgresql), tmp_path, "s"):
         assert time.monotonic() - started < 10
 
 

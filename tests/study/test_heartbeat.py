@@ -5,9 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+from nas.errors import NasWarning
 from nas.study.storage import heartbeat as heartbeat_module
+from nas.study.storage.database import PatientStorage
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.system.processes import is_alive, this_worker, worker_named
 
@@ -57,6 +60,30 @@ def test_workers_elsewhere_are_there_while_they_are_heard_of(tmp_path: Path, mon
             os.utime(tmp_path / "workers" / "worker-far-1", (0, time.time() - 3600))
             assert attendance.gone(["far:1"]) == {"far:1"}
     assert not list((tmp_path / "workers").iterdir())
+
+
+def test_clocks_that_differ_make_nobody_dead_and_are_mentioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attendance, now = WorkerRegistry(optuna.create_study(), tmp_path / "workers"), time.time()
+    monkeypatch.setattr(heartbeat_module, "this_worker", lambda: "far:1")
+    with Heartbeat(attendance.beat, attendance.leave):
+        attendance.warn_of_clock()  # nothing to warn of
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: now + 3600)
+            assert attendance.gone(["far:1"]) == set()
+            with pytest.warns(NasWarning, match=r"this machine's clock is 3,\d{3} s ahead of the disk's; times"):
+                attendance.warn_of_clock()
+            patch.setattr(time, "time", lambda: now - 3600)
+            assert attendance.gone(["far:1"]) == set()
+            with pytest.warns(NasWarning, match=r"this machine's clock is 3,\d{3} s behind the disk's; times"):
+                attendance.warn_of_clock()
+
+
+def test_nobody_is_taken_for_dead_for_a_while_after_the_database_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=PatientStorage("sqlite://", skip_table_creation=False))
+    attendance = WorkerRegistry(study, None)
+    assert attendance.gone(["far:1"]) == {"far:1"}
+    monkeypatch.setattr(PatientStorage, "seconds_since_failure", 100.0)
+    assert attendance.gone(["far:1"]) == set()
 
 
 def test_a_heart_goes_on_beating_when_a_beat_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:

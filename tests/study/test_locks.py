@@ -7,11 +7,11 @@ import pytest
 
 from nas.errors import StudyError
 from nas.study.storage.backend import open_storage
-from nas.study.storage.locks import ask_lock, search_lock
+from nas.study.storage.locks import AskLock, search_lock
 
 
 def hold(folder: Path, url: str | None, spans: list[tuple[float, float]]) -> None:
-    with ask_lock(open_storage(folder / "journal.log", url), folder, "s"):
+    with AskLock(open_storage(folder / "journal.log", url), folder, "s"):
         start = time.monotonic()
         time.sleep(0.05)
         spans.append((start, time.monotonic()))

@@ -12,6 +12,7 @@ The weights are read from model.safetensors, the names of the classes from label
 from preprocessing.json. All of them lie beside this file.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -137,6 +138,7 @@ def load() -> Network:
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a file: the length of its header (8 bytes, little-endian), a JSON header, then their bytes."""
     content = bytearray(read_bytes(path))
+    check_sum(path, content)
     start = 8 + int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8:start])
@@ -145,6 +147,19 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return {name: tensor_of(data, about) for name, about in header.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Unusable(f"{path}: is damaged, or not a safetensors file") from None
+
+
+def check_sum(path: Path, content: bytearray) -> None:
+    """Refuses a file that is not as it was exported, by the SHA-256 in verification.json, where that is there."""
+    recorded = FOLDER / "verification.json"
+    if not recorded.is_file():
+        return
+    try:
+        expected = read_json(recorded.name)["sha256"][path.name]
+    except (KeyError, TypeError):
+        raise Unusable(f"{recorded}: has no SHA-256 of {path.name}") from None
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise Unusable(f"{path}: is not as it was exported; it was damaged, or changed without {recorded.name}")
 
 
 def tensor_of(data: Tensor, about: dict[str, Any]) -> Tensor:

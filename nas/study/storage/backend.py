@@ -8,11 +8,12 @@ from pathlib import Path
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState as OptunaState
 
 from nas.errors import InvalidValue, NasError, StudyError
 from nas.study.records import TrialState
+from nas.study.storage.database import PatientStorage
 from nas.study.storage.journal import Journal
 from nas.system.memory import without_collections
 
@@ -37,13 +38,14 @@ STATES = {
 }
 
 
-def open_storage(journal: Path, url: str | None, *, there: bool = False) -> BaseStorage:
+def open_storage(journal: Path, url: str | None, *, there: bool = False, patience: float = 0.0) -> BaseStorage:
     """Opens the database of a URL, or the journal file.
 
     Args:
         journal: the journal file, used if `url` is None.
         url: the URL of a database, or None.
         there: require an existing storage: no database or tables are created.
+        patience: seconds to wait for a database that cannot be used, then and later.
 
     Raises:
         StudyError: the journal is damaged, the driver is not installed, or `there` and the SQLite file is missing.
@@ -60,7 +62,7 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False) -> Base
     try:
         if there:
             _refuse_missing_file(url)
-        storage = _database(url, there=there)
+        storage = _database(url, there=there, patience=patience)
     except ImportError as error:
         driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "its driver"
         raise StudyError(
@@ -71,14 +73,14 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False) -> Base
     return storage
 
 
-def _database(url: str, *, there: bool) -> RDBStorage:
-    """Opens an RDBStorage; retries if another process is creating the tables of a new database concurrently."""
+def _database(url: str, *, there: bool, patience: float) -> PatientStorage:
+    """Opens a database; retries if another process is creating the tables of a new database concurrently."""
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     attempts = 1 if there else ATTEMPTS_TO_MAKE
     while True:
-        try:  # pre-ping: a connection may be lost between two trials
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=there)
+        try:
+            return PatientStorage(url, skip_table_creation=there, patience=patience)
         except (IntegrityError, OperationalError, ProgrammingError) as error:
             attempts -= 1
             if not attempts or (isinstance(error, OperationalError) and "already exists" not in str(error)):

@@ -1,19 +1,31 @@
 """Locks for exclusive operations: creating a study's files, searching it, and asking it for a trial."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from filelock import BaseFileLock, FileLock, Timeout
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from nas.errors import StudyError
+from nas.study.storage.database import PatientStorage, passing_failure
+from nas.study.storage.optuna_private import database_of
 
-__all__ = ["ask_lock", "creation_lock", "search_lock"]
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, TextClause
+
+__all__ = ["AskLock", "LockLost", "creation_lock", "search_lock"]
 
 POLL_SECONDS = 0.005
+LONGEST_SECONDS = 120
+"""PostgreSQL releases the lock of a process that has held it for that long, as it may be stopped or cut off."""
 ADVISORY = {
-    "postgresql": ("pg_advisory_lock(hashtextextended(:name, 0))", "pg_advisory_unlock(hashtextextended(:name, 0))"),
+    "postgresql": (
+        "pg_advisory_lock(hashtextextended(:name, 0)), set_config('idle_session_timeout', :longest, false)",
+        "pg_advisory_unlock(hashtextextended(:name, 0)), set_config('idle_session_timeout', '0', false)",
+    ),
     "mysql": ("GET_LOCK(LEFT(:name, 60), 1000000)", "RELEASE_LOCK(LEFT(:name, 60))"),
 }
 """SQL to acquire and release a session lock, which ends with the connection and thus with its process."""
@@ -51,9 +63,12 @@ def creation_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def ask_lock(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
-    """Locks a study against all other workers, on any machine, while a worker asks for a trial.
+class LockLost(StudyError):
+    """A database released a lock early, as in a restart; others may have held it meanwhile."""
+
+
+class AskLock:
+    """Context manager that locks a study against all other workers, on any machine, while a worker asks for a trial.
 
     PostgreSQL and MySQL hold the lock themselves; otherwise it is a lock file, beside an SQLite database or in the
     study's folder. The lock is released when its process ends, in whatever way.
@@ -62,27 +77,52 @@ def ask_lock(storage: BaseStorage, folder: Path, name: str) -> Iterator[None]:
         storage: the study's storage.
         folder: the study's folder.
         name: the study's name.
+        strict: raise `LockLost` on exit if the database released the lock early.
     """
-    if isinstance(storage, InMemoryStorage):  # not visible to other processes
-        yield
-        return
-    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    dialect = engine.dialect.name.replace("mariadb", "mysql") if engine is not None else None
-    if engine is None or dialect not in ADVISORY:
-        database = engine.url.database if engine is not None and dialect == "sqlite" else None
-        file = Path(f"{database}.{name}.asking") if database else folder / "asking.lock"
-        with FileLock(file, poll_interval=POLL_SECONDS):
-            yield
-        return
-    from sqlalchemy import text
 
-    take, give_back = (text(f"SELECT {function}") for function in ADVISORY[dialect])
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(take, {"name": f"nas {name}"})
+    def __init__(self, storage: BaseStorage, folder: Path, name: str, *, strict: bool = False) -> None:
+        self._strict, self._lost = strict, False
+        self._storage, self._folder, self._name = storage, folder, name
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        if isinstance(self._storage, InMemoryStorage):  # not visible to other processes
+            return self
+        database = database_of(self._storage)
+        dialect = database.engine.dialect.name.replace("mariadb", "mysql") if database else None
+        if isinstance(database, PatientStorage) and dialect in ADVISORY:
+            database.lasting(partial(self._take, database, dialect))
+            return self
+        file = self._folder / "asking.lock"
+        if database is not None and dialect == "sqlite" and database.engine.url.database:
+            file = Path(f"{database.engine.url.database}.{self._name}.asking")
+        self._held.enter_context(FileLock(file, poll_interval=POLL_SECONDS))
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._held.close()
+        # The error may have come of the loss: another worker that held the lock has ended this one's trial.
+        if self._strict and self._lost and (error is None or isinstance(error, StudyError)):
+            raise LockLost(f"study '{self._name}': its database released the lock early") from error
+
+    def _take(self, database: PatientStorage, dialect: str) -> None:
+        from sqlalchemy import text
+
+        take, give_back = (text(f"SELECT {function}") for function in ADVISORY[dialect])
+        values = {"name": f"nas {self._name}", "longest": f"{LONGEST_SECONDS}s"}
+        with ExitStack() as held:
+            connection = held.enter_context(database.engine.connect())
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(take, values)
+            held.callback(self._give_back, connection, give_back, values)
+            self._held = held.pop_all()
+
+    def _give_back(self, connection: "Connection", statement: "TextClause", values: Mapping[str, str]) -> None:
         try:
-            yield
-        finally:
-            connection.execute(give_back, {"name": f"nas {name}"})
+            connection.execute(statement, values)
+        except Exception as error:
+            if passing_failure(error) is None:
+                raise
+            self._lost = True
 
 
 def _take(lock: BaseFileLock, folder: Path, *, blocking: bool = True) -> None:

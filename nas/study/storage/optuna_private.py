@@ -4,7 +4,7 @@ import pickle
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal._base import BaseJournalSnapshot as JournalSnapshot
 from optuna.storages.journal._file import BaseJournalFileLock as JournalFileLock
 from optuna.trial import FrozenTrial, Trial
@@ -13,6 +13,7 @@ __all__ = [
     "CHECKED_ON",
     "JournalFileLock",
     "JournalSnapshot",
+    "database_of",
     "enqueued_params",
     "identity_of",
     "open_trial",
@@ -36,6 +37,12 @@ def identity_of(study: optuna.Study) -> tuple[BaseStorage, int]:
 def replayed_by(storage: JournalStorage) -> bytes:
     """The pickled state to which a storage has replayed its journal; `JournalSnapshot.load_snapshot` returns it."""
     return pickle.dumps(storage._replay_result)
+
+
+def database_of(storage: BaseStorage) -> RDBStorage | None:
+    """The database behind a storage, which `optuna.load_study` wraps in a cache; None for other storages."""
+    found = getattr(storage, "_backend", storage)
+    return found if isinstance(found, RDBStorage) else None
 
 
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:

@@ -15,6 +15,7 @@ __all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "queue_again", "requeue_
 WORKER_DIED = "worker_died"
 UNSEEN = "an unknown cause"
 """Cause of death of a worker whose end was not observed by the process that finds it dead."""
+KILLED = "signal 9 "
 MOST_DEATHS = 3
 """Number of worker deaths at which a training is ended as failed: it may be what kills them."""
 
@@ -44,7 +45,9 @@ def requeue_stale(study: optuna.Study, trial: FrozenTrial, *, needed: Collection
     deaths = trial.user_attrs.get("deaths", 0) + (died is not None)
     if deaths >= MOST_DEATHS:
         detail = f"{deaths} workers died over it, one after the other, the last of {died}"
-        end(study, trial, WORKER_DIED, detail=f"{detail}; a system that runs out of memory kills the process with most")
+        if died is None or died == UNSEEN or KILLED in died:
+            detail += "; a system that runs out of memory kills the process with most"
+        end(study, trial, WORKER_DIED, detail=detail)
         return
     requeued = set(needed) <= params_of(trial).keys()
     if requeued:
@@ -56,7 +59,7 @@ def requeue_stale(study: optuna.Study, trial: FrozenTrial, *, needed: Collection
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> None:
-    """Queues a copy of a trial, unless the same point is waiting already.
+    """Queues a copy of a trial, unless another trial of the same point is waiting or running.
 
     Call it before ending the original, as this process may be killed in between.
 
@@ -66,8 +69,8 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> 
         deaths: number of workers that have died over it so far.
     """
     params = params_of(trial)
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    if all(params_of(other) != params for other in waiting):
+    others = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+    if all(params_of(other) != params for other in others if other.number != trial.number):
         attrs = {"deaths": deaths, "by_person": trial.user_attrs.get("by_person")}
         study.enqueue_trial(params, user_attrs={name: value for name, value in attrs.items() if value})
 

@@ -1,0 +1,70 @@
+"""run_search(): runs a search on an open study, one at a time, and records its state before and after."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from nas.errors import StudyError
+from nas.study.artifacts import remove_stale_files
+from nas.study.plan import SearchPlan
+from nas.study.search_state import SearchState, SearchStatus
+from nas.study.storage.backend import storage_errors
+from nas.study.study import Study
+from nas.system.processes import is_alive, this_worker
+
+__all__ = ["run_search"]
+
+
+def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchStatus]) -> None:
+    """Runs a search on a locked study, storing its plan for all workers and its status before and after.
+
+    Args:
+        study: an open study, locked for this search.
+        plan: the search's budget and strategy.
+        work: runs the workers on the study and returns why the search ended.
+
+    Raises:
+        StudyError: another search, on another machine or from another folder, is running on the study.
+    """
+    study.outlast_failures(plan.patience_storage)
+    with study.heartbeat():
+        with study.ask_lock():
+            _refuse_second_search(study)
+            before = sum(record.finished for record in study.records())
+            study.attributes.plan = plan
+            study.attributes.search = SearchState(plan.trials, SearchStatus.RUNNING, this_worker(), before)
+        remove_stale_files(study)
+        try:
+            ended = work(study)
+        except BaseException:
+            with suppress(StudyError):  # a broken storage may be why it ended
+                _end_search(study, SearchStatus.INTERRUPTED)
+            raise
+        _end_search(study, ended)
+
+
+def _refuse_second_search(study: Study) -> None:
+    """Rejects a second search on a shared database or across machines, where the folder's lock does not apply.
+
+    Raises:
+        StudyError: another search is running, as far as can be determined.
+    """
+    state = study.attributes.search
+    if state is None or state.state != SearchStatus.RUNNING or state.worker == this_worker():
+        return
+    if study.storage is None and is_alive(state.worker) is not None:
+        return  # on this machine: the folder's lock covers it
+    with storage_errors(study.name):
+        if study.workers.gone([state.worker]):
+            return
+    where = f" --storage {study.storage}" if study.storage else ""
+    raise StudyError(
+        f"study '{study.name}': another search is running on it, by {state.worker.partition('@')[0]}; wait for it "
+        f"or end it, or add a worker: nas worker {study.name}{where}"
+    )
+
+
+def _end_search(study: Study, status: SearchStatus) -> None:
+    """Records why the search ended; its budget stays, and its request, for workers on other machines."""
+    with study.ask_lock():
+        if state := study.attributes.search:
+            study.attributes.search = state._replace(state=status)

@@ -1,0 +1,177 @@
+"""A search by hosts that vanish, are cut off, stop, or have clocks that differ, on a database that restarts."""
+
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nas import NasError, Study
+from nas.study.search_state import SearchStatus
+from tests.faults.host_program import GRACE_SECONDS
+from tests.faults.hosts import Host, cluster, why_not
+from tests.faults.killing import until
+from tests.postgresql import Server, binaries
+
+pytest.importorskip("psycopg")
+REASON = why_not() or ("PostgreSQL is not installed" if binaries() is None else None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
+
+WORKERS = ("one", "two", "three")
+TRIALS = 45
+
+
+class Search:
+    """A search on its hosts: the database's, the one that watches over it, and three that train."""
+
+    def __init__(self, hosts: dict[str, Host], folder: Path, server: Server, name: str) -> None:
+        self.hosts, self.name = hosts, name
+        self.lost = 0
+        self._folder, self._server = folder, server
+        self.head = self._run("head", "search")
+        until(self._has_begun)
+        self._working = {worker: self._run(worker, "work") for worker in WORKERS}
+
+    @property
+    def study(self) -> Study:
+        return Study.open(self.name, self._folder / "head", storage=self._server.local_url)
+
+    def has_ended(self) -> bool:
+        return self.head.poll() is not None
+
+    def vanish(self, worker: str) -> None:
+        """All processes of a host are gone at once; later it boots, and works again."""
+        self.hosts[worker].vanish()
+        self._working.pop(worker).wait()
+        self.lost += 1
+        time.sleep(random.uniform(0.0, 2.0))
+        self.hosts[worker].start()
+        self.hosts[worker].join()
+        self._working[worker] = self._run(worker, "work")
+
+    def pause(self, worker: str) -> None:
+        """All processes of a host stop until they are taken for dead, and then go on."""
+        self.hosts[worker].signal(signal.SIGSTOP)
+        time.sleep(GRACE_SECONDS + 4)
+        self.hosts[worker].signal(signal.SIGCONT)
+        self.lost += 1
+
+    def cut_off(self, worker: str, seconds: float) -> None:
+        """A host has no network for a while."""
+        self.hosts[worker].cut()
+        time.sleep(seconds)
+        self.hosts[worker].join()
+        self.lost += seconds > GRACE_SECONDS
+
+    def restart(self, mode: str) -> None:
+        """The database is away for a moment."""
+        self._server.stop(mode)
+        time.sleep(random.uniform(0.0, 3.0))
+        self._server.start()
+
+    def cut_connections(self) -> None:
+        """The database ends all connections."""
+        self._server.cut()
+
+    def check(self) -> None:
+        """It has ended by itself, with as many trainings as asked: none lost, none twice but a lost worker's."""
+        assert self.head.wait(timeout=240) == 0, self._said("head")
+        for worker, process in self._working.items():
+            assert process.wait(timeout=60) == 0, self._said(worker)
+        study = self.study
+        assert study.attributes.search is not None
+        assert study.attributes.search.state == SearchStatus.COMPLETE
+        records = study.records()
+        assert {record.state for record in records} <= {"complete", "failed"}
+        assert {record.reason for record in records if record.state == "failed"} <= {"interrupted"}
+        counted = Counter(record.architecture.key for record in records if record.state == "complete")
+        assert counted.total() == TRIALS
+        assert max(counted.values()) == 1
+        trained = Counter(line.split()[0] for line in (self._folder / "log").read_text(encoding="utf-8").splitlines())
+        assert counted.keys() <= trained.keys()
+        assert trained.total() - TRIALS <= self.lost
+
+    def _has_begun(self) -> bool:
+        assert not self.has_ended(), self._said("head")
+        try:
+            return self.study.attributes.search is not None
+        except NasError:
+            return False
+
+    def _run(self, host: str, what: str) -> "subprocess.Popen[bytes]":
+        arguments = [
+            what,
+            self.name,
+            str(self._folder / host),
+            self._server.url,
+            str(TRIALS),
+            str(self._folder / "log"),
+        ]
+        return self.hosts[host].run("tests.faults.host_program", *arguments, said=self._folder / f"{host}.said")
+
+    def _said(self, host: str) -> str:
+        return (self._folder / f"{host}.said").read_text(encoding="utf-8")
+
+
+FAULTS: dict[str, Callable[[Search, str], None]] = {
+    "hosts that vanish": Search.vanish,
+    "hosts that are paused until they are taken for dead": Search.pause,
+    "hosts that are cut off for 5 s": lambda search, worker: search.cut_off(worker, 5.0),
+    "hosts that are cut off until they are taken for dead": lambda search, worker: search.cut_off(
+        worker, GRACE_SECONDS + 6
+    ),
+    "restarts of the database (fast)": lambda search, _: search.restart("fast"),
+    "restarts of the database (immediate)": lambda search, _: search.restart("immediate"),
+    "cuts of all connections to the database": lambda search, _: search.cut_connections(),
+}
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[[str], Search]]:
+    """`begin(name)`: a search on hosts that are gone after the test."""
+    database = Path(tempfile.mkdtemp(prefix="nas-pg-"))
+    with cluster(["database", "head", *WORKERS]) as hosts:
+        server = Server(database, hosts["database"].address, hosts["database"].enter())
+        server.start()
+
+        def begin(name: str) -> Search:
+            folder = tmp_path / name
+            folder.mkdir()
+            return Search(hosts, folder, server, name)
+
+        yield begin
+        server.stop()
+    shutil.rmtree(database)
+
+
+def test_a_search_on_three_hosts_of_which_one_vanishes(
+    begin: Callable[[str], Search], tally: Callable[[str, int], None]
+) -> None:
+    search = begin("s")
+    until(lambda: any(record.state == "complete" for record in search.study.records()))
+    search.vanish("two")
+    tally("hosts that vanish", 1)
+    search.check()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_at_random_moments(
+    begin: Callable[[str], Search], tally: Callable[[str, int], None], fault: str
+) -> None:
+    chance = random.Random(fault)
+    for number in range(5):
+        search = begin(f"s{number}")
+        done = 0
+        while not search.has_ended() and done < 3:
+            time.sleep(chance.uniform(0.0, 3.0))
+            FAULTS[fault](search, chance.choice(WORKERS))
+            tally(fault, 1)
+            done += 1
+        search.check()
