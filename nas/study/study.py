@@ -14,6 +14,7 @@ The storage also holds the configuration, among the study's attributes; that cop
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -244,18 +245,19 @@ class Study:
             "measures": dict(outcome.measures) or None,
             "accuracy": None if whole else outcome.accuracy,
         }
-        with storage_errors(self.name):
+        with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # others may end it even now
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, value)
             if outcome.reason == INTERRUPTED:
                 queue_again(self.optuna_study, self.optuna_study.get_trials(deepcopy=False)[trial.number])
+            tell = partial(self.optuna_study.tell, trial, skip_if_finished=True)
             if outcome.accuracy is None and not outcome.stopped:
-                self.optuna_study.tell(trial, state=OptunaState.FAIL)
+                tell(state=OptunaState.FAIL)
             elif outcome.accuracy is None or not whole:
-                self.optuna_study.tell(trial, state=OptunaState.PRUNED)
+                tell(state=OptunaState.PRUNED)
             else:
-                self.optuna_study.tell(trial, [outcome.accuracy, record.expense_by(outcome.measures)])
+                tell([outcome.accuracy, record.expense_by(outcome.measures)])
         return self._record_at(trial.number)
 
     def requeue_stale(

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Host:
         self.name, self.address = name, f"{NETWORK}.{number}"
         self._cluster, self._port = cluster, f"port{number}"
         self._namespace = f"{cluster.name}-{name}"
+        self._processes: list[subprocess.Popen[bytes]] = []
         _ip("netns", "add", self._namespace)
         _ip("link", "add", "eth0", "netns", self._namespace, "type", "veth", "peer", self._port, "netns", cluster.name)
         _ip("-n", cluster.name, "link", "set", self._port, "master", "br0", "up")
@@ -64,13 +65,13 @@ class Host:
         """Returns what to put before a command so that it runs on this host."""
         return ["nsenter", "--target", str(self._first), "--net", "--uts", "--pid", "--mount", *options]
 
-    def run(
-        self, program: str, *arguments: str, said: Path, env: Mapping[str, str] | None = None
-    ) -> "subprocess.Popen[bytes]":
+    def run(self, program: str, *arguments: str, said: Path) -> "subprocess.Popen[bytes]":
         """Starts a Python program on this host, which writes to the end of the file `said`."""
         command = [*self.enter(), sys.executable, "-m", program, *arguments]
         with said.open("ab") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        self._processes.append(process)
+        return process
 
     def vanish(self) -> None:
         """Kills all processes at once; peers hear nothing of it."""
@@ -92,6 +93,8 @@ class Host:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes but the first, such as SIGSTOP and SIGCONT."""
         subprocess.run([*self.enter(), "kill", f"-{number.value}", "-1"], check=False)
+        for process in self._processes:  # nsenter stops with what it has started, but does not go on with it
+            process.send_signal(number)
 
     def remove(self) -> None:
         """Removes it, whatever state it is in."""

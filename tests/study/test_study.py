@@ -112,6 +112,25 @@ def test_a_search_that_died_is_closed_and_its_architecture_is_first_in_line(
     assert [record.state for record in again.records()] == ["failed", "failed", "waiting"]
 
 
+def test_a_result_of_a_trial_that_others_end_meanwhile_is_dropped(
+    tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study.create("s", tmp_path, config)
+    trial, record = study.ask(sampler(study))
+    other, set_attr = Study.open("s", tmp_path), optuna.trial.Trial.set_user_attr
+
+    def ended_meanwhile(self: optuna.trial.Trial, key: str, value: object) -> None:
+        if key == "seconds":  # this worker has just found the trial running
+            monkeypatch.undo()
+            other.requeue_stale(ended=[this_worker()])
+        set_attr(self, key, value)
+
+    monkeypatch.setattr(optuna.trial.Trial, "set_user_attr", ended_meanwhile)
+    told = study.tell(trial, Outcome(0.5, 1.0, curve=(0.25, 0.5)))
+    assert (told.trial, told.state, told.reason) == (record.trial, "failed", "interrupted")
+    assert [each.state for each in study.records()] == ["failed", "waiting"]
+
+
 def test_one_search_at_a_time(tmp_path: Path, config: StudyConfig) -> None:
     study = Study.create("s", tmp_path, config)
     with study.locked(), pytest.raises(NasError, match="another search is running"), Study.open("s", tmp_path).locked():

@@ -1,0 +1,190 @@
+"""Parts of recipes that were tried and left out: each added to the recipe that follows from the data.
+
+    python -m benchmarks.left_out [--cifar10 FOLDER_OF_PARQUET_FILES] [--only NAME ...]
+
+Data, networks, epochs and judging images are those of `benchmarks.recipes`, with three seeds. None of these is an
+option of nas: the script puts them into its training from outside. Accuracies are in per cent, the mean and standard
+deviation over seeds; a cell that changes nothing for its data set repeats the first line's.
+"""
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.recipes import AS_IT_IS, FASHION, TASKS, drawn, recipe_of
+from nas.training import module as training
+from nas.training.batches import DeviceImages
+from nas.training.train import on_device, train
+
+SEEDS = 3
+Module = training.TrainingModule
+
+
+def averaged(decay: float) -> None:
+    """An exponential average of the weights and of BatchNorm's statistics, judged after the last epoch."""
+    descend, begin = Module._descend, Module.on_validation_epoch_start
+
+    def descend_and_average(self: Any, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
+        descend(self, rows, optimizer=optimizer)
+        state = {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}
+        if not hasattr(self, "averages"):
+            self.averages = {name: value.clone() for name, value in state.items()}
+        weight = 1 - min(decay, (1 + self.steps_done) / (10 + self.steps_done))
+        for name, value in state.items():
+            self.averages[name].lerp_(value, weight)
+
+    def begin_with_average(self: Any) -> None:
+        if self._is_last_epoch:
+            self.network.load_state_dict(self.averages, strict=False)
+        begin(self)
+
+    _put(descend_and_average, "_descend")
+    _put(begin_with_average, "on_validation_epoch_start")
+
+
+def mirrored() -> None:
+    """The mean logits of an image and its mirror image, where training mirrors too (test-time augmentation)."""
+    judge = Module.validation_step
+
+    def judge_both(self: Any, rows: slice) -> None:
+        network = self.network
+        if self._recipe.flip:
+            self.network = _Both(network)
+        try:
+            judge(self, rows)
+        finally:
+            self.network = network
+
+    _put(judge_both, "validation_step")
+
+
+class _Both(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = (self.network(images) + self.network(images.flip(3))) / 2
+        return logits
+
+
+def cutout(share: float) -> None:
+    """A square of the mean colour, `share` of the side, at a random place (DeVries and Taylor, arXiv:1708.04552)."""
+    augmented = DeviceImages.augmented
+
+    def cut(self: DeviceImages, rows: Tensor, *, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        images, labels = augmented(self, rows, flip=flip, generator=generator)
+        side = share * images.shape[2]
+        masks = []
+        for length in images.shape[2:]:
+            centres = torch.randint(length, (len(images), 1), generator=generator)
+            masks.append((torch.arange(length) - centres).abs() * 2 < side)
+        return images.masked_fill((masks[0][:, :, None] & masks[1][:, None, :])[:, None], 0.0), labels
+
+    DeviceImages.augmented = cut  # type: ignore[method-assign]
+
+
+def mixup(alpha: float) -> None:
+    """Mixtures of two images and of their labels (Zhang et al., arXiv:1710.09412)."""
+
+    def descend(self: Any, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
+        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
+        order = torch.randperm(len(labels), generator=self._augmenting)
+        logits = self._learner(share * images + (1 - share) * images[order])
+        loss = partial(F.cross_entropy, logits, label_smoothing=self._recipe.label_smoothing)
+        mixed = share * loss(labels) + (1 - share) * loss(labels[order])
+        optimizer.zero_grad()
+        mixed.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self._loss += mixed.detach()
+
+    _put(descend, "_descend")
+
+
+def undecayed() -> None:
+    """No weight decay of biases and of BatchNorm's parameters."""
+    configure = Module.configure_optimizers
+
+    def configured(self: Any) -> torch.optim.Optimizer:
+        optimizer = configure(self)
+        group = optimizer.param_groups[0]
+        plain = [parameter for parameter in group["params"] if parameter.ndim == 1]
+        group["params"] = [parameter for parameter in group["params"] if parameter.ndim > 1]
+        others = {name: value for name, value in group.items() if name not in ("params", "weight_decay")}
+        optimizer.add_param_group({"params": plain, "weight_decay": 0.0, **others})
+        return optimizer
+
+    _put(configured, "configure_optimizers")
+
+
+def silent_blocks() -> None:
+    """Blocks that begin as their skip: the last BatchNorm's scale is 0 (Goyal et al., arXiv:1706.02677)."""
+    begin = Module.on_train_start
+
+    def begin_silent(self: Any) -> None:
+        for block in self.network.modules():
+            if hasattr(block, "expand"):
+                nn.init.zeros_(block.expand[1].weight)
+        begin(self)
+
+    _put(begin_silent, "on_train_start")
+
+
+def _put(method: Callable[..., Any], name: str) -> None:
+    setattr(Module, name, method)
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    AS_IT_IS: lambda: None,
+    "average of the weights": partial(averaged, 0.99),
+    "mirrored at test time": mirrored,
+    "cutout of a quarter": partial(cutout, 0.25),
+    "mixup, alpha 0.2": partial(mixup, 0.2),
+    "no decay of biases and BatchNorm": undecayed,
+    "blocks that begin as their skip": silent_blocks,
+}
+
+
+def accuracy(part: str, number: int, seed: int, cifar: Path | None) -> float:
+    """The accuracy of a training with a part added, on data set `number` of `TASKS`, in per cent."""
+    torch.set_num_threads(1)
+    PARTS[part]()
+    task = TASKS[number]
+    data, recipe = drawn(task, cifar), recipe_of(task, AS_IT_IS)
+    return 100 * train(task.architecture, on_device(data, recipe, "cpu"), recipe, seed=seed).accuracy
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cifar10", type=Path)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
+    given = parser.parse_args()
+    there = {"digits": True, "Fashion-MNIST": FASHION.is_dir(), "CIFAR-10": given.cifar10 is not None}
+    numbers = [number for number, task in enumerate(TASKS) if there[task.name]]
+    heads = [f"{TASKS[number].name}, {TASKS[number].epochs} epochs" for number in numbers]
+    print(f"| recipe | {' | '.join(heads)} |\n|---|{'---|' * len(numbers)}")
+    # A process serves one training, as what is put into it stays.
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        found = {
+            (part, number): [pool.submit(accuracy, part, number, seed, given.cifar10) for seed in range(SEEDS)]
+            for part in given.only
+            for number in numbers
+        }
+        for part in given.only:
+            values = [[future.result() for future in found[part, number]] for number in numbers]
+            print(f"| {part} | {' | '.join(f'{fmean(each):.1f} ± {stdev(each):.1f}' for each in values)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
