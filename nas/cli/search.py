@@ -51,6 +51,15 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+patience_storage_option = click.option(
+    "--patience-storage",
+    default="10m",
+    show_default=True,
+    metavar="T",
+    help="Wait that long for a database that cannot be used.",
+)
+
+
 @click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
 @click.argument("space", required=False)
 @click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
@@ -108,13 +117,7 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
 @device_option
 @workers_options
 @storage_option
-@click.option(
-    "--patience-storage",
-    default="10m",
-    show_default=True,
-    metavar="T",
-    help="Wait that long for a database that cannot be used.",
-)
+@patience_storage_option
 def search(space: str | None, study: str | None, **options: Any) -> None:
     """Search SPACE, a YAML file or a ready space's name (default: digits), for its front of accuracy and FLOPs.
 
@@ -136,7 +139,8 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
 @click.option("--data", metavar="SRC", help="Where the study's images are on this machine, if elsewhere.")
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @device_option
-def worker(study: str, timeout: str | None, **options: Any) -> None:
+@patience_storage_option
+def worker(study: str, timeout: str | None, patience_storage: str, **options: Any) -> None:
     """Train trials of STUDY alongside the other workers of its search until the search's budget is spent.
 
     `nas search` starts the study. A worker reaches it in the same runs folder, or in a database.
@@ -149,8 +153,9 @@ def worker(study: str, timeout: str | None, **options: Any) -> None:
     from nas.workers.join import join
 
     deadline = time.time() + parse_duration(timeout, "timeout") if timeout is not None else float("inf")
+    patience = parse_duration(patience_storage, "patience_storage")
     with interruptible(), PlainView(make_console()) as view:
-        join(study, deadline=deadline, listener=view, **options)
+        join(study, deadline=deadline, patience_storage=patience, listener=view, **options)
 
 
 @click.command(short_help="Say what this machine has, what auto means here, and how fast it trains.")

@@ -8,11 +8,13 @@ from nas.errors import InvalidValue
 from nas.study.storage.backend import QUEUED
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
-__all__ = ["FRONT", "SAMPLERS", "PastTraining", "SearchPlan"]
+__all__ = ["FRONT", "PATIENCE_STORAGE", "SAMPLERS", "PastTraining", "SearchPlan"]
 
 FRONT = "front"
 SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
 """Values of `nas search --sampler`."""
+PATIENCE_STORAGE = 600.0
+"""Seconds for which workers wait for a database that cannot be used, unless told otherwise."""
 
 
 def _texts(value: object, field: str) -> dict[str, str]:
@@ -73,7 +75,7 @@ class SearchPlan:
     prior: tuple[PastTraining, ...] = ()
     keep: str = "all"
     trial_timeout: float | None = None
-    patience_storage: float = 600.0
+    patience_storage: float = PATIENCE_STORAGE
     software: Mapping[str, str] = field(default_factory=dict)
     references: bool = False
 

@@ -96,8 +96,7 @@ class Study:
     def records(self) -> list[TrialRecord]:
         """Returns all trials by number, except those whose parameters are still being written.
 
-        Trials that have ended are cached, so frequent calls are cheap. A running trial whose worker is dead is reported
-        as interrupted, as it will be once the search resumes.
+        Those that have ended are cached. A running one whose worker is dead is reported as interrupted, as it will be.
         """
         with storage_errors(self.name):
             trials = self.optuna_study.get_trials(deepcopy=False)
@@ -214,14 +213,15 @@ class Study:
 
     def queue(self, points: Iterable[Mapping[str, int]], *, by_person: bool = False) -> None:
         """Queues points to be trained before any proposal of a sampler; `by_person` marks them as a person's."""
+        attrs = {"by_person": True} if by_person else None
         with storage_errors(self.name):
             for point in points:
-                self.optuna_study.enqueue_trial(dict(point), user_attrs={"by_person": True} if by_person else None)
+                self.optuna_study.enqueue_trial(dict(point), user_attrs=attrs)
 
     def report(self, trial: Trial, curve: Sequence[float]) -> bool:
         """Records the progress of a running trial: its accuracy after each epoch so far.
 
-        Returns whether to train on: not if others have ended the trial, or a person wants the search to stop at once.
+        Returns whether to train on: not if others have ended the trial, or a person wants the search to stop.
         """
         with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # by a person, or for dead
             trial.set_user_attr("curve", list(curve))
@@ -231,7 +231,7 @@ class Study:
     def tell(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         """Records the outcome of a trial and ends it; an interrupted one is requeued.
 
-        A trial that others have already ended, because they took this worker for dead, is left unchanged.
+        A trial that others ended, because they took this worker for dead, is left unchanged.
         """
         if (record := self._record_at(trial.number)).state != TrialState.RUNNING:
             return record
@@ -302,7 +302,7 @@ class Study:
         return False
 
     def outlast_failures(self, seconds: float) -> None:
-        """Makes this object wait for a database that cannot be used for up to `seconds`; at first it fails at once."""
+        """Makes this object wait for a database that cannot be used for up to `seconds`, where it failed at once."""
         if isinstance(database := database_of(storage_of(self.optuna_study)), PatientStorage):
             database.patience = seconds
 
@@ -345,6 +345,7 @@ class Study:
 
     def _record_at(self, number: int) -> TrialRecord:
         with storage_errors(self.name):
-            record = self._record(self.optuna_study.get_trials(deepcopy=False)[number])
-        assert record is not None  # its parameters were complete when `ask` returned
+            trial = self.optuna_study.get_trials(deepcopy=False)[number]
+            record = self._record(trial) or record_of(trial, self.config, dropped=True)  # by others, by mistake
+        assert record  # its parameters were complete when `ask` returned
         return record

@@ -7,6 +7,7 @@ from typing import Any
 from nas.errors import StudyError
 from nas.study.config import BY_LATENCY
 from nas.study.images import images_of
+from nas.study.plan import PATIENCE_STORAGE
 from nas.study.search_state import SearchStatus
 from nas.study.study import Study
 from nas.system.hardware import AUTO
@@ -30,6 +31,7 @@ def join(
     device: str = AUTO,
     share: float = 1.0,
     deadline: float = math.inf,
+    patience_storage: float = PATIENCE_STORAGE,
     listener: Listener | None = None,
 ) -> SearchStatus:
     """Trains trials of a study alongside its other workers until the search's budget is spent.
@@ -43,6 +45,7 @@ def join(
         device: `auto`, `cpu` or `cuda`.
         share: fraction of the device's memory that this worker may use.
         deadline: no training starts after this time, in seconds since 1970.
+        patience_storage: seconds for which the worker waits for a database that cannot be used, from the first.
         listener: notified of this worker's progress.
 
     Returns:
@@ -53,8 +56,8 @@ def join(
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
     objective = CustomObjective(evaluate) if evaluate is not None else None
-    task = Task(name, Path(runs), storage, None, objective, deadline, device, share)
-    study = Study.open(name, runs, storage=storage)
+    task = Task(name, Path(runs), storage, None, objective, deadline, device, share, patience_storage)
+    study = Study.open(name, runs, storage=storage, patience=patience_storage)
     study.workers.warn_of_clock()
     return _work_on(study, task, data, listener)
 
@@ -88,6 +91,5 @@ def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> 
         recipe = config.space.recipe
         objective = default_objective(images, recipe, seed=config.seed, device=task.device, share=task.share)
     check_software(plan.software)
-    study.outlast_failures(plan.patience_storage)
     with study.heartbeat():
         return run(study, objective, plan, deadline=task.deadline, listener=listener)

@@ -24,7 +24,7 @@ class Task:
         deadline: no training starts after this time, in seconds since 1970.
         device: one of `nas.system.hardware.DEVICES`.
         share: the fraction of a GPU's memory for each worker.
-        patience_storage: seconds to wait for a database that cannot be used when the study is opened.
+        patience_storage: seconds to wait for a database that cannot be used.
     """
 
     study: str

@@ -23,7 +23,7 @@ from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import images_to_search
-from nas.study.plan import FRONT, SAMPLERS, SearchPlan
+from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, SearchPlan
 from nas.study.search_state import SearchStatus
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
@@ -78,7 +78,7 @@ def search(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
     storage: str | None = None,
-    patience_storage: float | str = 600.0,
+    patience_storage: float | str = PATIENCE_STORAGE,
     keep: str | None = None,
     trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,

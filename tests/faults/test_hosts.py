@@ -88,7 +88,8 @@ class Search:
         assert study.attributes.search is not None
         assert study.attributes.search.state == SearchStatus.COMPLETE
         records = study.records()
-        assert {record.state for record in records} <= {"complete", "failed"}
+        # A proposal of a worker that lost its lock may wait for the next search, as there was enough to train already.
+        assert {record.state for record in records} <= {"complete", "failed", "waiting"}
         assert {record.reason for record in records if record.state == "failed"} <= {"interrupted"}
         counted = Counter(record.architecture.key for record in records if record.state == "complete")
         assert counted.total() == TRIALS

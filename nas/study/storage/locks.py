@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from filelock import BaseFileLock, FileLock, Timeout
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from nas.errors import StudyError
@@ -77,7 +78,7 @@ class AskLock:
         storage: the study's storage.
         folder: the study's folder.
         name: the study's name.
-        strict: raise `LockLost` on exit if the database released the lock early.
+        strict: raise `LockLost` on exit if the database released the lock early, to this worker or to another one.
     """
 
     def __init__(self, storage: BaseStorage, folder: Path, name: str, *, strict: bool = False) -> None:
@@ -101,8 +102,9 @@ class AskLock:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._held.close()
-        # The error may have come of the loss: another worker that held the lock has ended this one's trial.
-        if self._strict and self._lost and (error is None or isinstance(error, StudyError)):
+        # Another worker that held the lock, too, may have ended the trial that this one was asking for.
+        is_taken = any(isinstance(each, UpdateFinishedTrialError) for each in (error, error and error.__cause__))
+        if self._strict and (is_taken or (self._lost and (error is None or isinstance(error, Exception)))):
             raise LockLost(f"study '{self._name}': its database released the lock early") from error
 
     def _take(self, database: PatientStorage, dialect: str) -> None:

@@ -1,9 +1,11 @@
 """Recovers trials orphaned by dead workers, at the level of Optuna trials."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.records import INTERRUPTED
@@ -52,7 +54,8 @@ def requeue_stale(study: optuna.Study, trial: FrozenTrial, *, needed: Collection
     requeued = set(needed) <= params_of(trial).keys()
     if requeued:
         queue_again(study, trial, deaths=deaths)
-    end(study, trial, INTERRUPTED)
+    with suppress(UpdateFinishedTrialError):  # by its worker, which was only taken for dead
+        end(study, trial, INTERRUPTED)
     logger.info(
         "trial %d of %s: %s", trial.number, worker_of(trial), "requeued" if requeued else "dropped, never begun"
     )
@@ -88,4 +91,4 @@ def end(
     left.set_user_attr("reason", reason)
     if detail is not None:
         left.set_user_attr("detail", detail)
-    study.tell(left, state=TrialState.PRUNED if stopped else TrialState.FAIL)
+    study.tell(left, state=TrialState.PRUNED if stopped else TrialState.FAIL, skip_if_finished=True)

@@ -34,15 +34,19 @@ def distributions(space: SearchSpace, *, lengths: bool = False, seeds: bool = Fa
     return more | {name: _distribution(values) for name, values in space.parameters.items()}
 
 
-def record_of(trial: FrozenTrial, config: StudyConfig) -> TrialRecord | None:
+def record_of(trial: FrozenTrial, config: StudyConfig, *, dropped: bool = False) -> TrialRecord | None:
     """Converts an Optuna trial to a `TrialRecord`; returns None while its parameters are incomplete.
+
+    A trial that was dropped before it began has no record either, unless `dropped`.
 
     Raises:
         InvalidValue: the trial holds what nas does not write; the message names the trial.
     """
     space = config.space
     params = params_of(trial)
-    if not space.parameters.keys() <= params.keys() or trial.user_attrs.get("reason") == NOT_PROPOSED:
+    if not space.parameters.keys() <= params.keys():
+        return None
+    if trial.user_attrs.get("reason") == NOT_PROPOSED and not dropped:
         return None
     accuracy = trial.values[0] if trial.state == OptunaState.COMPLETE else trial.user_attrs.get("accuracy")
     state = TrialState.SHORT if trial.state == OptunaState.PRUNED and accuracy is not None else STATES[trial.state]
