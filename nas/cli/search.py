@@ -21,6 +21,7 @@ from nas.cli.console import (
     workers_options,
 )
 from nas.errors import NasError
+from nas.units import parse_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,7 @@ patience_storage_option = click.option(
     default="10m",
     show_default=True,
     metavar="T",
+    callback=lambda _, __, value: parse_duration(value, "patience_storage"),
     help="Wait that long for a database that cannot be used.",
 )
 
@@ -140,7 +142,7 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @device_option
 @patience_storage_option
-def worker(study: str, timeout: str | None, patience_storage: str, **options: Any) -> None:
+def worker(study: str, timeout: str | None, **options: Any) -> None:
     """Train trials of STUDY alongside the other workers of its search until the search's budget is spent.
 
     `nas search` starts the study. A worker reaches it in the same runs folder, or in a database.
@@ -149,13 +151,11 @@ def worker(study: str, timeout: str | None, patience_storage: str, **options: An
 
     from nas.cli.live_view import PlainView
     from nas.system.signals import interruptible
-    from nas.units import parse_duration
     from nas.workers.join import join
 
     deadline = time.time() + parse_duration(timeout, "timeout") if timeout is not None else float("inf")
-    patience = parse_duration(patience_storage, "patience_storage")
     with interruptible(), PlainView(make_console()) as view:
-        join(study, deadline=deadline, patience_storage=patience, listener=view, **options)
+        join(study, deadline=deadline, listener=view, **options)
 
 
 @click.command(short_help="Say what this machine has, what auto means here, and how fast it trains.")

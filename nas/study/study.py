@@ -265,8 +265,7 @@ class Study:
     ) -> list[int]:
         """Requeues trials orphaned by dead workers and ends the originals as interrupted.
 
-        A trial over which several workers of a running search have died is ended as failed instead
-        (`nas.study.storage.recovery`).
+        A trial over which several workers of a running search have died is ended as failed (`MOST_DEATHS`).
 
         Args:
             ended: workers known to have stopped training; these do not count as deaths.

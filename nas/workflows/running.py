@@ -26,6 +26,7 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchSta
         StudyError: another search, on another machine or from another folder, is running on the study.
     """
     study.outlast_failures(plan.patience_storage)
+    study.workers.warn_of_clock()
     with study.heartbeat():
         with study.ask_lock():
             _refuse_second_search(study)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
 from nas.errors import InvalidValue, NasWarning
 from nas.spaces.built_in import load_space
@@ -33,7 +32,7 @@ from nas.system.software import software
 from nas.training.baselines import baseline_accuracies
 from nas.training.objective import CustomObjective, Evaluate, accepts
 from nas.units import parse_count, parse_duration
-from nas.validation import integer, one_of, shown
+from nas.validation import integer, one_of, real, shown
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
@@ -78,7 +77,7 @@ def search(
     cpus_per_worker: float = 1,
     gpus_per_worker: float = 0,
     storage: str | None = None,
-    patience_storage: float | str = PATIENCE_STORAGE,
+    patience_storage: float = PATIENCE_STORAGE,
     keep: str | None = None,
     trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,
@@ -126,8 +125,7 @@ def search(
         cpus_per_worker: CPUs reserved per worker on a cluster.
         gpus_per_worker: GPUs reserved per worker on a cluster; a fraction lets several workers share one.
         storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
-        patience_storage: seconds, or a duration such as `30m`, for which workers wait for a database that cannot be
-            used, as while it restarts, before they give up.
+        patience_storage: seconds for which workers wait for a database that cannot be used, as while it restarts.
         keep: whose trained weights stay on disk: `front`, of trials that no other trial beats on accuracy, cost and
             parameters at once; `all`; or `none`. None: as in the study's previous search, or `front`.
         trial_timeout: seconds, or a duration such as `30m`, after which a training is recorded as failed. Trainings
@@ -161,8 +159,7 @@ def search(
     changes = {**(recipe or {}), **({"epochs": epochs} if epochs is not None else {})}
     space = resolve_space(space, data, known, recipe=changes, max_flops=max_flops, max_params=max_params)
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
-    images: ImageData | None = None
-    description: dict[str, Any] = {"source": "evaluate"}
+    images, description = None, dict[str, Any](source="evaluate")
     if data is not None or evaluate is None:
         images, description = images_to_search(
             data,
@@ -184,40 +181,33 @@ def search(
     name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     keep = keep or kept_by(earlier or _existing(name, runs, storage))
-    waits = parse_duration(patience_storage, "patience_storage")
+    waits = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     plan = SearchPlan(
-        trials,
-        lengths,
-        sampler,
-        eta,
-        stopping,
-        patience,
-        tuple(prior),
-        keep,
-        trial_timeout=longest,
-        patience_storage=waits,
-        software=software(),
-        references=references,
+        trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits, software(), references
     )
     config = StudyConfig(space, description, seed, weighed)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     work = scaling.work(config, plan, task, listener=listener)
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
-        study.workers.warn_of_clock()
-        for fatal in study.requeue_stale(ended=[this_worker()]):
-            warnings.warn(
-                f"study '{name}': a process ended while it trained trial {fatal}, without a word; after {MOST_DEATHS} "
-                "such ends the training is given up",
-                NasWarning,
-                stacklevel=2,
-            )
+        _warn_of_deaths(study)
         if weighed == BY_LATENCY:
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
         if images is not None and not study.attributes.baselines:
             study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
     return study
+
+
+def _warn_of_deaths(study: Study) -> None:
+    """Requeues what dead processes have left, and warns of trainings that may have ended them."""
+    for fatal in study.requeue_stale(ended=[this_worker()]):
+        warnings.warn(
+            f"study '{study.name}': a process ended while it trained trial {fatal}, without a word; after "
+            f"{MOST_DEATHS} such ends the training is given up",
+            NasWarning,
+            stacklevel=3,
+        )
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
