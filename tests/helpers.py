@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +48,15 @@ def changed(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return data
 
 
+def has_trials(name: str, runs: Path) -> bool:
+    """Whether a study that another process makes is there, with a trial."""
+    from nas import NasError, Study  # not above: worker processes import this module for `formula`
+
+    with suppress(NasError):  # it is being created
+        return bool(Study.open(name, runs).records())
+    return False
+
+
 class Ran(NamedTuple):
     code: int
     out: str
@@ -67,7 +77,7 @@ def write_photos(root: Path, *, per_class: int = 8, classes: tuple[str, ...] = (
 
 def checkpoint_every_epoch(monkeypatch: "pytest.MonkeyPatch") -> None:
     """Trainings write a checkpoint after each epoch, however short, instead of for a small share of their time."""
-    from nas.training import checkpoint  # not above: worker processes import this module for `formula`
+    from nas.training import checkpoint  # not above either
 
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
     monkeypatch.setattr(checkpoint, "SECONDS_BEFORE_FIRST", 0.0)

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.browser import CHROMIUM
-from nas import NasError, Study
+from nas import Study
 from nas.study.records import TrialRecord, TrialState
 from nas.study.search_state import SearchStatus
 from tests.app.test_browser import Serve, browser, page, serve, wait_for
+from tests.helpers import has_trials
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,12 +40,6 @@ def choose(page: "Page", label: str, option: str) -> None:
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def has_trials(runs: Path) -> bool:
-    with suppress(NasError):  # it is being created
-        return bool(Study.open("digits", runs).records())
-    return False
-
-
 def started(page: "Page", runs: Path) -> Study:
     """Starts a search of the digits, and returns its study once it has a trial."""
     page.get_by_role("button", name="Start the search").wait_for()
@@ -54,7 +48,7 @@ def started(page: "Page", runs: Path) -> Study:
         page.get_by_label(label, exact=True).press("Enter")
     page.get_by_text("--trials 12 --workers 1 --epochs 2").wait_for()
     page.get_by_role("button", name="Start the search").click()
-    wait_for(lambda: has_trials(runs))
+    wait_for(lambda: has_trials("digits", runs))
     page.get_by_role("button", name="Pause").wait_for()
     return Study.open("digits", runs)
 

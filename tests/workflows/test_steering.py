@@ -15,7 +15,7 @@ from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.workers import trial as trial_module
 from nas.workflows import steering
-from tests.helpers import Ran, formula
+from tests.helpers import Ran, formula, has_trials
 from tests.workers.test_loop import Diary
 
 Report = Callable[[int, float], None]
@@ -208,7 +208,7 @@ def test_workers_in_other_processes_hear_of_it(
     def running() -> int:
         return sum(record.state == TrialState.RUNNING for record in study.records())
 
-    wait_for(lambda: Study.exists("s", tmp_path) and bool(Study.open("s", tmp_path).records()))
+    wait_for(lambda: has_trials("s", tmp_path))
     study = Study.open("s", tmp_path)
     wait_for(lambda: running() == 2)
     assert "s pauses once" in nas_command("pause", "s", "--runs", tmp_path).out
