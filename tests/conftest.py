@@ -31,8 +31,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _answers_ctrl_c() -> None:
-    """A background job of a shell ignores SIGINT, and so would every program that tests start and interrupt."""
+    """A background job of a shell ignores SIGINT, one of nohup SIGHUP, and so would every program that tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -56,10 +56,6 @@ class SearchState(NamedTuple):
         """Whether the search is running, as far as this machine can determine; a killed one still has state running."""
         return self.state == SearchStatus.RUNNING and is_alive(self.worker) is not False
 
-    def survived(self, worker: str | None) -> bool:
-        """Whether the search outlived a dead worker, or was that very process: nobody ended the two together."""
-        return self.live or (self.state == SearchStatus.RUNNING and self.worker == worker)
-
     @property
     def stopping(self) -> bool:
         """Whether a person has requested the search to end."""

@@ -260,9 +260,7 @@ class Study:
                 tell([outcome.accuracy, record.expense_by(outcome.measures)])
         return self._record_at(trial.number)
 
-    def requeue_stale(
-        self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})
-    ) -> list[int]:
+    def requeue_stale(self, *, ended: Collection[str] = (), died: Mapping[str, str] = MappingProxyType({})) -> None:
         """Requeues trials orphaned by dead workers and ends the originals as interrupted.
 
         A trial over which several workers of a running search have died is ended as failed (`MOST_DEATHS`).
@@ -270,23 +268,17 @@ class Study:
         Args:
             ended: workers known to have stopped training; these do not count as deaths.
             died: workers known to have died, and the cause of each.
-
-        Returns:
-            The numbers of the trials over which a worker has died.
         """
-        fatal: list[int] = []
         with storage_errors(self.name):
             if not (left := running(self.optuna_study)):
-                return fatal
+                return
             gone = self.workers.gone({worker_of(trial) for trial in left}) | {None, *ended, *died}
             search = self.attributes.search
             for trial in left:
                 if (worker := worker_of(trial)) in gone:
-                    by_itself = search is not None and search.survived(worker) and worker not in {None, *ended}
+                    by_itself = search is not None and search.live and worker not in {None, *ended}
                     how = died.get(worker or "", UNSEEN) if by_itself else None
                     requeue_stale(self.optuna_study, trial, needed=self.config.space.parameters, died=how)
-                    fatal += [trial.number] if how is not None else []
-        return fatal
 
     def end_trial(self, trial: int, reason: str, *, detail: str | None = None, stopped: bool = False) -> bool:
         """Ends a running trial of any worker as failed, or as `stopped`; returns False if it had already ended.

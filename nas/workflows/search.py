@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.inspection import inspect_source
-from nas.errors import InvalidValue, NasWarning
+from nas.errors import InvalidValue
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
@@ -24,7 +23,6 @@ from nas.study.creation import IncompleteStudy
 from nas.study.images import images_to_search
 from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, SearchPlan
 from nas.study.search_state import SearchStatus
-from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.hardware import AUTO
 from nas.system.processes import this_worker
@@ -190,24 +188,13 @@ def search(
     work = scaling.work(config, plan, task, listener=listener)
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
-        _warn_of_deaths(study)
+        study.requeue_stale(ended=[this_worker()])
         if weighed == BY_LATENCY:
             fit_latency_model(study, device=device)
         run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
         if images is not None and not study.attributes.baselines:
             study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
     return study
-
-
-def _warn_of_deaths(study: Study) -> None:
-    """Requeues what dead processes have left, and warns of trainings that may have ended them."""
-    for fatal in study.requeue_stale(ended=[this_worker()]):
-        warnings.warn(
-            f"study '{study.name}': a process ended while it trained trial {fatal}, without a word; after "
-            f"{MOST_DEATHS} such ends the training is given up",
-            NasWarning,
-            stacklevel=3,
-        )
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:

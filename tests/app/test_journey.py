@@ -105,6 +105,7 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     assert study.record(queued.trial).by_person
 
 
+@pytest.mark.long  # beside other tests its last click on Stop was without effect, twice; the cause is not known
 @pytest.mark.usefixtures("on_the_cpu")
 def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: Serve) -> None:
     address = serve(tmp_path)

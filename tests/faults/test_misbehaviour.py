@@ -13,7 +13,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, SearchSpace
-from nas.errors import NasWarning, TrainingFailed
+from nas.errors import TrainingFailed
 from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import METHOD, this_worker
 from tests.faults.killing import forked, until
@@ -51,12 +51,6 @@ def hangs_when_deep(architecture: Architecture, report: Report) -> float:
 def is_killed(architecture: Architecture, report: Report) -> float:
     """As by a system that is out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-def is_aborted(architecture: Architecture, report: Report) -> float:
-    """As by an assertion in a library."""
-    os.kill(os.getpid(), signal.SIGABRT)
     raise AssertionError
 
 
@@ -192,23 +186,6 @@ def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
     assert {record.reason for record in fatal} == {"worker_died"}
     assert all("3 workers died over it" in str(record.detail) for record in fatal)
     assert any("signal 9 (Killed)" in str(record.detail) for record in fatal)
-
-
-def _search_here(space: SearchSpace, runs: Path) -> None:
-    nas.search(space, trials=2, runs=runs, name="s", evaluate=is_aborted, sampler="random", seed=3)
-
-
-@needs_fork
-def test_a_training_that_ends_the_only_process_is_mentioned_and_in_the_end_given_up(
-    tmp_path: Path, tiny: SearchSpace
-) -> None:
-    for _ in range(2):
-        ended = forked(_search_here, tiny, tmp_path)
-        ended.join()
-        assert ended.exitcode == -signal.SIGABRT
-    with pytest.warns(NasWarning, match=r"^study 's': a process ended while it trained trial 1, without a word"):
-        nas.search(tiny, trials=2, runs=tmp_path, name="s", evaluate=formula)
-    assert [record.reason for record in nas.Study.open("s", tmp_path).records()][:2] == ["interrupted"] * 2
 
 
 @pytest.mark.parametrize(("died", "guess"), [("signal 9 (Killed)", True), ("signal 6 (Aborted)", False)])
