@@ -1,4 +1,4 @@
-"""A search by hosts that vanish, are cut off, stop, or have clocks that differ, on a database that restarts."""
+"""A search by hosts that vanish, are cut off or stop, on a database that restarts."""
 
 import random
 import shutil
