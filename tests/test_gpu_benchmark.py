@@ -16,23 +16,27 @@ from benchmarks.gpu import __main__ as gpu_program
 from benchmarks.gpu import kit as kit_module
 from benchmarks.gpu.__main__ import measure, report
 from benchmarks.gpu.kit import Kit, networks, pack
-from benchmarks.gpu.layers import Merged
 from benchmarks.gpu.parts import PARTS, part
 from benchmarks.gpu.resnext import NETWORK, PARAMETERS
+from benchmarks.gpu.seeds import several
 from benchmarks.gpu.table import SPACE
-from nas import cost, load_space
+from nas import Architecture, Input, Stage, StemConv, build_network, cost, load_space
 
 
-@pytest.mark.parametrize(("width", "groups"), [(32, 2), (32, 8), (64, 32), (64, 64), (24, 8)])
-def test_merged_groups_convolve_as_the_groups_do(width: int, groups: int) -> None:
+@pytest.mark.parametrize("batched", [False, True])
+def test_several_seeds_as_one_network_compute_what_each_does(batched: bool) -> None:
     torch.manual_seed(0)
-    convolution = nn.Conv2d(width, width, 3, padding=1, groups=groups, bias=False)
-    merged = Merged(convolution)
-    x = torch.randn(2, width, 5, 5)
-    assert torch.allclose(merged(x), convolution(x), atol=1e-5)
-    [gradient] = torch.autograd.grad(merged(x).square().sum(), convolution.weight)
-    [expected] = torch.autograd.grad(convolution(x).square().sum(), convolution.weight)
-    assert torch.allclose(gradient, expected, atol=1e-3)
+    architecture = Architecture(Input(3, 8), 5, (StemConv(16),), (Stage(2, 16, 4, 32), Stage(1, 32, 8, 48, stride=2)))
+    networks = [build_network(architecture) for _ in range(3)]
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight)
+    images = [torch.randn(4, 3, 8, 8) for _ in networks]
+    joined = several(architecture, networks, batched=batched)
+    logits = joined(torch.cat(images, dim=1)).view(4, 3, 5)
+    for seed, network in enumerate(networks):
+        assert torch.allclose(logits[:, seed], network(images[seed]), atol=1e-4)
 
 
 def test_a_kit_gives_back_the_images_that_were_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.gpu.kit import Kit
 from benchmarks.gpu.parts import PARTS, part
@@ -31,28 +32,26 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the folder that benchmarks.gpu_prepare has made")
     parser.add_argument("--out", type=Path, help="where the results are written")
     parser.add_argument("--seconds", type=float, default=WHOLE_RUN)
-    parser.add_argument("--only", choices=PARTS, help="one part, with all the time")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="some parts, with all the time")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a trial of the program itself")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="print what the results in a folder say")
-    parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.report:
         report(options.report)
     elif options.data is None or options.out is None:
         parser.error("--data and --out are needed, or --report")
-    elif options.in_this_process:
-        measure(options.only, Kit(options.data), options.out, device=options.device, seconds=options.seconds)
     else:
         run(options.data, options.out, device=options.device, seconds=options.seconds, only=options.only)
         report(options.out)
 
 
-def run(data: Path, out: Path, *, device: str, seconds: float, only: str | None) -> None:
+def run(data: Path, out: Path, *, device: str, seconds: float, only: list[str] | None) -> None:
     """One part after the other, each for its share of the time; what one leaves of its share is for the later ones."""
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     Kit(data)
-    names = [only] if only else list(PARTS)
+    _device(device)  # once for all parts, which are forked
+    names = only or list(PARTS)
     shares = {name: part(name).SECONDS for name in names}
     while names:
         name = names.pop(0)
@@ -65,23 +64,27 @@ def run(data: Path, out: Path, *, device: str, seconds: float, only: str | None)
 
 
 def _run_part(name: str, data: Path, out: Path, *, device: str, seconds: float) -> None:
-    """In a process group that is ended with all in it when the time is over; a trial on a CPU may take longer."""
+    """In a process group that is ended with all in it when the time is over; a trial on a CPU may take longer.
+
+    It is forked, as importing torch and Lightning takes up to 15 s on a rented machine. This process never uses CUDA.
+    """
     start = time.monotonic()
-    options = {"--only": name, "--data": data, "--out": out, "--device": device, "--seconds": seconds}
-    words = [str(word) for option in options.items() for word in option]
-    command = [sys.executable, "-m", "benchmarks.gpu", "--in-this-process", *words]
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
-        code: int | str = process.wait(seconds if device == "cuda" else None)
-    except subprocess.TimeoutExpired:
-        code = "its time was over"
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # all have ended
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    options = {"device": device, "seconds": seconds}
+    process = get_context("fork").Process(target=_alone, args=(name, data, out), kwargs=options)
+    process.start()
+    process.join(seconds if device == "cuda" else None)
+    code = process.exitcode
+    with contextlib.suppress(ProcessLookupError):  # all have ended
+        os.killpg(cast("int", process.pid), signal.SIGKILL)
+    process.join()
     rows = len(_read(out / f"{name}.json").get("rows", []))
-    ended = "" if code == 0 else f" ({f'exit code {code}' if isinstance(code, int) else code})"
+    ended = "" if code == 0 else " (its time was over)" if code is None else f" (exit code {code})"
     print(f"{name}: {rows} rows after {time.monotonic() - start:.0f} s{ended}", flush=True)
+
+
+def _alone(name: str, data: Path, out: Path, *, device: str, seconds: float) -> None:
+    os.setsid()
+    measure(name, Kit(data), out, device=device, seconds=seconds)
 
 
 def measure(name: str, kit: Kit, out: Path, *, device: str, seconds: float) -> None:
@@ -110,10 +113,15 @@ def report(folder: Path) -> None:
             print(line)
 
 
+@cache
 def _device(device: str) -> str:
+    """The name of the device, by a process of its own: after CUDA has been used no process is forked."""
+    if device == "cpu":
+        return "CPU"
     import torch
 
-    return torch.cuda.get_device_name(0) if device == "cuda" else "CPU"
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+        return process.submit(torch.cuda.get_device_name, 0).result()
 
 
 def _read(file: Path) -> dict[str, Any]:

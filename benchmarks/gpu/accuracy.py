@@ -4,37 +4,57 @@ import math
 import os
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.kit import SEEDS, Kit, Reference, compared, compared_images, networks
 from nas.system.cuda_graph import CapturedStep
-from nas.system.hardware import CUDA_GRAPHS
+from nas.system.hardware import CUDA_GRAPHS, cores
+from nas.training.batches import DeviceData
+from nas.training.recipe import Recipe
 from nas.training.train import on_device, train
 
-SECONDS = 75.0
+SECONDS = 80.0
+MOST_PROCESSES = 8
 ALLOWED = 0.5
 """Points by which the mean may differ beside two standard errors."""
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
-    """A row for each training of the kit's references, captured as CUDA graphs after all were trained eagerly."""
-    spaces = compared()
+    """A row for each training of the kit's references, eager and captured, by several processes at once."""
     references = kit.references() or _unknown()
     if device == "cpu":
         references = references[:: len(references) // 4]
-    for data in spaces:
-        recipe = spaces[data].recipe if device != "cpu" else replace(spaces[data].recipe, epochs=1)
-        on = on_device(compared_images(kit, data), recipe, device)
-        for graphs in ("0", "1"):
-            os.environ[CUDA_GRAPHS] = graphs
-            for known in (known for known in references if known.data == data):
-                key = f"{data} {known.architecture.key} seed {known.seed} graphs {graphs}"
-                if key not in done:
-                    reached = train(known.architecture, on, recipe, seed=known.seed).accuracy
-                    captured = graphs == "1" and not CapturedStep.failed
-                    row = {"key": key, "data": data, "graphs": captured, "network": known.architecture.name}
-                    yield {**row, "seed": known.seed, "accuracy": reached, "on_cpu": known.accuracy}
+    for data in compared():
+        compared_images(kit, data)  # decoded before several processes would do it
+    jobs = [(known, graphs) for known in references for graphs in ("1", "0") if _key(known, graphs) not in done]
+    with ProcessPoolExecutor(min(MOST_PROCESSES, cores()), mp_context=get_context("fork")) as pool:
+        ended = [pool.submit(_trained, kit.folder, known, graphs, device) for known, graphs in jobs]
+        yield from (each.result() for each in as_completed(ended))
+
+
+def _key(known: Reference, graphs: str) -> str:
+    return f"{known.data} {known.architecture.key} seed {known.seed} graphs {graphs}"
+
+
+def _trained(folder: Path, known: Reference, graphs: str, device: str) -> dict[str, Any]:
+    os.environ[CUDA_GRAPHS] = graphs
+    on, recipe = _prepared(folder, known.data, device)
+    reached = train(known.architecture, on, recipe, seed=known.seed).accuracy
+    captured = graphs == "1" and not CapturedStep.failed
+    row = {"key": _key(known, graphs), "data": known.data, "graphs": captured, "network": known.architecture.name}
+    return {**row, "seed": known.seed, "accuracy": reached, "on_cpu": known.accuracy}
+
+
+@cache
+def _prepared(folder: Path, data: str, device: str) -> tuple[DeviceData, Recipe]:
+    """Images on the device and their recipe, once for each process."""
+    recipe = compared()[data].recipe if device != "cpu" else replace(compared()[data].recipe, epochs=1)
+    return on_device(compared_images(Kit(folder), data), recipe, device), recipe
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

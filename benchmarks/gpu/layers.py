@@ -8,18 +8,19 @@ channels: the same weights on the diagonal of wider ones, zeros beside it.
 import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.gpu.kit import Kit
-from nas.architectures.network import GroupResBlock
+from nas.architectures.network import MERGED_TO, GroupResBlock, MergedConv
 from nas.system.cuda_graph import TimedReplay
 
-SECONDS = 60.0
-BATCH, LEAST_CHANNELS = 128, 16
+SECONDS = 25.0
+BATCH = 128
 SHAPES = ((128, 16), (256, 8), (64, 32), (256, 16), (512, 8), (512, 4), (128, 32), (64, 16))
 """Width and side of the map, first those that a network for 32 pixels has."""
 GROUPS = (1, 2, 4, 8, 16, 32)
@@ -28,21 +29,31 @@ REPLAYS = 20
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
-    """A row for each shape, number of groups and way; of one group, the dense convolution, the merged is left out."""
-    small = device == "cpu"
+    """A row for each shape, number of groups and way, each way in a process of its own.
+
+    For torch keeps the kernels that it chose for a shape, however it chose them, as long as a process lasts.
+    """
+    for way in WAYS:
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+            yield from process.submit(_rows, way, device, done).result()
+
+
+def _rows(way: str, device: str, done: Collection[str]) -> list[dict[str, Any]]:
+    """The missing rows of a way; those of one group, the dense convolution, have nothing to merge."""
+    small, rows = device == "cpu", []
+    torch.backends.cudnn.benchmark = way == "benchmark"
     for width, side in SHAPES[: 1 if small else None]:
         for groups in (*GROUPS, width)[: 2 if small else None]:
-            for way in WAYS:
-                for kind in ("layer", "block"):
-                    key = f"{kind} {width}×{side} groups {groups} {way}"
-                    if key in done or (way == "merged" and width // groups >= LEAST_CHANNELS):
-                        continue
-                    torch.backends.cudnn.benchmark = way == "benchmark"
-                    module = _module(kind, width, groups, merged=way == "merged").to(device)
-                    milliseconds = _milliseconds(module, width, side, 2 if small else BATCH, device)
-                    flops = side**2 * 9 * width**2 // groups + (2 * side**2 * width**2 if kind == "block" else 0)
-                    about = {"kind": kind, "width": width, "side": side, "groups": groups, "way": way}
-                    yield {"key": key, **about, "flops": flops, "milliseconds": milliseconds}
+            for kind in ("layer", "block"):
+                key = f"{kind} {width}×{side} groups {groups} {way}"
+                if key in done or (way == "merged" and width // groups >= MERGED_TO):
+                    continue
+                module = _module(kind, width, groups, merged=way == "merged").to(device)
+                milliseconds = _milliseconds(module, width, side, 2 if small else BATCH, device)
+                flops = side**2 * 9 * width**2 // groups + (2 * side**2 * width**2 if kind == "block" else 0)
+                about = {"kind": kind, "width": width, "side": side, "groups": groups, "way": way}
+                rows.append({"key": key, **about, "flops": flops, "milliseconds": milliseconds})
+    return rows
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -60,41 +71,13 @@ def report(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {kind} of {width} at {side}×{side} | {groups} | {of_dense} | {columns} | {share} |"
 
 
-class Merged(nn.Module):
-    """A grouped 3×3 convolution computed in fewer, wider groups; weights and result are the grouped one's.
-
-    (N, width, H, W) → (N, width, ⌈H/stride⌉, ⌈W/stride⌉).
-    """
-
-    diagonal: Tensor
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.merged = max(1, min(convolution.groups, convolution.in_channels // LEAST_CHANNELS))
-        self.register_buffer("diagonal", torch.eye(convolution.groups // self.merged))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The same as the convolution's."""
-        weight = self.convolution.weight
-        out, narrow = weight.shape[:2]
-        together = len(self.diagonal)
-        apart = weight.view(self.merged, together, -1, 1, narrow, 3, 3)
-        wide = apart * self.diagonal.view(1, together, 1, together, 1, 1, 1)
-        wide = wide.reshape(out, together * narrow, 3, 3)
-        return F.conv2d(x, wide, None, self.convolution.stride, self.convolution.padding, 1, self.merged)
-
-
 def _module(kind: str, width: int, groups: int, *, merged: bool) -> nn.Module:
+    convolution = (MergedConv if merged else nn.Conv2d)(width, width, 3, padding=1, groups=groups, bias=False)
     if kind == "layer":
-        convolution = nn.Conv2d(width, width, 3, padding=1, groups=groups, bias=False)
-        return Merged(convolution) if merged else convolution
+        return convolution
     block = GroupResBlock(width, width, mid=width, groups=groups)
     nn.init.ones_(cast("nn.BatchNorm2d", block.expand[1]).weight)  # as in training, where it is no layer of zeros
-    if merged:
-        grouped = block.grouped[0]
-        assert isinstance(grouped, nn.Conv2d)
-        block.grouped[0] = Merged(grouped)
+    block.grouped[0] = convolution
     return block
 
 

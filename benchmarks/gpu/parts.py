@@ -12,7 +12,19 @@ from benchmarks.gpu.kit import Kit
 
 __all__ = ["PARTS", "Part", "Row", "part"]
 
-PARTS = ("environment", "cuda_tests", "accuracy", "throughput", "workers", "trials", "layers", "resnext", "table")
+PARTS = (
+    "environment",
+    "cuda_tests",
+    "accuracy",
+    "throughput",
+    "workers",
+    "trials",
+    "layers",
+    "seeds",
+    "resnext",
+    "search",
+    "table",
+)
 """In this order: nothing else counts while a training on the GPU is wrong."""
 
 Row = dict[str, Any]

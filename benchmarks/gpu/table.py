@@ -38,7 +38,7 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
     if small:
         missing = missing[:1]
     kit.images(16, train=1, validation=1)  # decoded before several processes would do it
-    context: Any = get_context("spawn")
+    context: Any = get_context("fork")  # this process has not used the GPU
     ended = context.Queue()
     processes = [
         context.Process(target=_train, args=(kit.folder, missing[number::count], device, ended), daemon=True)

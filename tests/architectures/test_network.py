@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nas import build_network
-from nas.architectures.network import CBR, GroupResBlock, SlicedConv
+from nas.architectures.network import CBR, GroupResBlock, MergedConv, SlicedConv
 from tests.architectures.test_cost import RESNEXT_20_16X4
 
 
@@ -79,3 +79,22 @@ def test_a_sliced_convolution_is_the_strided_one(cin: int, size: int) -> None:
     results = [layer(x) for layer in (sliced.train(), sliced.eval(), plain)]
     for result in results[:2]:
         torch.testing.assert_close(result, results[2])
+
+
+@pytest.mark.parametrize(("width", "groups", "stride"), [(32, 8, 1), (64, 32, 2), (24, 8, 1), (36, 18, 1), (6, 3, 2)])
+def test_merged_groups_convolve_as_the_groups_do(width: int, groups: int, stride: int) -> None:
+    torch.manual_seed(0)
+    block = CBR(width, width, kernel=3, stride=stride, groups=groups)
+    convolution = block[0]
+    assert isinstance(convolution, MergedConv)
+    assert set(block.state_dict()) == set(CBR(width, width, kernel=3).state_dict())
+    x = torch.randn(2, width, 5, 5)
+    merged, apart = convolution.merged(x), convolution(x)
+    assert torch.allclose(merged, apart, atol=1e-5)
+    one, other = (torch.autograd.grad(y.square().sum(), convolution.weight)[0] for y in (merged, apart))
+    assert torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(32, 1), (32, 2), (32, 4), (32, 32)])
+def test_wide_groups_and_depthwise_convolutions_are_not_merged(width: int, groups: int) -> None:
+    assert type(CBR(width, width, kernel=3, groups=groups)[0]) is nn.Conv2d

@@ -17,7 +17,7 @@ from nas.training.train import on_device, train
 STEPS = 20
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 def test_twenty_steps_are_the_eager_ones(
     digits: ImageData, network: Architecture, recipe: Recipe, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,10 +18,10 @@ from nas.architectures.architecture import Input, Stage, StemConv
 from nas.data.images import Split
 from nas.errors import TrainingFailed
 from nas.system.memory import not_growing, release_memory
+from nas.training import default_objective as default_objective_module
 from nas.training.batches import DeviceData
 from nas.training.device_lock import exclusive
 from nas.training.train import on_device, train
-from nas.workers import join as join_module
 
 MIB = 2**20
 WIDE = Architecture(Input(3, 32), 10, (StemConv(64),), (Stage(2, 256, 8, 256), Stage(2, 256, 8, 256)))
@@ -101,7 +101,7 @@ def test_what_finds_too_little_memory_is_tried_alone_and_recorded(
         waited_for.extend(devices)
         return exclusive(*devices)
 
-    monkeypatch.setattr(join_module, "exclusive", counted)
+    monkeypatch.setattr(default_objective_module, "exclusive", counted)
     total = torch.cuda.get_device_properties(0).total_memory
     options: dict[str, Any] = {"runs": tmp_path, "name": "s", "device": "cuda", "fidelities": 1}
     train(WIDE, on_device(images_of(32, 64), Recipe(epochs=1, batch_size=16), "cuda"), Recipe(epochs=1, batch_size=16))

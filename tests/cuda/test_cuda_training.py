@@ -103,7 +103,7 @@ def test_each_step_under_autocast_sees_the_weights_of_the_one_before(
     assert relative_distance(ours, fresh) < 0.2 * relative_distance(ours, stale)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 def test_no_step_waits_for_the_gpu(digits: ImageData, network: Architecture, recipe: Recipe, optimizer: str) -> None:
     recipe = replace(recipe, flip=True, optimizer=optimizer)
     data = on_device(digits, recipe, "cuda")
@@ -150,7 +150,7 @@ def test_streamed_batches_are_the_resident_ones(
     assert train(network, streamed, recipe).accuracy > 0.5
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 def test_a_checkpoint_restores_optimiser_and_random_numbers(
     *,
     digits: ImageData,
