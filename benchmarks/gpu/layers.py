@@ -7,6 +7,7 @@ channels: the same weights on the diagonal of wider ones, zeros beside it.
 
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -57,18 +58,16 @@ def _rows(way: str, device: str, done: Collection[str]) -> list[dict[str, Any]]:
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """For each shape milliseconds by groups, and the share of the dense one's that is left of FLOPs and of time."""
-    yield "| what | groups | FLOPs of dense | native, ms | benchmark | merged | native of dense |"
-    yield "|---|---|---|---|---|---|---|"
-    times = {(row["kind"], row["width"], row["side"], row["groups"], row["way"]): row["milliseconds"] for row in rows}
-    flops = {(row["kind"], row["width"], row["side"], row["groups"]): row["flops"] for row in rows}
-    for (kind, width, side, groups), amount in flops.items():
-        dense = times.get((kind, width, side, 1, "native"))
-        shown = [times.get((kind, width, side, groups, way)) for way in WAYS]
-        columns = " | ".join(f"{value:.3f}" if value is not None else "–" for value in shown)
-        share = f"{shown[0] / dense:.0%}" if shown[0] is not None and dense else "–"
-        of_dense = f"{amount / flops[kind, width, side, 1]:.1%}"
-        yield f"| {kind} of {width} at {side}×{side} | {groups} | {of_dense} | {columns} | {share} |"
+    """For each shape and way the milliseconds by groups."""
+    yield "| what | way | " + " | ".join(["1 group", *map(str, GROUPS[1:]), "depthwise"]) + " |"
+    yield "|---" * (len(GROUPS) + 3) + "|"
+    times: dict[tuple[str, int, int, str], dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        times[row["kind"], row["width"], row["side"], row["way"]][row["groups"]] = row["milliseconds"]
+    for kind, width, side, way in sorted(times, key=lambda key: (*key[:3], WAYS.index(key[3]))):
+        by_groups = times[kind, width, side, way]
+        cells = [f"{by_groups[groups]:.2f}" if groups in by_groups else "" for groups in (*GROUPS, width)]
+        yield f"| {kind} of {width} at {side}×{side} | {way} | {' | '.join(cells)} |"
 
 
 def _module(kind: str, width: int, groups: int, *, merged: bool) -> nn.Module:

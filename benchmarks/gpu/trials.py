@@ -12,7 +12,7 @@ from nas import load_space
 from nas.system.hardware import CUDA_GRAPHS
 
 SECONDS = 70.0
-IMAGES, TRIALS, EPOCHS = 3000, 8, 3
+IMAGES, TRIALS, EPOCHS = 3000, 8, 2
 SCRIPT = "by hand, 4 loaders"
 
 

@@ -26,12 +26,12 @@ WARM_UP_STEPS = 3
 
 
 def is_wanted(device: torch.device) -> bool:
-    """Returns whether to capture training steps on this device: `NAS_CUDA_GRAPHS` is 1 and the device is a GPU.
+    """Returns whether to capture training steps on this device: it is a GPU, and `NAS_CUDA_GRAPHS` is not 0.
 
     Raises:
         InvalidValue: the environment variable is neither 0 nor 1.
     """
-    return one_of(os.environ.get(CUDA_GRAPHS, "0"), CUDA_GRAPHS, ("0", "1")) == "1" and device.type == "cuda"
+    return one_of(os.environ.get(CUDA_GRAPHS, "1"), CUDA_GRAPHS, ("0", "1")) == "1" and device.type == "cuda"
 
 
 class CapturedStep:

@@ -16,7 +16,7 @@ import nas
 from nas import Architecture, ImageData, Recipe, SearchSpace
 from nas.architectures.architecture import Input, Stage, StemConv
 from nas.data.images import Split
-from nas.errors import TrainingFailed
+from nas.errors import StudyError, TrainingFailed
 from nas.system.memory import not_growing, release_memory
 from nas.training import default_objective as default_objective_module
 from nas.training.batches import DeviceData
@@ -108,11 +108,13 @@ def test_what_finds_too_little_memory_is_tried_alone_and_recorded(
     release_memory()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 64 * MIB) / total)
     try:
-        study = nas.search(space, _arrays(1024), trials=2, **options)
+        with pytest.raises(StudyError, match="first 3 trainings all failed as out_of_memory"):
+            nas.search(space, _arrays(1024), trials=2, **options)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert [(record.state, record.reason) for record in study.records()] == [("failed", "out_of_memory")] * 2
-    assert len(waited_for) == 2
+    records = nas.Study.open("s", tmp_path).records()
+    assert [(record.state, record.reason) for record in records] == [("failed", "out_of_memory")] * 3
+    assert len(waited_for) == 3
     assert waited_for[0].startswith("cuda-")
     study = nas.search(space, _arrays(1024), trials=3, **options)
     assert study.records()[-1].state == "complete"
