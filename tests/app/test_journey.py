@@ -35,9 +35,19 @@ def open_page(page: "Page", title: str) -> None:
 
 
 def choose(page: "Page", label: str, option: str) -> None:
-    """Chooses from a list, as a person does: opens it and clicks."""
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=option, exact=True).click()
+    """Chooses from a list, as a person does: opens it and clicks, again if it has closed as the page was rerun."""
+    from playwright.sync_api import TimeoutError as Overdue
+
+    def chosen() -> bool:
+        page.get_by_role("combobox", name=label).last.click()
+        try:
+            page.get_by_role("option", name=option, exact=True).click(timeout=3000)
+        except Overdue:
+            page.keyboard.press("Escape")
+            return False
+        return True
+
+    wait_for(chosen)
 
 
 def started(page: "Page", runs: Path) -> Study:
