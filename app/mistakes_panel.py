@@ -14,7 +14,7 @@ from nas.analysis.mistakes import Classified, Order, mistakes
 from nas.data.images import Images, MappedImages
 from nas.data.inspection import image_names
 from nas.errors import NasError
-from nas.study.artifacts import load_confusion, predictions_of
+from nas.study.artifacts import brought, load_confusion, predictions_of
 from nas.study.config import StudyConfig
 from nas.study.images import images_of
 from nas.study.records import TrialRecord
@@ -37,7 +37,7 @@ def show(seen: live.Snapshot, record: TrialRecord) -> None:
     """Shows the confusion matrix, the accuracy in each class, and the images that were taken for something else."""
     st.markdown("**What it takes for what**")
     try:
-        matrix = load_confusion(seen.study.confusion_file(record.trial))
+        matrix = load_confusion(brought(seen.study, seen.study.confusion_file(record.trial)))
     except NasError as error:
         st.text(str(error))
         return

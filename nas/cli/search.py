@@ -106,6 +106,11 @@ patience_storage_option = click.option(
 @click.option("--timeout", metavar="T", help="Start no trial after that long: 2h.")
 @click.option("--trial-timeout", metavar="T", help="End a training as failed after that long: 30m.")
 @click.option(
+    "--artifacts",
+    metavar="URL",
+    help="Keep weights and predictions there too, for other machines: s3://BUCKET/FOLDER, file:///FOLDER.",
+)
+@click.option(
     "--keep",
     metavar="front|all|none",
     help="Whose weights stay on the disk; by default those that nothing beats.",

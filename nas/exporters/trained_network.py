@@ -6,6 +6,7 @@ from pathlib import Path
 from nas.analysis.confirmation import confirmed, final_training
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
+from nas.study.artifacts import brought
 from nas.study.config import StudyConfig
 from nas.study.study import Study
 
@@ -56,7 +57,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         assert last.accuracy is not None
         return TrainedNetwork(
             record.architecture,
-            trained.weights_file(last.trial),
+            brought(trained, trained.weights_file(last.trial)),
             last.accuracy,
             trained.config,
             f"{origin}, retrained on all images but the test images, seed {last.seed}",
@@ -70,9 +71,8 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         if record.length is not None:
             recipe = replace(config.space.recipe, epochs=record.length)
             config = replace(config, space=config.space.with_changes(recipe=recipe))
-        return TrainedNetwork(
-            record.architecture, study.weights_file(trial), record.accuracy, config, origin, config.seed
-        )
+        file = brought(study, study.weights_file(trial))
+        return TrainedNetwork(record.architecture, file, record.accuracy, config, origin, config.seed)
     if member.study is study and trial in {training.trial for training in member.trainings}:
         best = record  # requested by its number
     else:
@@ -83,7 +83,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     assert best.accuracy is not None
     return TrainedNetwork(
         record.architecture,
-        member.study.weights_file(best.trial),
+        brought(member.study, member.study.weights_file(best.trial)),
         best.accuracy,
         member.study.config,
         origin,

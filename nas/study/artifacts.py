@@ -1,8 +1,12 @@
-"""Weights, confusion matrices and predictions on disk: writing them, pruning them as the front moves, reading them."""
+"""Weights, confusion matrices and predictions of trials: sharing them, pruning them as the front moves, reading them.
+
+They lie in the study's folder, on the machine that trained a trial, and in the store that the search's plan names.
+"""
 
 import io
 import re
 import time
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import StudyError
+from nas.study.plan import SearchPlan
 from nas.study.records import TrialRecord, TrialState, trained_networks
+from nas.study.storage.artifact_store import ArtifactStore, artifact_store
 from nas.study.study import Study
 from nas.system.files import write_whole
 from nas.training.objective import PREDICTION
@@ -21,6 +27,7 @@ __all__ = [
     "KEEP_ALL",
     "KEEP_FRONT",
     "KEEP_NONE",
+    "brought",
     "kept_by",
     "load_confusion",
     "load_predictions",
@@ -28,6 +35,7 @@ __all__ = [
     "prune_artifacts",
     "remove_stale_files",
     "save_array",
+    "share",
 ]
 
 KEEP_FRONT, KEEP_ALL, KEEP_NONE = "front", "all", "none"
@@ -39,7 +47,39 @@ STALE_SECONDS = 24 * 3600.0
 """Age from which a temporary file or a worker's heartbeat file is stale: no live process is idle for this long."""
 
 
-def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
+def share(study: Study, plan: SearchPlan, files: Iterable[Path]) -> None:
+    """Copies files of a trial to the plan's store, if it names one, for other machines.
+
+    Raises:
+        StudyError: the store cannot be used, after as long as the plan waits for a storage.
+    """
+    if (store := _store(study, plan, patience=plan.patience_storage)) is not None:
+        for file in files:
+            store.put(file.name, file.read_bytes())
+
+
+def brought(study: Study, file: Path) -> Path:
+    """Returns the path of a trial's file, copied from the study's store if it is not on this machine.
+
+    Raises:
+        StudyError: the store cannot be used.
+    """
+    if file.exists() or (store := _store(study, study.attributes.plan)) is None:
+        return file
+    if (content := store.get(file.name)) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, content)
+    return file
+
+
+def _store(study: Study, plan: SearchPlan | None, *, patience: float = 0.0) -> ArtifactStore | None:
+    """Returns the folder of the study in the store: by its ID, as names may change and be taken twice."""
+    if plan is None or plan.artifacts is None:
+        return None
+    return artifact_store(f"{plan.artifacts.rstrip('/')}/{study.id or study.name}", patience)
+
+
+def prune_artifacts(study: Study, record: TrialRecord, plan: SearchPlan) -> None:
     """Deletes the files that a recorded trial makes obsolete: its checkpoint, and what is kept of dominated trials.
 
     Files that cannot be deleted now are retried at the end of the next trial, or before the next search.
@@ -47,24 +87,33 @@ def prune_artifacts(study: Study, record: TrialRecord, keep: str) -> None:
     Args:
         study: the study.
         record: the trial that has just been recorded.
-        keep: one of `KEEP`; weights and predictions are deleted only for `KEEP_FRONT`.
+        plan: weights and predictions are deleted only if it keeps those of the front.
     """
-    with suppress(OSError):
+    with suppress(OSError, StudyError):
         study.checkpoint_file(record).unlink(missing_ok=True)
-        if keep == KEEP_FRONT and record.trained:
-            _drop_beaten(study)
+        if plan.keep == KEEP_FRONT and record.trained:
+            there = {file.name for file in study.weights_file(0).parent.iterdir()}
+            _delete(study, plan, _beaten(study, there))
 
 
-def _drop_beaten(study: Study) -> None:
-    """Deletes weights and predictions of networks dominated on accuracy, cost and parameters, or trained longer.
+def _delete(study: Study, plan: SearchPlan, names: Collection[str]) -> None:
+    """Deletes files of trials here and in the store."""
+    for name in names:
+        study.weights_file(0).with_name(name).unlink(missing_ok=True)
+    if names and (store := _store(study, plan)) is not None:
+        store.delete(names)
+
+
+def _beaten(study: Study, there: Iterable[str]) -> list[str]:
+    """Returns which of the files there are of networks dominated on accuracy, cost and parameters, or trained longer.
 
     A lead in accuracy of less than a standard error does not count, as later trainings may reverse it. The rest include
     the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
-    files: dict[int, list[Path]] = {}
-    for file in study.weights_file(0).parent.iterdir():
-        if match := OF_TRIAL.fullmatch(file.name):
-            files.setdefault(int(match[1]), []).append(file)
+    files: dict[int, list[str]] = {}
+    for name in there:
+        if match := OF_TRIAL.fullmatch(name):
+            files.setdefault(int(match[1]), []).append(name)
     trained = [record for record in study.records() if record.trained and record.objective_cost is not None]
     networks = trained_networks(trained)
     points = np.array([(-record.quality, record.objective_cost, record.params) for record in networks])
@@ -76,9 +125,8 @@ def _drop_beaten(study: Study) -> None:
             beaten = (points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)
             if not beaten.any():
                 unbeaten.add(record.trial)
-    for trial in {record.trial for record in trained} & files.keys() - unbeaten:
-        for file in files[trial]:
-            file.unlink(missing_ok=True)
+    beaten_trials = {record.trial for record in trained} & files.keys() - unbeaten
+    return [name for trial in beaten_trials for name in files[trial]]
 
 
 def kept_by(study: Study | None) -> str:
@@ -91,7 +139,7 @@ def remove_stale_files(study: Study) -> None:
     """Deletes, before a search, the files that killed processes left behind.
 
     These are artifacts of failed trials, checkpoints that no running or waiting trial will resume from, partially
-    written files, and the heartbeat files of dead workers.
+    written files, and the heartbeat files of dead workers; in the store, what no machine keeps any more.
     """
     artifacts = study.weights_file(0).parent
     there = set(artifacts.iterdir())
@@ -100,10 +148,8 @@ def remove_stale_files(study: Study) -> None:
         study.checkpoint_file(record) for record in records if record.state in (TrialState.RUNNING, TrialState.WAITING)
     }
     left = {file for file in there if file.name.startswith("checkpoint-")} - wanted
-    for record in records:
-        if record.state == TrialState.FAILED:
-            files = study.weights_file, study.confusion_file, study.predictions_file
-            left |= {file(record.trial) for file in files} & there
+    failed = {file for record in records if record.state == TrialState.FAILED for file in _files(study, record)}
+    left |= failed & there
     long_gone = [
         *artifacts.glob("*.partial"),
         *study.folder.glob("*.partial"),
@@ -112,6 +158,20 @@ def remove_stale_files(study: Study) -> None:
     for file in [*left, *filter(_is_stale, long_gone)]:
         with suppress(OSError):
             file.unlink()
+    plan = study.attributes.plan
+    if plan is not None and (store := _store(study, plan)) is not None:
+        with suppress(StudyError):
+            stored = store.names()
+            store.delete(
+                [
+                    *(stored & {file.name for file in failed}),
+                    *(_beaten(study, stored) if plan.keep == KEEP_FRONT else []),
+                ]
+            )
+
+
+def _files(study: Study, record: TrialRecord) -> set[Path]:
+    return {file(record.trial) for file in (study.weights_file, study.confusion_file, study.predictions_file)}
 
 
 def _is_stale(file: Path) -> bool:
@@ -162,7 +222,8 @@ def predictions_of(study: Study, record: TrialRecord) -> NDArray[np.void]:
     Raises:
         StudyError: its predictions were not kept, or their file is damaged.
     """
-    found = load_predictions(study.predictions_file(record.trial), classes=len(study.config.classes))
+    file = brought(study, study.predictions_file(record.trial))
+    found = load_predictions(file, classes=len(study.config.classes))
     if found is None:
         why = "they are kept like its weights" if record.trained else f"it is {record.state}"
         raise StudyError(f"trial {record.trial} of '{study.name}': has no predictions; {why}")

@@ -34,6 +34,7 @@ CHECKS: Mapping[str, Callable[[object, str], Any]] = {
     "software": _texts,
     "patience_storage": lambda value, field: real(value, field, minimum=0, maximum=1e9),
     "references": boolean,
+    "artifacts": lambda value, field: value if value is None else text(value, field),
 }
 """The plan's fields with plain values, and their validators."""
 
@@ -63,6 +64,7 @@ class SearchPlan:
         trial_timeout: seconds after which a training is ended; None: no limit.
         patience_storage: seconds for which workers wait for a database that cannot be used.
         software: what the search was begun with (`nas.system.software`); workers that join are compared with it.
+        artifacts: URL of the folder where the files of trials are kept for all machines; None: nowhere else.
         references: train networks drawn by hand (`nas.spaces.references`) too, for at most a tenth of the epochs.
     """
 
@@ -78,6 +80,7 @@ class SearchPlan:
     patience_storage: float = PATIENCE_STORAGE
     software: Mapping[str, str] = field(default_factory=dict)
     references: bool = False
+    artifacts: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values that can be serialised to JSON."""

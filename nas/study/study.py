@@ -57,7 +57,7 @@ class Study:
         self._model: AccuracyModel | None = None
         self._modelled: list[int] = []  # the trials that `_model` was fitted to
         with storage_errors(self.name):
-            self.config, self._id = config_of(optuna_study, self.name), optuna_study.user_attrs.get("id")
+            self.config, self.id = config_of(optuna_study, self.name), optuna_study.user_attrs.get("id")
 
     @classmethod
     def create(cls, name: str, runs: str | Path, config: StudyConfig, *, storage: str | None = None) -> "Study":
@@ -123,7 +123,7 @@ class Study:
         """
         if self._journal is None:
             with storage_errors(self.name):
-                replaced = self.optuna_study.user_attrs.get("id") != self._id
+                replaced = self.optuna_study.user_attrs.get("id") != self.id
             if replaced:
                 raise StudyError(f"study '{self.name}': was replaced; open it again")
             state, measured = self.attributes.search, len(self.attributes.latencies)

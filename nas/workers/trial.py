@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from optuna.trial import Trial
 
@@ -11,7 +12,7 @@ from nas.architectures.architecture import Architecture
 from nas.errors import StudyError, TrainingFailed
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.stopping import StopRule
-from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_array
+from nas.study.artifacts import KEEP_NONE, prune_artifacts, save_array, share
 from nas.study.plan import SearchPlan
 from nas.study.records import INTERRUPTED, LATENCY_KEY, RESERVED_NAMES, Outcome, TrialRecord
 from nas.study.study import Study
@@ -78,7 +79,7 @@ class TrialRunner:
             )
             result = self.objective(record.architecture, context)
             measures = {**_measures(result, self.study.config.space), **measures}
-            _keep_artifacts(result, self.study, record, weights_too=self.plan.keep != KEEP_NONE)
+            _keep_artifacts(result, self.study, record, self.plan)
             outcome = Outcome(result.accuracy, 0.0)
         except _Stopped as why:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
@@ -102,7 +103,7 @@ class TrialRunner:
     def _record(self, trial: Trial, outcome: Outcome) -> TrialRecord:
         record = self.study.tell(trial, outcome)
         if outcome.reason != INTERRUPTED:
-            prune_artifacts(self.study, record, self.plan.keep)
+            prune_artifacts(self.study, record, self.plan)
         if self.listener:
             self.listener.trial_ended(record)
         return record
@@ -148,19 +149,23 @@ def _measures(result: TrainingResult, space: SearchSpace) -> dict[str, float]:
     return {name: value for name, value in result.measures.items() if math.isfinite(value)}
 
 
-def _keep_artifacts(result: TrainingResult, study: Study, record: TrialRecord, *, weights_too: bool) -> None:
+def _keep_artifacts(result: TrainingResult, study: Study, record: TrialRecord, plan: SearchPlan) -> None:
     """Saves a trial's weights, predictions and confusion matrix, where the training returned them."""
-    file = study.weights_file(record.trial)
+    file, weights_too, saved = study.weights_file(record.trial), plan.keep != KEEP_NONE, list[Path]()
     try:
         if result.weights and weights_too:
             from nas.architectures.weights import save_weights
 
             save_weights(file, result.weights, record.architecture)
+            saved.append(file)
         if result.predictions.size and weights_too:
             file = study.predictions_file(record.trial)
             save_array(file, result.predictions)
+            saved.append(file)
         if result.confusion.size:
             file = study.confusion_file(record.trial)
             save_array(file, result.confusion)
+            saved.append(file)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from None
+    share(study, plan, saved)

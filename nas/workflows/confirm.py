@@ -7,6 +7,7 @@ from nas.analysis.confirmation import ConfirmationReport, confirmed, repetitions
 from nas.analysis.significance import contenders
 from nas.data.images import ImageData, train_on_all
 from nas.errors import DataError, StudyError
+from nas.study.artifacts import brought
 from nas.study.catalog import CONFIRMED, FINAL, repetitions_name
 from nas.study.config import StudyConfig
 from nas.study.images import images_of
@@ -122,6 +123,7 @@ def repeat_trials(
         assert images is not None  # there are none to join with a custom `evaluate`
         images = train_on_all(images)
         kind, data = FINAL, {**data, **images.describe(), "source": data["source"], "all_images": True}
+    plan = study.attributes.plan
     name = repetitions_of(study, kind).get(recipe.epochs, repetitions_name(study.name, recipe.epochs, kind))
     objective = CustomObjective(evaluate) if evaluate is not None else None
     return repeat(
@@ -130,6 +132,7 @@ def repeat_trials(
         points=[config.space.point(record.architecture) for record in chosen],
         seeds=seeds,
         scaling=scaling,
+        artifacts=plan.artifacts if plan is not None else None,
         listener=listener,
     )
 
@@ -148,6 +151,6 @@ def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -
         recipe, tested = member.study.config.space.recipe, member.study.attributes.tested
         data = data or on_device(replace(images, validation=images.test), recipe, device)
         for training in missing:
-            weights = load_weights(member.study.weights_file(training.trial))
+            weights = load_weights(brought(member.study, member.study.weights_file(training.trial)))
             tested[training.trial] = evaluate(training.architecture, weights, data, recipe=recipe)
         member.study.attributes.tested = tested

@@ -32,6 +32,7 @@ def repeat(
     points: Sequence[Params],
     seeds: int,
     scaling: ScalingConfig,
+    artifacts: str | None = None,
     listener: Listener | None = None,
 ) -> Study:
     """Trains the architecture at each point of the space on each seed, skipping trainings that the study already has.
@@ -45,6 +46,7 @@ def repeat(
         points: the architectures, as points of the configuration's space.
         seeds: number of trainings per architecture.
         scaling: the workers to train with.
+        artifacts: the URL of the store for the trainings' files, as in `nas.search`.
         listener: notified of progress.
 
     Returns:
@@ -77,7 +79,7 @@ def repeat(
         left = len(missing) + sum(record.state != TrialState.COMPLETE for record in there)
         if left:
             complete = sum(record.state == TrialState.COMPLETE for record in records)
-            plan = SearchPlan(complete + left, (space.recipe.epochs,), QUEUED, stopping="none")
+            plan = SearchPlan(complete + left, (space.recipe.epochs,), QUEUED, stopping="none", artifacts=artifacts)
             if left == 1:
                 scaling, task = _for_one(scaling, config, task)
             work = scaling.work(config, plan, task, listener=listener)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from nas.study.creation import IncompleteStudy
 from nas.study.images import images_to_search
 from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, SearchPlan
 from nas.study.search_state import SearchStatus
+from nas.study.storage.artifact_store import artifact_store
 from nas.study.study import Study
 from nas.system.hardware import AUTO
+from nas.system.logs import logger
 from nas.system.processes import this_worker
 from nas.system.software import software
 from nas.training.baselines import baseline_accuracies
@@ -40,6 +43,11 @@ from nas.workflows.running import run_search
 __all__ = ["STOPPING", "resolve_space", "search"]
 
 STOPPING = ("front", "none")
+WITHOUT_ARTIFACTS = (
+    "study '%s': weights stay on the machine that trains them, so that elsewhere nas export, nas confirm --test, "
+    "nas mistakes and the dashboard's page Architecture lack them; --artifacts URL keeps them where all machines can "
+    "read them"
+)
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
 
 
@@ -76,6 +84,7 @@ def search(
     gpus_per_worker: float = 0,
     storage: str | None = None,
     patience_storage: float = PATIENCE_STORAGE,
+    artifacts: str | None = None,
     keep: str | None = None,
     trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,
@@ -124,6 +133,8 @@ def search(
         gpus_per_worker: GPUs reserved per worker on a cluster; a fraction lets several workers share one.
         storage: the URL of a database for Optuna, instead of a journal file in the study's folder.
         patience_storage: seconds for which workers wait for a database that cannot be used, as while it restarts.
+        artifacts: the URL of a folder that all machines reach (`s3://…`, `file:///…`, whatever fsspec knows), where
+            weights, predictions and confusion matrices are kept too. None: as in the study's previous search.
         keep: whose trained weights stay on disk: `front`, of trials that no other trial beats on accuracy, cost and
             parameters at once; `all`; or `none`. None: as in the study's previous search, or `front`.
         trial_timeout: seconds, or a duration such as `30m`, after which a training is recorded as failed. Trainings
@@ -178,11 +189,11 @@ def search(
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
-    keep = keep or kept_by(earlier or _existing(name, runs, storage))
+    there = earlier or _existing(name, runs, storage)
+    keep, artifacts = keep or kept_by(there), _store_for(there or name, artifacts, storage)
     waits = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
-    plan = SearchPlan(
-        trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits, software(), references
-    )
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits)
+    plan = replace(plan, software=software(), references=references, artifacts=artifacts)
     config = StudyConfig(space, description, seed, weighed)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     work = scaling.work(config, plan, task, listener=listener)
@@ -201,6 +212,25 @@ def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
     with suppress(IncompleteStudy):  # `Study.create` completes it
         return Study.open(name, runs, storage=storage) if Study.exists(name, runs) else None
     return None
+
+
+def _store_for(study: Study | str, asked: str | None, storage: str | None) -> str | None:
+    """Returns the URL where a study, or a new one of that name, keeps files for all machines: as ever, else as asked.
+
+    Raises:
+        InvalidValue: it is no URL of a store, or another one than that of earlier trials' files.
+        StudyError: the store cannot be written to.
+    """
+    plan = study.attributes.plan if isinstance(study, Study) else None
+    known = plan.artifacts if plan is not None else None
+    if known is not None and asked not in (None, known):
+        raise InvalidValue(f"artifacts={shown(asked)}: earlier trials' files are in {known}; leave the option out")
+    url = known or asked
+    if url is not None:
+        artifact_store(url).check()
+    elif storage is not None and not storage.startswith("sqlite"):
+        logger.warning(WITHOUT_ARTIFACTS, study.name if isinstance(study, Study) else study)
+    return url
 
 
 def _check_options(*, trials: int, sampler: str, stopping: str, patience: int | None, keep: str | None) -> None:

@@ -74,4 +74,6 @@ def test_none_are_kept_where_no_weights_are_wanted(tmp_path: Path, tiny: SearchS
     study = nas.search(tiny, "digits", trials=1, runs=tmp_path, name="n", device="cpu", epochs=1, keep="none")
     assert not study.predictions_file(0).is_file()
     assert study.confusion_file(0).is_file()
-    prune_artifacts(study, study.record(0), "none")
+    plan = study.attributes.plan
+    assert plan is not None
+    prune_artifacts(study, study.record(0), plan)

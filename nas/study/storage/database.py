@@ -1,7 +1,6 @@
 """PatientStorage: Optuna's storage in a database, which outlasts restarts of the database and cut connections."""
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,11 +11,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from nas.system.logs import logger
+from nas.system.patience import outlast
 
 __all__ = ["PatientStorage", "passing_failure"]
 
-LONGEST_PAUSE = 5.0
 LIBPQ = ("postgresql://", "postgresql+psycopg")
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds of silence before a connection is probed, seconds between probes, and the number of unanswered ones."""
@@ -109,23 +107,13 @@ class PatientStorage(RDBStorage):
         Raises:
             Exception: what `act` raised, if it is no passing failure of the database or the time is up.
         """
-        start, pause, told = time.monotonic(), 0.1, False
-        while True:
-            try:
-                result = act()
-            except Exception as error:
-                if (why := passing_failure(error)) is None or time.monotonic() - start >= self.patience:
-                    raise
+
+        def passing(error: Exception) -> str | None:
+            if (why := passing_failure(error)) is not None:
                 self._last_failure = time.monotonic()
-                if not told and pause > 1:  # a lost connection alone is made again at once
-                    logger.warning("the database cannot be used (%s); waiting for up to %.0f s", why, self.patience)
-                    told = True
-                time.sleep(pause * random.uniform(0.5, 1.0))  # so that workers do not come back all at once
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                if told:
-                    logger.warning("the database can be used again, after %.0f s", time.monotonic() - start)
-                return result
+            return why
+
+        return outlast(act, patience=self.patience, passing=passing, what="the database")
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Ends or begins a trial. An attempt that was cut off may have done so; the next one finds it done."""
