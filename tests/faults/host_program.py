@@ -1,7 +1,9 @@
 """What the hosts of the tests run: python -m tests.faults.host_program search|work STUDY RUNS URL TRIALS LOG."""
 
+import faulthandler
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -32,6 +34,7 @@ def brief(architecture: Architecture, report: Report) -> float:
 
 def main() -> None:
     """Searches without workers, or works for a search."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # a test that waits in vain shows where all hosts are
     what, study, runs, url, trials, log = sys.argv[1:]
     os.environ["NAS_TEST_LOG"] = log
     heartbeat.GRACE_SECONDS, heartbeat.BEAT_SECONDS, locks.LONGEST_SECONDS = GRACE_SECONDS, 1.0, int(GRACE_SECONDS)

@@ -81,7 +81,10 @@ class Search:
 
     def check(self) -> None:
         """It has ended by itself, with as many trainings as asked: none lost, none twice but a lost worker's."""
-        assert self.head.wait(timeout=240) == 0, self._said("head")
+        try:
+            assert self.head.wait(timeout=240) == 0, self._said("head")
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self._everything()) from None
         for worker, process in self._working.items():
             assert process.wait(timeout=60) == 0, self._said(worker)
         study = self.study
@@ -115,6 +118,14 @@ class Search:
             str(self._folder / "log"),
         ]
         return self.hosts[host].run("tests.faults.host_program", *arguments, said=self._folder / f"{host}.said")
+
+    def _everything(self) -> str:
+        """What is unfinished, and what the hosts said and are doing."""
+        for host in ("head", *WORKERS):
+            self.hosts[host].signal(signal.SIGUSR1)
+        time.sleep(2)
+        open_trials = [record for record in self.study.records() if not record.finished]
+        return "\n".join([*map(str, open_trials), *(f"{host}: {self._said(host)}" for host in ("head", *WORKERS))])
 
     def _said(self, host: str) -> str:
         return (self._folder / f"{host}.said").read_text(encoding="utf-8")
