@@ -32,7 +32,7 @@ from nas.study.estimates import AccuracyModel, estimated
 from nas.study.records import INTERRUPTED, Outcome, TrialRecord, TrialState, front_of, with_latencies
 from nas.study.search_state import Request
 from nas.study.storage.backend import NOT_PROPOSED, storage_errors
-from nas.study.storage.database import PatientStorage
+from nas.study.storage.database import PatientStorage, gathered
 from nas.study.storage.heartbeat import Heartbeat, WorkerRegistry
 from nas.study.storage.locks import AskLock, search_lock
 from nas.study.storage.optuna_private import database_of, storage_of
@@ -196,19 +196,22 @@ class Study:
         """
         self.optuna_study.sampler = sampler
         try:
-            trial = self.optuna_study.ask(distributions(self.config.space, **also))
-            _ = trial.relative_params  # calls the sampler even if no parameter is free
+            with gathered(self.optuna_study) as write:
+                trial = self.optuna_study.ask(distributions(self.config.space, **also))
+                _ = trial.relative_params  # calls the sampler even if no parameter is free
+                trial.set_user_attr("worker", this_worker())
+                if avoided := getattr(sampler, "avoided", None):
+                    trial.set_user_attr("avoided", avoided)
+                with storage_errors(self.name):
+                    write()
         except OSError as error:
             raise StudyError(f"study '{self.name}': its storage cannot be written: {error}") from None
         except Exception:
-            for left in running(self.optuna_study):
-                if worker_of(left) is None:  # the one just created: only one worker asks at a time
-                    end(self.optuna_study, left, NOT_PROPOSED)
+            with suppress(Exception):  # the storage may be what has failed
+                for left in running(self.optuna_study):
+                    if worker_of(left) is None:  # the one just created: only one worker asks at a time
+                        end(self.optuna_study, left, NOT_PROPOSED)
             raise
-        with storage_errors(self.name):
-            trial.set_user_attr("worker", this_worker())
-            if avoided := getattr(sampler, "avoided", None):
-                trial.set_user_attr("avoided", avoided)
         return trial, self._record_at(trial.number)
 
     def queue(self, points: Iterable[Mapping[str, int]], *, by_person: bool = False) -> None:
@@ -246,9 +249,11 @@ class Study:
             "accuracy": None if whole else outcome.accuracy,
         }
         with storage_errors(self.name), suppress(UpdateFinishedTrialError):  # others may end it even now
-            for key, value in attrs.items():
-                if value is not None:
-                    trial.set_user_attr(key, value)
+            with gathered(self.optuna_study) as write:
+                for key, value in attrs.items():
+                    if value is not None:
+                        trial.set_user_attr(key, value)
+                write()
             if outcome.reason == INTERRUPTED:
                 queue_again(self.optuna_study, self.optuna_study.get_trials(deepcopy=False)[trial.number])
             tell = partial(self.optuna_study.tell, trial, skip_if_finished=True)

@@ -6,9 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 __all__ = ["Cluster", "Host", "cluster", "why_not"]
 
@@ -78,6 +81,8 @@ class Host:
         self.cut()  # first, or its connections would be closed in order
         with suppress(ProcessLookupError):
             os.kill(self._first, signal.SIGKILL)
+        for process in self._processes:
+            process.kill()  # a stopped one would never reap what it has started
         self._boot.wait()
         assert self._boot.stdout is not None
         self._boot.stdout.close()
@@ -93,8 +98,10 @@ class Host:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to all its processes but the first, such as SIGSTOP and SIGCONT."""
         subprocess.run([*self.enter(), "kill", f"-{number.value}", "-1"], check=False)
-        for process in self._processes:  # nsenter stops with what it has started, but does not go on with it
-            process.send_signal(number)
+        while number == signal.SIGCONT and (stopped := [each for each in self._processes if _is_stopped(each)]):
+            for process in stopped:  # nsenter stops with what it has started, but does not go on with it
+                process.send_signal(number)
+            time.sleep(0.1)
 
     def remove(self) -> None:
         """Removes it, whatever state it is in."""
@@ -134,6 +141,12 @@ def cluster(names: Sequence[str]) -> Iterator[dict[str, Host]]:
         yield {name: made.host(name) for name in names}
     finally:
         made.remove()
+
+
+def _is_stopped(process: "subprocess.Popen[bytes]") -> bool:
+    with suppress(psutil.Error):
+        return process.poll() is None and psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _ip(*arguments: str) -> None:

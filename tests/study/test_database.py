@@ -9,13 +9,15 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from nas.errors import StudyError
 from nas.study.storage import locks
 from nas.study.storage.backend import open_storage
-from nas.study.storage.database import PatientStorage, passing_failure
+from nas.study.storage.database import PatientStorage, gathered, passing_failure
 from nas.study.storage.locks import AskLock, LockLost
 from tests.postgresql import Server, binaries, running_server
 
@@ -165,3 +167,44 @@ def test_the_clock_is_the_database_s(server: Server, monkeypatch: pytest.MonkeyP
     assert abs(storage.clock() - now) < 30
     with_sqlite = PatientStorage("sqlite://", skip_table_creation=False)
     assert abs(with_sqlite.clock() - now) < 30
+
+
+def test_what_is_gathered_is_written_in_one_go_or_not_at_all(server: Server) -> None:
+    storage, other = opened(server), opened(server)
+    storage.patience = other.patience = 60
+    study = optuna.create_study(storage=storage)
+    kinds: dict[str, BaseDistribution] = {name: IntDistribution(1, 8) for name in "abc"}
+
+    def stored(trial: optuna.Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = other.get_all_trials(study._study_id)[-1]
+        assert found.number == trial.number
+        return found.params, found.user_attrs
+
+    with gathered(study):
+        trial = study.ask(kinds)
+        trial.set_user_attr("worker", "here")
+    assert stored(trial) == ({}, {})  # never written
+    with gathered(study) as write:
+        trial = study.ask(kinds)
+        trial.set_user_attr("worker", "here")
+        assert stored(trial) == ({}, {})
+        thread = away(server, 2)
+        write()
+    thread.join()
+    assert stored(trial) == (trial.params, {"worker": "here"})
+    assert set(trial.params) == set("abc")
+    trial.set_user_attr("worker", "there")  # at once, as before
+    assert stored(trial)[1] == {"worker": "there"}
+    other.engine.dispose()
+
+
+def test_nothing_is_gathered_for_a_trial_that_another_process_has_ended(server: Server) -> None:
+    study, other = optuna.create_study(storage=opened(server)), opened(server)
+    with gathered(study) as write:
+        trial = study.ask({"a": IntDistribution(1, 8)})
+        trial.set_user_attr("worker", "here")
+        other.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        with pytest.raises(UpdateFinishedTrialError):
+            write()
+    assert other.get_trial(trial._trial_id).params == {}
+    other.engine.dispose()

@@ -1,10 +1,15 @@
 """What nas needs of Optuna that Optuna keeps private, in one place; a test says on which version it was checked."""
 
 import pickle
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._rdb.models import TrialParamModel
+from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal._base import BaseJournalSnapshot as JournalSnapshot
 from optuna.storages.journal._file import BaseJournalFileLock as JournalFileLock
 from optuna.trial import FrozenTrial, Trial
@@ -13,12 +18,16 @@ __all__ = [
     "CHECKED_ON",
     "JournalFileLock",
     "JournalSnapshot",
+    "UserAttribute",
     "database_of",
     "enqueued_params",
     "identity_of",
+    "insert_parameters",
     "open_trial",
+    "parameter_row",
     "replayed_by",
     "storage_of",
+    "transaction",
 ]
 
 CHECKED_ON = "5.0"
@@ -43,6 +52,24 @@ def database_of(storage: BaseStorage) -> RDBStorage | None:
     """The database behind a storage, which `optuna.load_study` wraps in a cache; None for other storages."""
     found = getattr(storage, "_backend", storage)
     return found if isinstance(found, RDBStorage) else None
+
+
+def transaction(database: RDBStorage) -> AbstractContextManager[Any]:
+    """One transaction of a database, in a session that is yielded; errors are turned into Optuna's."""
+    return _create_scoped_session(database.scoped_session, True)
+
+
+def insert_parameters() -> Any:
+    """The statement that inserts rows of `parameter_row`."""
+    from sqlalchemy import insert
+
+    return insert(TrialParamModel)
+
+
+def parameter_row(trial_id: int, name: str, value: float, distribution: BaseDistribution) -> dict[str, Any]:
+    """A parameter of a trial as a database holds it; `value` is Optuna's internal representation."""
+    kind = distribution_to_json(distribution)
+    return {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
 
 
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
