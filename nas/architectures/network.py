@@ -66,25 +66,23 @@ class MergedConv(nn.Conv2d):
     the same, and so are the results but for rounding.
     """
 
-    diagonal: Tensor
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         narrow = self.in_channels // self.groups
         divisors = (number for number in range(1, self.groups + 1) if self.groups % number == 0)
-        merged = next((number for number in divisors if number * narrow >= MERGED_TO), self.groups)
-        self.register_buffer("diagonal", torch.eye(merged), persistent=False)
+        self._merged = next((number for number in divisors if number * narrow >= MERGED_TO), self.groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, cin, H, W) to (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
         return self.merged(x) if x.is_cuda and self.training else super().forward(x)
 
     def merged(self, x: Tensor) -> Tensor:
-        """Convolves with the weights of every `len(diagonal)` groups on the diagonal of those of one."""
-        merged = len(self.diagonal)
+        """Convolves with the weights of as many groups as are merged on the diagonal of those of one."""
+        merged = self._merged
         out, narrow, *kernel = self.weight.shape
         apart = self.weight.view(self.groups // merged, merged, out // self.groups, 1, narrow, *kernel)
-        wide = apart * self.diagonal.view(1, merged, 1, merged, 1, 1, 1)
+        diagonal = torch.eye(merged, dtype=self.weight.dtype, device=self.weight.device)
+        wide = apart * diagonal.view(1, merged, 1, merged, 1, 1, 1)
         wide = wide.reshape(out, merged * narrow, *kernel)
         return F.conv2d(x, wide, self.bias, self.stride, self.padding, self.dilation, self.groups // merged)
 

@@ -9,9 +9,16 @@ from nas.study.plan import SearchPlan
 from nas.study.search_state import SearchState, SearchStatus
 from nas.study.storage.backend import storage_errors
 from nas.study.study import Study
+from nas.system.logs import logger
 from nas.system.processes import is_alive, this_worker
 
 __all__ = ["run_search"]
+
+WITHOUT_ARTIFACTS = (
+    "study '%s': weights stay on the machine that trains them, so that elsewhere nas export, nas confirm --test, "
+    "nas mistakes and the dashboard's page Architecture lack them; nas search --artifacts URL keeps them where all "
+    "machines can read them"
+)
 
 
 def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchStatus]) -> None:
@@ -25,6 +32,8 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchSta
     Raises:
         StudyError: another search, on another machine or from another folder, is running on the study.
     """
+    if plan.artifacts is None and study.storage is not None and not study.storage.startswith("sqlite"):
+        logger.warning(WITHOUT_ARTIFACTS, study.name)
     study.outlast_failures(plan.patience_storage)
     study.workers.warn_of_clock()
     with study.heartbeat():

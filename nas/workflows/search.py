@@ -27,7 +27,6 @@ from nas.study.search_state import SearchStatus
 from nas.study.storage.artifact_store import artifact_store
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.system.logs import logger
 from nas.system.processes import this_worker
 from nas.system.software import software
 from nas.training.baselines import baseline_accuracies
@@ -43,11 +42,6 @@ from nas.workflows.running import run_search
 __all__ = ["STOPPING", "resolve_space", "search"]
 
 STOPPING = ("front", "none")
-WITHOUT_ARTIFACTS = (
-    "study '%s': weights stay on the machine that trains them, so that elsewhere nas export, nas confirm --test, "
-    "nas mistakes and the dashboard's page Architecture lack them; --artifacts URL keeps them where all machines can "
-    "read them"
-)
 OBJECTIVES: dict[tuple[str, ...], str] = {("accuracy", "flops"): BY_FLOPS, ("accuracy", "latency"): BY_LATENCY}
 
 
@@ -190,7 +184,7 @@ def search(
     name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     there = earlier or _existing(name, runs, storage)
-    keep, artifacts = keep or kept_by(there), _store_for(there or name, artifacts, storage)
+    keep, artifacts = keep or kept_by(there), _store_for(there, artifacts)
     waits = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits)
     plan = replace(plan, software=software(), references=references, artifacts=artifacts)
@@ -214,22 +208,20 @@ def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
     return None
 
 
-def _store_for(study: Study | str, asked: str | None, storage: str | None) -> str | None:
-    """Returns the URL where a study, or a new one of that name, keeps files for all machines: as ever, else as asked.
+def _store_for(study: Study | None, asked: str | None) -> str | None:
+    """Returns the URL where a study, or a new one, keeps files for all machines: as ever, else as asked.
 
     Raises:
         InvalidValue: it is no URL of a store, or another one than that of earlier trials' files.
         StudyError: the store cannot be written to.
     """
-    plan = study.attributes.plan if isinstance(study, Study) else None
+    plan = study.attributes.plan if study is not None else None
     known = plan.artifacts if plan is not None else None
     if known is not None and asked not in (None, known):
         raise InvalidValue(f"artifacts={shown(asked)}: earlier trials' files are in {known}; leave the option out")
     url = known or asked
     if url is not None:
         artifact_store(url).check()
-    elif storage is not None and not storage.startswith("sqlite"):
-        logger.warning(WITHOUT_ARTIFACTS, study.name if isinstance(study, Study) else study)
     return url
 
 

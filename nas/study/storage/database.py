@@ -155,7 +155,7 @@ class PatientStorage(RDBStorage):
 
     def _set_trial_param(self, trial_id: int, name: str, value: float, kind: Any, known: Any) -> None:
         if (writes := self._gathered.get(threading.get_ident())) is not None:
-            writes.parameters.append(parameter_row(trial_id, name, value, kind))
+            writes.parameters.append(parameter_row(trial_id, name, value=value, distribution=kind))
         else:
             self.lasting(partial(super()._set_trial_param, trial_id, name, value, kind, known))
 

@@ -66,7 +66,7 @@ def insert_parameters() -> Any:
     return insert(TrialParamModel)
 
 
-def parameter_row(trial_id: int, name: str, value: float, distribution: BaseDistribution) -> dict[str, Any]:
+def parameter_row(trial_id: int, name: str, *, value: float, distribution: BaseDistribution) -> dict[str, Any]:
     """A parameter of a trial as a database holds it; `value` is Optuna's internal representation."""
     kind = distribution_to_json(distribution)
     return {"trial_id": trial_id, "param_name": name, "param_value": value, "distribution_json": kind}
