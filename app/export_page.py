@@ -5,8 +5,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import access
@@ -19,8 +19,9 @@ import streamlit as st
 from nas.exporters.formats import FILES, FORMATS, USUAL
 from nas.exporters.trained_network import trained_weights
 
-_exporting = threading.Lock()
-"""Serializes exports: each starts a process with torch, and many users may press the button at once."""
+SECONDS_BETWEEN_LOOKS = 1.0
+_exports = ThreadPoolExecutor(1)
+"""Exports one after the other: each starts a process with torch, and many users may press the button at once."""
 
 
 def show(seen: live.Snapshot) -> None:
@@ -51,9 +52,14 @@ def show(seen: live.Snapshot) -> None:
             "Nothing to export",
             "Its weights are not in the study's folder: deleted as others beat it, or trained by one's own.",
         )
-    if st.button("Export", type="primary", icon=":material/deployed_code_update:", disabled=not kept or not formats):
-        with st.spinner("Writing the files, loading each back in another process and comparing them …"):
-            st.session_state["bundle"] = (command, *_export(command, f"{seen.study.name}-trial-{trial}"))
+    st.button(
+        "Export",
+        type="primary",
+        icon=":material/deployed_code_update:",
+        disabled=not kept or not formats or _is_exporting(command),
+        on_click=_begin,
+        args=(command, f"{seen.study.name}-trial-{trial}"),
+    )
     _offer_bundle(seen, command, trial)
     st.markdown("**The same in a terminal**")
     st.code(
@@ -84,10 +90,13 @@ def _chosen_trial(seen: live.Snapshot) -> int:
 
 def _offer_bundle(seen: live.Snapshot, command: list[str], trial: int) -> None:
     """Shows the result of the last export, if it is the one that `command` asks for."""
-    done = st.session_state.get("bundle")
-    if not done or done[0] != command:
+    asked: tuple[list[str], Future[tuple[str, bytes | None]]] | None = st.session_state.get("bundle")
+    if asked is None or asked[0] != command:
         return
-    _, text, bundle = done
+    if not asked[1].done():
+        _await(asked[1])
+        return
+    text, bundle = asked[1].result()
     if bundle is None:
         messages.calm("It could not be exported", text)
         return
@@ -96,6 +105,28 @@ def _offer_bundle(seen: live.Snapshot, command: list[str], trial: int) -> None:
     # The label is Markdown, so it must not contain the study's name.
     name = f"{seen.study.name}-trial-{trial}.zip"
     st.download_button("Download the files", bundle, name, "application/zip", on_click="ignore")
+
+
+def _is_exporting(command: list[str]) -> bool:
+    asked = st.session_state.get("bundle")
+    return asked is not None and asked[0] == command and not asked[1].done()
+
+
+def _begin(command: list[str], name: str) -> None:
+    """Exports in another thread, as the page may be rerun meanwhile, and would take the export with it."""
+    st.session_state["bundle"] = (command, _exports.submit(_export, command, name))
+
+
+def _await(export: "Future[tuple[str, bytes | None]]") -> None:
+    """Says that an export is under way, until it has ended; then reruns the page."""
+
+    @st.fragment(run_every=SECONDS_BETWEEN_LOOKS)
+    def look() -> None:
+        if export.done():
+            st.rerun()
+        st.caption("Writing the files, loading each back in another process and comparing them …")
+
+    look()
 
 
 def _moved_images(seen: live.Snapshot) -> str:
@@ -112,7 +143,7 @@ def _moved_images(seen: live.Snapshot) -> str:
 
 def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
     """Runs `nas export` in a process, as it needs torch; returns its output, and the folder as a zip on success."""
-    with _exporting, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(
             [sys.executable, "-m", "nas", *command, "--out", str(out)],

@@ -29,8 +29,10 @@ from nas.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 2.0
 RUNS_BETWEEN_LOOKS = 5
-"""A page is rerun after at least this multiple of its own run time, so that slow pages, as with many sessions, take
-only a bounded share of the CPU from the search."""
+"""A page is rerun for news of trials after at least this multiple of its own run time, so that slow pages, as with many
+sessions, take only a bounded share of the CPU from the search."""
+LONGEST_BETWEEN_LOOKS = 10.0
+"""What becomes of the search itself, as its end, is seen that soon on slow pages, too."""
 MOST_OPENED = 8
 MOST_KEPT = 6
 MOST_SHARED = 100
@@ -220,26 +222,30 @@ def watch(seen: Snapshot | None, asked: str | None, place: Place, *, began: floa
     """
     if seen is not None and not seen.live:
         return
-    taken, first = time.monotonic() - began, True
+    first, ended = True, time.monotonic()
+    pause = max(SECONDS_BETWEEN_LOOKS, RUNS_BETWEEN_LOOKS * (ended - began))
 
-    @st.fragment(run_every=max(SECONDS_BETWEEN_LOOKS, RUNS_BETWEEN_LOOKS * taken))
+    @st.fragment(run_every=min(pause, LONGEST_BETWEEN_LOOKS))
     def look() -> None:
         nonlocal first
         if first:  # part of the page's own run: rerunning on frequent changes would never end
             first = False
-        elif _news(seen, asked, place):
+        elif _news(seen, asked, place, of_trials=time.monotonic() - ended >= pause):
             st.rerun()
 
     look()
 
 
-def _news(seen: Snapshot | None, asked: str | None, place: Place) -> bool:
+def _news(seen: Snapshot | None, asked: str | None, place: Place, *, of_trials: bool) -> bool:
+    """Returns whether there is more to show than a page does: of the search itself, and where asked of its trials."""
     try:
         if seen is None:
             known = names(place)
             return (asked or next(iter(known), None)) in known and bool(snapshot(asked or known[0], place))
         state = seen.study.attributes.search
-        return _version(seen.study) != seen.version or state is None or not state.live
+        if state is None or not state.live or state != seen.search:
+            return True
+        return of_trials and _version(seen.study) != seen.version
     except NasError:
         return seen is not None
 

@@ -29,6 +29,7 @@ from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from nas.workers import loop as loop_module
+from tests.faults.killing import until
 from tests.helpers import Ran, formula
 from tests.strategy.test_strategy import timed
 
@@ -400,8 +401,10 @@ def _amount(text: str) -> float:
 def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> None:
     app = open_page("export", trial="1")
     assert app.code[0].value.startswith("nas export small --trial 1 --runs ")
-    app.button[0].click().run(timeout=240)
-    assert "loaded back; its logits differ" in said(app)
+    app.button[0].click().run()
+    assert app.button[0].disabled
+    assert "Writing the files" in said(app)
+    until(lambda: "loaded back; its logits differ" in said(app.run()))
     shutil.copytree(small.folder, small.folder.with_name("other"))  # the same numbers, but not the same trials
     app.run().sidebar.selectbox[0].select("other").run()
     assert "loaded back" not in said(app)
