@@ -5,8 +5,9 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import access
@@ -20,8 +21,8 @@ from nas.exporters.formats import FILES, FORMATS, USUAL
 from nas.exporters.trained_network import trained_weights
 
 SECONDS_BETWEEN_LOOKS = 1.0
-_exports = ThreadPoolExecutor(1)
-"""Exports one after the other: each starts a process with torch, and many users may press the button at once."""
+_exporting = threading.Lock()
+"""Serializes exports: each starts a process with torch, and many users may press the button at once."""
 
 
 def show(seen: live.Snapshot) -> None:
@@ -114,7 +115,16 @@ def _is_exporting(command: list[str]) -> bool:
 
 def _begin(command: list[str], name: str) -> None:
     """Exports in another thread, as the page may be rerun meanwhile, and would take the export with it."""
-    st.session_state["bundle"] = (command, _exports.submit(_export, command, name))
+    export: Future[tuple[str, bytes | None]] = Future()
+    st.session_state["bundle"] = (command, export)
+
+    def run() -> None:
+        try:
+            export.set_result(_export(command, name))
+        except Exception as error:
+            export.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()  # which does not keep a server from ending
 
 
 def _await(export: "Future[tuple[str, bytes | None]]") -> None:
@@ -143,7 +153,7 @@ def _moved_images(seen: live.Snapshot) -> str:
 
 def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
     """Runs `nas export` in a process, as it needs torch; returns its output, and the folder as a zip on success."""
-    with tempfile.TemporaryDirectory() as folder:
+    with _exporting, tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(
             [sys.executable, "-m", "nas", *command, "--out", str(out)],

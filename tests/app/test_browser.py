@@ -26,7 +26,7 @@ from nas.workflows import steering
 from tests.helpers import formula
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytest.importorskip("streamlit")
 pytest.importorskip("playwright")
@@ -75,6 +75,25 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 240) -> Any:
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.1)
     return found
+
+
+def press(button: "Locator", effect: Callable[[], Any]) -> None:
+    """Presses a button, and again after a minute if it has moved away under the click, as a loading page may do."""
+    from playwright.sync_api import TimeoutError as Overdue
+
+    for _ in range(4):
+        with contextlib.suppress(Overdue):  # it may be disabled by an earlier click
+            button.last.click(timeout=60_000)
+        with contextlib.suppress(AssertionError):
+            wait_for(effect, seconds=60)
+            return
+    assert effect(), "pressing it had no effect"
+
+
+def press_export(page: "Page") -> None:
+    """Exports what the page Export shows."""
+    under_way = page.get_by_text("Writing the files").or_(page.get_by_role("button", name="Download the files"))
+    press(page.get_by_role("button", name="Export", exact=True), under_way.first.is_visible)
 
 
 def click_trial(page: "Page", trace: str, index: int) -> int:
@@ -134,7 +153,7 @@ def test_a_search_is_watched_understood_and_taken_home(tmp_path: Path, page: "Pa
     step_up_to(page, "The pick")
 
     page.locator("[data-testid=stSidebar] a", has_text="Export").click()
-    page.get_by_role("button", name="Export", exact=True).click()
+    press_export(page)
     with page.expect_download(timeout=180_000) as download:
         page.get_by_role("button", name="Download the files").click(timeout=180_000)
     bundle = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))

@@ -11,7 +11,7 @@ from benchmarks.browser import CHROMIUM
 from nas import Study
 from nas.study.records import TrialRecord, TrialState
 from nas.study.search_state import SearchStatus
-from tests.app.test_browser import Serve, browser, page, serve, wait_for
+from tests.app.test_browser import Serve, browser, page, press, press_export, serve, wait_for
 from tests.helpers import has_trials
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ def designed(page: "Page", study: Study) -> TrialRecord:
     return queued
 
 
+def acts(study: Study, what: str) -> bool:
+    return any(act.what == what for act in study.attributes.acts)
+
+
 def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     """Goes on with the search, pauses, resumes, extends and stops it; it trains what was queued first of all."""
     page.get_by_role("button", name="Search on").click()
@@ -97,9 +101,8 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     page.get_by_label("More trainings").press("Enter")
     page.get_by_text("--trials 412").wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_role("button", name="Pause").click()
-    wait_for(lambda: study.attributes.acts and study.attributes.acts[-1].what == "paused the search")
-    page.get_by_role("button", name="Resume").click()
+    press(page.get_by_role("button", name="Pause"), lambda: acts(study, "paused the search"))
+    press(page.get_by_role("button", name="Resume"), lambda: acts(study, "resumed the search"))
     page.get_by_role("button", name="Pause").wait_for()
     page.get_by_role("button", name="More", exact=True).last.click()  # an older one may be fading out
     page.get_by_label("Trainings to add").fill("20")
@@ -110,7 +113,7 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
     page.get_by_label("Trainings to add").wait_for(state="hidden")  # else the next click only closes it
-    page.get_by_role("button", name="Stop", exact=True).last.click()
+    press(page.get_by_role("button", name="Stop", exact=True), lambda: acts(study, "stopped the search"))
     page.get_by_text("The search was stopped by a person.").wait_for()
     assert study.record(queued.trial).by_person
 
@@ -127,7 +130,7 @@ def test_from_an_empty_folder_to_an_export(tmp_path: Path, page: "Page", serve: 
     choose(page, "Class", "8")
     page.get_by_text("validation images: taken for another class.").wait_for()
     open_page(page, "Export")
-    page.get_by_role("button", name="Export", exact=True).click()
+    press_export(page)
     page.get_by_role("button", name="Download the files").wait_for(timeout=180_000)
 
 
