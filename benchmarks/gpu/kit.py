@@ -9,16 +9,20 @@ import hashlib
 import io
 import json
 import lzma
-from collections.abc import Iterable, Iterator, Sequence
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from nas import Architecture, ImageData, Recipe, SearchSpace, cost, load_data, load_space
 from nas.data.images import Split
+from nas.system.cuda_graph import TimedReplay
 from nas.system.files import cache_folder
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -26,6 +30,7 @@ TRAINING_IMAGES = 50_000
 """The first ones are CIFAR-10's training images, the other 10,000 its test images."""
 SEEDS = (0, 1, 2)
 NETWORKS = 10
+REPLAYS = 20
 
 
 class Reference(NamedTuple):
@@ -138,3 +143,16 @@ def nearest(space: SearchSpace, flops: float) -> Architecture:
 def recipe_of(space: SearchSpace, **changes: Any) -> Recipe:
     """The space's recipe with some fields replaced."""
     return Recipe.from_dict({**space.recipe.to_dict(), **changes})
+
+
+def milliseconds(run: Callable[[], object], device: str) -> float:
+    """The median time of replays of `run` as a CUDA graph; on a CPU, where the program is tried, the better of two."""
+    if device != "cpu":
+        timed = TimedReplay(run, torch.device(device))
+        return statistics.median(timed() for _ in range(REPLAYS))
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return 1000 * min(taken)

@@ -5,10 +5,8 @@ torch does it (native), with the kernels that cuDNN finds fastest (benchmark), a
 channels: the same weights on the diagonal of wider ones, zeros beside it.
 """
 
-import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, cast
@@ -16,9 +14,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from benchmarks.gpu.kit import Kit
+from benchmarks.gpu.kit import Kit, milliseconds
 from nas.architectures.network import MERGED_TO, GroupResBlock, MergedConv
-from nas.system.cuda_graph import TimedReplay
 
 SECONDS = 25.0
 BATCH = 128
@@ -26,7 +23,6 @@ SHAPES = ((128, 16), (256, 8), (64, 32), (256, 16), (512, 8), (512, 4), (128, 32
 """Width and side of the map, first those that a network for 32 pixels has."""
 GROUPS = (1, 2, 4, 8, 16, 32)
 WAYS = ("native", "benchmark", "merged")
-REPLAYS = 20
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
@@ -50,10 +46,10 @@ def _rows(way: str, device: str, done: Collection[str]) -> list[dict[str, Any]]:
                 if key in done or (way == "merged" and width // groups >= MERGED_TO):
                     continue
                 module = _module(kind, width, groups, merged=way == "merged").to(device)
-                milliseconds = _milliseconds(module, width, side, 2 if small else BATCH, device)
+                taken = _milliseconds(module, width, side, 2 if small else BATCH, device)
                 flops = side**2 * 9 * width**2 // groups + (2 * side**2 * width**2 if kind == "block" else 0)
                 about = {"kind": kind, "width": width, "side": side, "groups": groups, "way": way}
-                rows.append({"key": key, **about, "flops": flops, "milliseconds": milliseconds})
+                rows.append({"key": key, **about, "flops": flops, "milliseconds": taken})
     return rows
 
 
@@ -93,13 +89,4 @@ def _milliseconds(module: nn.Module, width: int, side: int, batch: int, device: 
             y = module(x)
         y.backward(upstream.to(y.dtype))
 
-    if device == "cpu":
-        return min(_seconds(both) for _ in range(2)) * 1000
-    timed = TimedReplay(both, torch.device(device))
-    return statistics.median(timed() for _ in range(REPLAYS))
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    return milliseconds(both, device)

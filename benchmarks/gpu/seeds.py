@@ -5,25 +5,21 @@ The channels of all seeds lie side by side, and every convolution has as many ti
 of a batch of matrices instead, one for each seed. A step is forward, backward and AdamW, replayed as a CUDA graph.
 """
 
-import statistics
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.gpu.kit import Kit, nearest
+from benchmarks.gpu.kit import Kit, milliseconds, nearest
 from nas import Architecture, build_network, cost, load_space
-from nas.system.cuda_graph import TimedReplay
 
 SECONDS = 15.0
 BATCH = 128
 SIZES = (10e6, 20e6, 50e6)
 SEEDS = (1, 2, 4, 8)
 WAYS = ("grouped", "batched")
-REPLAYS = 20
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
@@ -141,13 +137,4 @@ def _milliseconds(architecture: Architecture, seeds: int, way: str, *, batch: in
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    if device == "cpu":
-        return min(_seconds(step) for _ in range(2)) * 1000
-    timed = TimedReplay(step, torch.device(device))
-    return statistics.median(timed() for _ in range(REPLAYS))
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    return milliseconds(step, device)

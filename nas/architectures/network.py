@@ -14,7 +14,7 @@ __all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network", "fold"]
 
 UNSAFE_BELOW = 16
 """Number of input channels below which `SlicedConv` replaces a strided 1×1 convolution."""
-MERGED_BELOW, MERGED_TO = 8, 16
+MERGED_BELOW, MERGED_TO = 5, 16
 """Channels per group below which `MergedConv` replaces a grouped convolution, and how many it merges them to."""
 
 
