@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test test-all test-faults test-cluster check dashboard bench bench-search bench-outcome screenshots clean
+.PHONY: help demo test test-all test-faults test-cluster check dashboard docs bench bench-search bench-outcome screenshots clean
 
 help:   ## what there is to make
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ check: $(INSTALLED)   ## format, lint and strict types
 dashboard: $(INSTALLED)   ## the dashboard on runs/
 	$(BIN)/nas dashboard
 
+docs: $(INSTALLED)   ## the documents as a site, in site/, with their links checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(INSTALLED)   ## reprints the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
@@ -50,7 +53,7 @@ screenshots: $(INSTALLED)   ## the pictures of the documents, from a real study;
 	$(BIN)/python -m benchmarks.screenshots
 
 clean:   ## removes what the other targets made, but no runs
-	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import click
+import kubernetes_validate
 import pytest
+import yaml
 
 from nas.cli.main import cli
 from tests.helpers import write_photos
 from tests.test_structure import PACKAGES, ROOT
 
-README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+README, GUIDE, SCALING = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "scaling.md"
 
 
 def blocks(file: Path, language: str) -> list[str]:
@@ -86,3 +88,19 @@ def test_the_architecture_document_lists_the_packages_in_order() -> None:
 def test_pictures_and_links_are_there(file: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (file.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")], ROOT)
+    assert "grouped-convolution" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "site" / "guide" / "index.html").is_file()
+
+
+def test_the_kubernetes_job_is_one() -> None:
+    [text] = blocks(SCALING, "yaml")
+    job = yaml.safe_load(text)
+    kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    name, study, *options = container["args"]
+    cli.commands[name].make_context(name, [study, *options])
