@@ -6,7 +6,7 @@ COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY nas nas
 COPY app app
 COPY search_spaces search_spaces
-RUN pip install --no-cache-dir --constraint constraints.txt '.[data,postgresql,export]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[data,export,postgresql,s3]'
 
 # A worker needs no root, and writes to the volumes that are mounted and to its cache only.
 RUN useradd --create-home nas

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from tests.test_structure import ROOT
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by the backend itself, as isolation would need the network."""
-    out = tmp_path_factory.mktemp("dist")
-    program = f"import hatchling.build; print(hatchling.build.build_wheel({str(out)!r}))"
-    built = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return build("wheel", ROOT, tmp_path_factory.mktemp("dist"))
+
+
+def build(kind: str, source: Path, out: Path) -> Path:
+    """By the backend itself, as isolation would need the network."""
+    program = f"import hatchling.build; print(hatchling.build.build_{kind}({str(out)!r}))"
+    built = subprocess.run([sys.executable, "-c", program], cwd=source, capture_output=True, text=True, check=True)
     return out / built.stdout.split()[-1]
 
 
@@ -30,6 +34,14 @@ def test_holds_spaces_and_dashboard_but_no_package_called_app(wheel: Path) -> No
     assert {f"nas/search_spaces/{name}.yaml" for name in ready_spaces()} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "tests" in name or "benchmarks" in name]
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", ROOT, tmp_path)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [source] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    again = build("wheel", source, tmp_path)
+    assert zipfile.ZipFile(again).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
 def test_works_from_any_directory(wheel: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Progress output of a running search: a live screen, or plain lines if the output is not a terminal."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,14 +21,14 @@ from nas.study.estimates import estimates
 from nas.study.records import TrialRecord, TrialState, trainings_ended, trainings_spent
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.study import Study
-from nas.units import amount_text, count_text, duration_text, epochs_text, percent_text, progress_text
+from nas.units import amount_text, count_text, duration_text, epochs_text, parse_duration, percent_text, progress_text
 
 __all__ = ["LiveView", "PlainView"]
 
 FITS, SECONDS_BETWEEN_FITS = 0.05, 2.0
 """Share of the time in which estimates are made for the screen, and the seconds after which they are in any case."""
 ENDINGS = {
-    SearchStatus.TIMEOUT: "The time is up.",
+    SearchStatus.TIMEOUT: "The time is up; the same command goes on.",
     SearchStatus.EXHAUSTED: "Every architecture of the space within its budgets has been trained.",
     SearchStatus.SETTLED: "The hypervolume has hardly grown for as long as the patience allows.",
     SearchStatus.STOPPED: "The search was stopped; the same command resumes it.",
@@ -49,6 +50,7 @@ class _Progress:
     def __init__(self) -> None:
         self.study: Study | None = None
         self.searched: list[TrialRecord] = []
+        self.deadline = math.inf
         self.headline = ""
         self.records: dict[int, TrialRecord] = {}
         self.total = 0
@@ -56,6 +58,10 @@ class _Progress:
         self.request: Request | None = None
         self.started = self.last_end = time.monotonic()
         self.ended_here = 0.0
+
+    def end_after(self, timeout: str | None) -> None:
+        """Sets the time, a duration from now, after which no training starts."""
+        self.deadline = time.monotonic() + (parse_duration(timeout, "timeout") if timeout is not None else math.inf)
 
     def search_started(self, study: Study, trials: int) -> None:
         """Loads the trials that the study already has."""
@@ -113,14 +119,26 @@ class _Progress:
         return next(known, record.trial)
 
     def seconds_left(self) -> float | None:
-        """Estimates the remaining seconds from the mean time of trials or epochs; None before the first epoch ends."""
-        if not self.ended_here:
-            begun = self.share()
-            so_far = time.monotonic() - self.started
-            return max(so_far * ((self.total - self.finished) / begun - 1), 0.0) if begun else None
-        mean = (self.last_end - self.started) / self.ended_here
-        since = time.monotonic() - self.last_end
-        return max(mean * (self.total - self.finished) - since, 0.0)
+        """Estimates the remaining seconds from the mean time of trials or epochs; None before the first epoch ends.
+
+        There are no more than until the deadline, after which only the running trainings end.
+        """
+        now = time.monotonic()
+        if self.ended_here:
+            mean = (self.last_end - self.started) / self.ended_here
+            left = mean * (self.total - self.finished) - (now - self.last_end)
+        elif begun := self.share():
+            left = (now - self.started) * ((self.total - self.finished) / begun - 1)
+        else:
+            return None
+        return max(min(left, self.deadline - now), 0.0)
+
+    def left_text(self) -> str:
+        """Returns the remaining time in words; empty while it is unknown."""
+        if self.deadline <= time.monotonic():
+            return "time is up: the running trainings end"
+        left = self.seconds_left()
+        return f"about {duration_text(left)} left" if left is not None else ""
 
     def share(self) -> float:
         """Returns the epochs so far of the running trials, in units of one full-length training."""
@@ -144,7 +162,7 @@ class PlainView(_Progress):
     def trial_ended(self, record: TrialRecord) -> None:
         """Prints the trial's outcome and the estimated remaining time."""
         super().trial_ended(record)
-        left = self.seconds_left()
+        left = self.left_text()
         front = front_numbers(list(self.records.values())).front if record.seed is None else []
         parts = [
             f"trial {self.number(record)} ({amount_text(self.finished)}/{self.total})",
@@ -156,7 +174,7 @@ class PlainView(_Progress):
             duration_text(record.seconds or 0.0),
             *([f"seed {record.seed}"] if record.seed is not None else []),
             *(["on the front"] if any(member.trial == record.trial for member in front) else []),
-            *([f"about {duration_text(left)} left"] if left is not None and self.finished < self.total else []),
+            *([left] if left and self.finished < self.total else []),
         ]
         self._say("  ".join(parts))
 
@@ -203,13 +221,12 @@ class LiveView(_Progress):
     def _render(self) -> RenderableType:
         if self.study is None:
             return Text("reading the images …", style="dim")
-        left = self.seconds_left()
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
             Text(self.progress()),
             ProgressBar(total=self.total, completed=min(self.finished + self.share(), self.total), width=30),
             Text(f"{duration_text(time.monotonic() - self.started)} so far"),
-            Text(f"about {duration_text(left)} left" if left is not None else ""),
+            Text(self.left_text()),
         )
         failed = sum(record.finished and record.state == TrialState.FAILED for record in self.records.values())
         shown = list(self.running.values())[: max(1, self._console.height // 4)]

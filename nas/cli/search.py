@@ -135,6 +135,7 @@ def search(space: str | None, study: str | None, **options: Any) -> None:
     console = make_console()
     changes = {name: value for name in RECIPE if (value := options.pop(name)) is not None}
     with watched(console) as view:
+        view.end_after(options["timeout"])
         found = run_search(space, name=study, recipe=changes, listener=view, **options)
     _finish(console, found)
 
@@ -160,6 +161,7 @@ def worker(study: str, timeout: str | None, **options: Any) -> None:
 
     deadline = time.time() + parse_duration(timeout, "timeout") if timeout is not None else float("inf")
     with interruptible(), PlainView(make_console()) as view:
+        view.end_after(timeout)
         join(study, deadline=deadline, listener=view, **options)
 
 

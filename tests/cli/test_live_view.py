@@ -99,6 +99,29 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
     assert "left" not in lines[4]
 
 
+def test_no_more_time_is_left_than_until_the_timeout(
+    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=200)
+    view = PlainView(console)
+    view.end_after("40s")
+
+    def evaluate(architecture: nas.Architecture, report: object) -> float:
+        now[0] += 10
+        return formula(architecture, lambda *_: None)
+
+    nas.search(tiny, trials=9, runs=tmp_path, name="s", evaluate=evaluate, listener=view)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split("  ")[-1] for line in lines[1:5]] == [
+        "about 30s left",
+        "about 20s left",
+        "about 10s left",
+        "time is up: the running trainings end",
+    ]
+
+
 def test_a_view_counts_the_trials_of_each_search_by_itself(tmp_path: Path, tiny: SearchSpace) -> None:
     view = PlainView(screen())
     for name in ("first", "second"):
