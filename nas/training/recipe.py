@@ -24,7 +24,7 @@ SGD_LEARNING_RATE = 0.3
 """Peak learning rates at a batch size, of AdamW (alone or beside Muon) and of SGD; they grow with the batch's root."""
 MUON_FROM = 16
 """Size of images from which Muon is used: on smaller ones its own arithmetic takes a large part of a step."""
-LARGER_BATCHES = {20_000: 64, 200_000: 128}
+BATCHES = {0: 8, 500: 16, 1_024: 32, 20_000: 64, 200_000: 128}
 """Batch size from this number of training images on."""
 CROPPED_FROM = 15
 """Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
@@ -128,7 +128,7 @@ def _optimizer(recipe: Recipe, number: int, shape: Input) -> str:
 
 
 def _batch_size(recipe: Recipe, number: int, shape: Input) -> int:
-    return max((size for least, size in LARGER_BATCHES.items() if number >= least), default=AT_BATCH)
+    return max(size for least, size in BATCHES.items() if number >= least)
 
 
 def _epochs(recipe: Recipe, number: int, shape: Input) -> int:

@@ -17,12 +17,12 @@ def test_auto_is_kept_until_the_data_is_there() -> None:
         "crop_padding",
     }
     assert Recipe.from_dict(recipe.to_dict()) == recipe
-    settled = recipe.for_images(1000, GREY)
+    settled = recipe.for_images(2000, GREY)
     assert (settled.batch_size, settled.epochs, settled.flip, settled.auto) == (32, 7, True, frozenset())
     assert AUTO not in settled.to_dict().values()
 
 
-@pytest.mark.parametrize("number", [30, 256, 3_000, 19_999, 48_000, 1_000_000])
+@pytest.mark.parametrize("number", [30, 256, 800, 3_000, 19_999, 48_000, 1_000_000])
 def test_every_training_has_enough_steps_as_far_as_epochs_are_bounded(number: int) -> None:
     recipe = Recipe.from_dict({}).for_images(number, COLOUR)
     steps = recipe.epochs * (number // min(recipe.batch_size, number))
@@ -32,13 +32,18 @@ def test_every_training_has_enough_steps_as_far_as_epochs_are_bounded(number: in
 
 
 def test_the_rate_follows_the_batch_and_what_is_given_stays() -> None:
-    small, large = (Recipe.from_dict({}).for_images(number, COLOUR) for number in (1000, 100_000))
+    small, large = (Recipe.from_dict({}).for_images(number, COLOUR) for number in (2000, 100_000))
     assert large.batch_size == 2 * small.batch_size
     assert large.learning_rate == pytest.approx(2**0.5 * small.learning_rate, abs=1e-4)
-    given = Recipe.from_dict({"batch_size": 128}).for_images(1000, COLOUR)
+    given = Recipe.from_dict({"batch_size": 128}).for_images(2000, COLOUR)
     assert given.batch_size == 128
     assert given.learning_rate == pytest.approx(2 * small.learning_rate)
     assert Recipe.from_dict({}).with_values(epochs=3).for_images(1000, COLOUR).epochs == 3
+
+
+@pytest.mark.parametrize(("number", "size"), [(30, 8), (499, 8), (500, 16), (1_000, 16), (1_024, 32), (20_000, 64)])
+def test_few_images_are_trained_on_in_small_batches(number: int, size: int) -> None:
+    assert Recipe.from_dict({}).for_images(number, COLOUR).batch_size == size
 
 
 def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
@@ -50,7 +55,7 @@ def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
 def test_what_is_replaced_in_python_stays() -> None:
     recipe = replace(Recipe.from_dict({}), epochs=3, learning_rate=0.5)
     assert recipe.auto.isdisjoint({"epochs", "learning_rate"})
-    settled = recipe.for_images(1000, COLOUR)
+    settled = recipe.for_images(2000, COLOUR)
     assert (settled.epochs, settled.learning_rate, settled.batch_size) == (3, 0.5, 32)
     assert Recipe.from_dict({}).with_values(epochs=Recipe().epochs).for_images(1000, COLOUR).epochs == Recipe().epochs
 

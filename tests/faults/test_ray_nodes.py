@@ -1,0 +1,76 @@
+"""A Ray cluster of several nodes, all on this machine, that come and go during a search."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas import Study
+from nas.study.records import TrialRecord
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+import subprocess, sys, time
+from ray.cluster_utils import Cluster
+import nas
+
+node = {"num_cpus": 1, "object_store_memory": 80 * 1024**2}
+cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0})
+
+def search(*options):
+    command = [sys.executable, "-m", "nas", "search", "digits", "--runs", sys.argv[1], "--study", "s"]
+    return subprocess.Popen([*command, "--ray", cluster.address, "--device", "cpu", "--no-references", *options])
+
+def running():
+    try:
+        return sum(record.state == "running" for record in nas.Study.open("s", sys.argv[1]).records())
+    except nas.NasError:
+        return 0
+
+def wait_for(number):
+    while searching.poll() is None and running() != number:
+        time.sleep(0.05)
+"""
+"""Starts a head without room for a worker."""
+
+
+def run(folder: Path, program: str) -> tuple["subprocess.CompletedProcess[str]", list[TrialRecord]]:
+    """Runs a program after `CLUSTER`, in a process of its own as Ray takes over its signals."""
+    file = folder / "program.py"
+    file.write_text(CLUSTER + program)
+    ran = subprocess.run([sys.executable, file, folder], capture_output=True, text=True, timeout=400, check=False)
+    return ran, Study.open("s", folder).records()
+
+
+def test_a_node_that_goes_is_replaced_by_one_that_comes(tmp_path: Path) -> None:
+    ran, records = run(
+        tmp_path,
+        """
+nodes = [cluster.add_node(**node) for _ in range(2)]
+searching = search("--workers", "2", "--trials", "12", "--epochs", "15", "--fidelities", "1")
+wait_for(2)
+cluster.remove_node(nodes[0], allow_graceful=False)
+cluster.add_node(**node)
+sys.exit(searching.wait())
+""",
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {record.state for record in records if record.finished} == {"complete"}
+    assert sum(record.finished for record in records) == 12
+    assert [record.reason for record in records if not record.finished] == ["interrupted"]
+    assert len({record.worker for record in records}) == 3
+
+
+def test_two_workers_share_a_gpu_of_the_cluster(tmp_path: Path) -> None:
+    ran, records = run(
+        tmp_path,
+        """
+cluster.add_node(**{**node, "num_cpus": 4, "num_gpus": 1})
+sys.exit(search("--gpus-per-worker", "0.5", "--trials", "4", "--epochs", "2", "--fidelities", "1").wait())
+""",
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len({record.worker for record in records}) == 2
