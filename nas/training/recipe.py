@@ -25,7 +25,7 @@ SGD_LEARNING_RATE = 0.3
 MUON_FROM = 16
 """Size of images from which Muon is used: on smaller ones its own arithmetic takes a large part of a step."""
 BATCHES = {0: 8, 500: 16, 1_024: 32, 20_000: 64, 200_000: 128}
-"""Batch size from this number of training images on."""
+"""Batch size from this number of training images on; small ones help where images are few (docs/benchmarks.md)."""
 CROPPED_FROM = 15
 """Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
 

@@ -24,6 +24,14 @@ def rendered(console: Console, view: LiveView) -> list[str]:
     return paper.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time on the clock, as its only element, to be set."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    return clock
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
 def test_the_live_view_stays_on_one_screen(tmp_path: Path, tiny: SearchSpace, width: int, height: int) -> None:
     console = screen(width, height)
@@ -80,10 +88,8 @@ def test_plain_lines_say_what_failed_and_why_the_search_ended(tmp_path: Path, ti
 
 
 def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
-    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: SearchSpace, now: list[float]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), width=200)
     view = PlainView(console)
     now[0] = 500.0  # the images were read until now
@@ -99,11 +105,7 @@ def test_time_left_is_the_mean_trial_times_the_trials_that_are_missing(
     assert "left" not in lines[4]
 
 
-def test_no_more_time_is_left_than_until_the_timeout(
-    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+def test_no_more_time_is_left_than_until_the_timeout(tmp_path: Path, tiny: SearchSpace, now: list[float]) -> None:
     console = Console(file=io.StringIO(), width=200)
     view = PlainView(console)
     view.end_after("40s")
@@ -132,10 +134,8 @@ def test_a_view_counts_the_trials_of_each_search_by_itself(tmp_path: Path, tiny:
 
 
 def test_before_a_training_has_ended_its_epochs_tell_how_long_is_left(
-    tmp_path: Path, tiny: SearchSpace, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: SearchSpace, now: list[float]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view = PlainView(Console(file=io.StringIO(), width=200))
     left: list[float | None] = []
 
