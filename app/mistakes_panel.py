@@ -43,7 +43,11 @@ def show(seen: live.Snapshot, record: TrialRecord) -> None:
         return
     classes = seen.study.config.classes
     if matrix is None or len(matrix) != len(classes):
-        st.caption("No confusion matrix was recorded for this trial.")
+        st.caption(
+            "There is no confusion matrix where an image may have several labels."
+            if seen.study.config.is_multi_label
+            else "No confusion matrix was recorded for this trial."
+        )
         return
     figure = confusion_figure(matrix, classes)
     words = f"confusion matrix over {len(classes)} classes; a click on a cell shows its images"

@@ -86,3 +86,17 @@ def checkpoint_every_epoch(monkeypatch: "pytest.MonkeyPatch") -> None:
 def at_most(seconds: float) -> float:
     """A limit on seconds, three times as long where other tests run beside this one on the same cores."""
     return 3 * seconds if "PYTEST_XDIST_WORKER" in os.environ else seconds
+
+
+PATCHES = ("blue", "green", "red")
+
+
+def patches(number: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 16, 16, 3) with patches of any of the colours `PATCHES` on grey noise, and which these are (N, 3)."""
+    rng = np.random.default_rng(seed)
+    images = np.repeat(rng.integers(0, 120, (number, 16, 16, 1), dtype=np.uint8), 3, axis=3)
+    labels = (rng.random((number, len(PATCHES))) < 0.4).astype(np.int64)
+    for image, label in np.argwhere(labels):
+        y, x = rng.integers(0, 12, 2)
+        images[image, y : y + 5, x : x + 5, 2 - label] = 230
+    return images, labels

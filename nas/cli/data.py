@@ -35,11 +35,12 @@ def data(source: str, top: int, as_json: bool) -> None:
     colours = (
         "all grey" if found.grey == 1 else "all in colour" if found.grey == 0 else f"{found.grey:.0%} of them grey"
     )
+    several = ", of any number each" if found.multi_label else ""
     shapes = f"{found.oblong:.0%} are not square" if found.oblong else "all square"
     pixels = f"{low} pixels" if low == high else f"{low} to {high} pixels, in the median {median}"
     console.print(
-        f"{found.images:,} images of {len(found.classes)} classes, {colours}; their shorter sides have {pixels}; "
-        f"{shapes}.",
+        f"{found.images:,} images of {len(found.classes)} classes{several}, {colours}; their shorter sides have "
+        f"{pixels}; {shapes}.",
         soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -52,7 +53,7 @@ def data(source: str, top: int, as_json: bool) -> None:
         console.print(sentence, soft_wrap=True)
     for title, groups in (
         ("In more than one split", found.leaks),
-        ("In more than one class", [group for group in found.contradictions if not group.is_leak]),
+        ("With different labels", [group for group in found.contradictions if not group.is_leak]),
         ("Other copies", [group for group in found.copies if not group.is_leak and not group.is_contradictory]),
     ):
         if groups:

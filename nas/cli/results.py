@@ -143,7 +143,8 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
         if name != INT8:
             click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {found.largest_difference:.1g}")
     if INT8 in written.agreements:
-        click.echo(f"  {FILES[INT8]:<18} loaded back. {integers_text(written.agreements)}")
+        words = integers_text(written.agreements, multi_label=trained.config.is_multi_label)
+        click.echo(f"  {FILES[INT8]:<18} loaded back. {words}")
     if WEB in written.formats:
         click.echo(f"  {FILES[WEB]:<18} for any browser; compares its logits whenever it is opened")
 

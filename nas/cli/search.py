@@ -39,8 +39,8 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option(
             "--metric",
-            metavar="accuracy|balanced_accuracy|macro_f1",
-            help="What networks are judged by; the last two give all classes the same weight.",
+            metavar="accuracy|balanced_accuracy|macro_f1|mean_average_precision",
+            help="What networks are judged by; all but the first give all classes the same weight.",
         ),
         click.option(
             "--class-weights", metavar="none|balanced|effective", help="How images of rare classes count in training."
@@ -256,7 +256,9 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
         loaded, _ = load_described(source, chosen.input, seed=0, validation=options["validation"])
     if images is None:
         images = len(loaded.train.labels) if loaded else 10_000
-    chosen = chosen.with_changes(recipe=chosen.recipe.for_images(images, chosen.input))
+    multi_label = loaded is not None and loaded.is_multi_label
+    recipe = chosen.recipe.for_images(images, chosen.input, multi_label=multi_label)
+    chosen = chosen.with_changes(recipe=recipe)
     if options["as_yaml"]:
         click.echo(chosen.to_yaml(), nl=False)
         return

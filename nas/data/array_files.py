@@ -95,7 +95,7 @@ def _listing(source: str, arrays: dict[str, tuple[NDArray[Any], NDArray[Any]]], 
     for split, (images, labels) in arrays.items():
         column = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
         _check(source, split, images, column)
-        most = max(most, int(column.max(initial=0)))
+        most = max(most, column.shape[1] - 1 if column.ndim == 2 else int(column.max(initial=0)))
         splits[split] = Encoded(column.astype(np.int64), _pictures(split, images))
     version = hashlib.sha256("\n".join(map(stamp, files)).encode()).hexdigest()
     return Listing(tuple(map(str, range(most + 1))), splits, version)
@@ -108,10 +108,11 @@ def _check(source: str, split: str, images: NDArray[Any], labels: NDArray[Any]) 
             f"{source}: the {split} images must be uint8 of shape (N, height, width) or (N, height, width, 1 or 3); "
             f"got {images.dtype} of shape {images.shape}"
         )
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or (labels.size and int(labels.min()) < 0):
+    fit = labels.ndim in (1, 2) and len(labels) == len(images) and labels.dtype.kind in "iu"
+    if not fit or labels.min(initial=0) < 0 or (labels.ndim == 2 and labels.max(initial=0) > 1):
         raise DataError(
-            f"{source}: the {split} labels must be whole numbers from 0 of shape ({len(images)},); got {labels.dtype} "
-            f"of shape {labels.shape}"
+            f"{source}: the {split} labels must be whole numbers from 0 of shape ({len(images)},), or 0 and 1 of shape "
+            f"({len(images)}, classes); got {labels.dtype} of shape {labels.shape}"
         )
 
 

@@ -27,8 +27,10 @@ __all__ = [
     "arrays_as_images",
     "check_input",
     "chunks",
+    "class_counts",
     "count_leaks",
     "digest",
+    "label_sets",
     "train_on_all",
 ]
 
@@ -63,7 +65,10 @@ class MappedImages:
 
 
 class Split(NamedTuple):
-    """Images (N, size, size, channels) uint8 and labels (N,) int64 in [0, classes)."""
+    """Images (N, size, size, channels) uint8 and int64 labels.
+
+    Labels are (N,) in [0, classes), or (N, classes) of 0 and 1 where an image may have any number of them.
+    """
 
     images: Images | MappedImages
     labels: Labels
@@ -114,6 +119,11 @@ class ImageData:
     resize: str = CROP
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have any number of labels, none included, instead of exactly one."""
+        return self.train.labels.ndim == 2
+
+    @property
     def input(self) -> Input:
         """The channels and size of every image."""
         _, height, width, channels = self.train.images.shape
@@ -153,10 +163,25 @@ class ImageData:
             "skipped_images": len(self.skipped),
             "fingerprint": self.fingerprint,
             "validation_share": self.validation_share,
-            "validation_counts": np.bincount(self.validation.labels).tolist(),
+            "validation_counts": class_counts(self.validation.labels, len(self.classes)),
+            **({"multi_label": True} if self.is_multi_label else {}),
             **({"original_side": self.original_side} if self.original_side else {}),
             **({"resize": self.resize} if self.resize != CROP else {}),
         }
+
+
+def class_counts(labels: Labels, classes: int) -> list[int]:
+    """Returns the number of images that have each label; their sum is that of the images if each has one."""
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)
+    found: list[int] = counts.tolist()
+    return found
+
+
+def label_sets(labels: Labels) -> list[tuple[int, ...]]:
+    """Returns the labels of each image, in ascending order."""
+    if labels.ndim == 1:
+        return [(label,) for label in labels.tolist()]
+    return [tuple(np.flatnonzero(row).tolist()) for row in labels]
 
 
 def chunks(images: Images | MappedImages) -> Iterator[Images]:
@@ -203,7 +228,7 @@ def train_on_all(data: ImageData) -> ImageData:
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:
-    """Wraps a pair of arrays as a source: images (N, H, W, C) uint8, labels (N,) integers from 0.
+    """Wraps a pair of arrays as a source: images (N, H, W, C) uint8, labels as in `Split`.
 
     Raises:
         DataError: shapes, types or label values differ from these.
@@ -217,10 +242,15 @@ def arrays_as_images(images: Any, labels: Any) -> RawImages:
         raise DataError(
             f"images: must be uint8 of shape (N, height, width, channels); got {images.dtype} of shape {images.shape}"
         )
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+    if labels.ndim not in (1, 2) or len(labels) != len(images) or labels.dtype.kind not in "iub":
         raise DataError(
-            f"labels: must be whole numbers of shape ({len(images)},); got {labels.dtype} of shape {labels.shape}"
+            f"labels: must be whole numbers of shape ({len(images)},), or 0 and 1 of shape ({len(images)}, classes); "
+            f"got {labels.dtype} of shape {labels.shape}"
         )
+    if labels.ndim == 2:
+        if (labels.size and labels.max() > 1) or labels.min(initial=0) < 0:
+            raise DataError(f"labels: of shape {labels.shape} must be 0 or 1; got {labels.min()} to {labels.max()}")
+        return RawImages("arrays", tuple(map(str, range(labels.shape[1]))), Split(images, labels.astype(np.int64)))
     if len(labels) and labels.min() < 0:
         raise DataError(f"labels: must count from 0; the smallest is {labels.min()}")
     if len(labels) and labels.max() >= LARGEST:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.architectures.architecture import Input, Sides
-from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images
+from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images, label_sets
 from nas.data.listing import Encoded
 from nas.data.loading import Original, load_digits_images, look_at, thumbnail
 from nas.data.sources import list_source
@@ -125,10 +125,18 @@ def image_names(split: Split, source: str) -> list[str] | None:
 
 
 def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
-    """Returns the classes, or `most` of them evenly over all, by the index of their first image."""
-    classes, first = np.unique(labels, return_index=True)
-    chosen = np.unique(np.linspace(0, len(classes) - 1, min(most, len(classes))).round().astype(int))
-    return {int(first[at]): int(classes[at]) for at in chosen}
+    """Returns the classes, or `most` of them evenly over all, by the index of their first image.
+
+    An image with several labels stands for one of them.
+    """
+    first: dict[int, int] = {}
+    for image, classes in enumerate(label_sets(labels)):
+        new = next((label for label in classes if label not in first.values()), None)
+        if new is not None:
+            first[image] = new
+    in_order = sorted(first, key=first.__getitem__)
+    chosen = np.unique(np.linspace(0, len(in_order) - 1, min(most, len(in_order))).round().astype(int))
+    return {in_order[at]: first[in_order[at]] for at in chosen}
 
 
 def _of_arrays(raw: RawImages) -> SourceShape:

@@ -1,16 +1,18 @@
 """Listings: the encoded images of a source by split, with their labels, before anything is decoded."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from nas.data.images import Labels
 from nas.errors import DataError, visible
 from nas.validation import LARGEST, shown
 
-__all__ = ["SPLIT_NAMES", "Encoded", "Listing", "class_names", "stamp"]
+__all__ = ["SPLIT_NAMES", "Encoded", "Listing", "class_names", "encoded_labels", "stamp"]
 
 SPLIT_NAMES = {
     "train": "train",
@@ -26,7 +28,7 @@ LONGEST_CLASS = 255
 
 
 class Encoded(NamedTuple):
-    """The undecoded images of one split: labels (N,), and N pairs of a name and either bytes or a path.
+    """The undecoded images of one split: labels as in `Split`, and N pairs of a name and either bytes or a path.
 
     Where there is no readable image, the bytes are empty and the name ends with the reason. `groups` names the group of
     each image; None: they are not grouped.
@@ -60,6 +62,22 @@ def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
         alike = next(name for position, name in enumerate(fit) if name in fit[:position])
         raise DataError(f"{source}: two classes are called {shown(alike)}")
     return tuple(fit)
+
+
+def encoded_labels(sets: Sequence[Collection[int]], classes: int, *, multi_label: bool) -> Labels:
+    """Returns labels as in `Split`.
+
+    Args:
+        sets: the class indices of each image; exactly one unless `multi_label`.
+        classes: the number of classes.
+        multi_label: whether an image may have any number of labels.
+    """
+    if not multi_label:
+        return np.array([only for (only,) in sets], dtype=np.int64)
+    found = np.zeros((len(sets), classes), dtype=np.int64)
+    for row, labels in zip(found, sets, strict=True):
+        row[list(labels)] = 1
+    return found
 
 
 def stamp(file: Path) -> str:

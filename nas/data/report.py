@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from nas.architectures.architecture import Sides, sides_text
-from nas.data.images import RARE
+from nas.data.images import RARE, label_sets
 from nas.data.inspection import SAME_SHAPE, suitable_sides
 from nas.data.loading import (
     DECODED_AT_ONCE,
@@ -50,7 +50,7 @@ OFTEN_OBLONG = 0.1
 
 
 class Copies(NamedTuple):
-    """Images that are copies of each other: their names, each with its split and its class."""
+    """Images that are copies of each other: their names, each with its split and its classes as one text."""
 
     names: tuple[str, ...]
     splits: tuple[str, ...]
@@ -64,7 +64,7 @@ class Copies(NamedTuple):
 
     @property
     def is_contradictory(self) -> bool:
-        """Whether they are in more than one class."""
+        """Whether they are in different classes."""
         return len(set(self.classes)) > 1
 
 
@@ -75,7 +75,9 @@ class DataReport:
     Attributes:
         source: the source.
         classes: the class names.
-        counts: the number of readable images of each class, by the source's splits.
+        multi_label: whether an image may have any number of labels.
+        images: the number of readable images.
+        counts: the number of them of each class, by the source's splits.
         sides: the smallest, median and largest of the images' shorter sides, in pixels.
         grey: the share of grey images, in [0, 1].
         oblong: the share of images that are not square.
@@ -86,6 +88,8 @@ class DataReport:
 
     source: str
     classes: tuple[str, ...]
+    multi_label: bool
+    images: int
     counts: dict[str, tuple[int, ...]]
     sides: tuple[int, int, int]
     grey: float
@@ -93,11 +97,6 @@ class DataReport:
     suits: Sides
     unreadable: tuple[str, ...]
     copies: tuple[Copies, ...]
-
-    @property
-    def images(self) -> int:
-        """The number of readable images."""
-        return sum(map(sum, self.counts.values()))
 
     @property
     def imbalance(self) -> float:
@@ -111,7 +110,7 @@ class DataReport:
 
     @property
     def contradictions(self) -> list[Copies]:
-        """Copies in more than one class."""
+        """Copies in different classes."""
         return [group for group in self.copies if group.is_contradictory]
 
     def advice(self) -> list[str]:
@@ -133,12 +132,13 @@ class DataReport:
             )
         if self.contradictions:
             found.append(
-                f"{len(self.contradictions):,} groups of copies are in more than one class: some labels are wrong."
+                f"{len(self.contradictions):,} groups of copies have different labels: some of them are wrong."
             )
         if self.imbalance >= RARE:
+            metric = "" if self.multi_label else "--metric balanced_accuracy "
             found.append(
                 f"The most frequent class has {self.imbalance:.0f} times as many training images as the rarest: "
-                "--metric balanced_accuracy --class-weights balanced gives all classes the same weight."
+                f"{metric}--class-weights balanced gives all classes the same weight."
             )
         channels = "grey" if self.grey == 1 else "colour"
         is_square = self.suits[0] == self.suits[1]
@@ -155,7 +155,6 @@ class DataReport:
         """Returns the form that `--json` prints."""
         return {
             **asdict(self),
-            "images": self.images,
             "copies": [
                 {**group._asdict(), "leak": group.is_leak, "contradictory": group.is_contradictory}
                 for group in self.copies
@@ -164,11 +163,11 @@ class DataReport:
 
 
 class _Seen(NamedTuple):
-    """One image: its name, split and class index; None in place of `look` if it cannot be read."""
+    """One image: its name, split and class indices; None in place of `look` if it cannot be read."""
 
     name: str
     split: str
-    label: int
+    labels: tuple[int, ...]
     look: "_Look | None"
 
 
@@ -189,16 +188,19 @@ def report_on(source: str) -> DataReport:
         DataError: the source cannot be used.
         MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
-    classes, seen = _digits() if source == "digits" else _files(source)
+    classes, multi_label, seen = _digits() if source == "digits" else _files(source)
     good = [(one, one.look) for one in seen if one.look is not None]
     there = {one.split for one in seen}
     counts = {split: [0] * len(classes) for split in SPLITS if split in there}
     for one, _ in good:
-        counts[one.split][one.label] += 1
+        for label in one.labels:
+            counts[one.split][label] += 1
     sides = sorted(min(look.sides) for _, look in good) or [0]
     return DataReport(
         source=source,
         classes=classes,
+        multi_label=multi_label,
+        images=len(good),
         counts={split: tuple(found) for split, found in counts.items()},
         sides=(sides[0], sides[len(sides) // 2], sides[-1]),
         grey=sum(look.is_grey for _, look in good) / max(1, len(good)),
@@ -209,28 +211,28 @@ def report_on(source: str) -> DataReport:
     )
 
 
-def _files(source: str) -> tuple[tuple[str, ...], list[_Seen]]:
+def _files(source: str) -> tuple[tuple[str, ...], bool, list[_Seen]]:
     listing = list_source(source)
     seen = []
     with ThreadPoolExecutor() as pool:  # decoders release the GIL
         for split, encoded in listing.splits.items():
-            images, labels = encoded.images(), iter(encoded.labels.tolist())
+            images, labels = encoded.images(), iter(label_sets(encoded.labels))
             while batch := list(islice(images, DECODED_AT_ONCE)):
                 looks = pool.map(_look, (content for _, content in batch))
                 seen += [
-                    _Seen(visible(name), split, label, look)
-                    for (name, _), label, look in zip(batch, islice(labels, len(batch)), looks, strict=True)
+                    _Seen(visible(name), split, own, look)
+                    for (name, _), own, look in zip(batch, islice(labels, len(batch)), looks, strict=True)
                 ]
-    return listing.classes, seen
+    return listing.classes, listing.splits["train"].labels.ndim == 2, seen
 
 
-def _digits() -> tuple[tuple[str, ...], list[_Seen]]:
+def _digits() -> tuple[tuple[str, ...], bool, list[_Seen]]:
     raw = load_digits_images()
     seen = [
-        _Seen(f"image {number}", "train", label, _Look(_sha(image.tobytes()), (8, 8), True, _thumbnail(image)))
-        for number, (image, label) in enumerate(zip(raw.train.images[:], raw.train.labels.tolist(), strict=True))
+        _Seen(f"image {number}", "train", labels, _Look(_sha(image.tobytes()), (8, 8), True, _thumbnail(image)))
+        for number, (image, labels) in enumerate(zip(raw.train.images[:], label_sets(raw.train.labels), strict=True))
     ]
-    return raw.classes, seen
+    return raw.classes, False, seen
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -270,7 +272,7 @@ def _copies(seen: Sequence[_Seen], looks: Sequence[_Look], classes: Sequence[str
         yield Copies(
             tuple(seen[index].name for index in group),
             tuple(seen[index].split for index in group),
-            tuple(classes[seen[index].label] for index in group),
+            tuple(", ".join(classes[label] for label in seen[index].labels) or "no label" for index in group),
             exact,
         )
 

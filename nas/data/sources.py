@@ -14,7 +14,8 @@ import numpy as np
 from nas.data.array_files import idx_files, list_idx, list_npz
 from nas.data.csv_files import list_csv
 from nas.data.groups import groups_by_name
-from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, stamp
+from nas.data.images import Labels
+from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, encoded_labels, stamp
 from nas.errors import DataError, MissingExtra, NasError
 from nas.validation import shown
 
@@ -198,29 +199,42 @@ def _list_dataset(
             raise DataError(f"{source}: has no training split; it has {', '.join(loaded)}")
         features = parts["train"].features
         image = _column(source, features, datasets.Image, ("image", "img"))
-        label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class"))
-        values = {name: list(part[label]) for name, part in parts.items()}
-        if strange := [value for column in values.values() for value in column if type(value) not in (int, str)]:
-            problem = f"the column '{label}' holds {shown(strange[0])}; a label is a whole number or a text"
-            raise DataError(f"{source}: {problem}")
+        label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class", "tags"))
+        classes, labels = _labels(source, label, features, {name: list(part[label]) for name, part in parts.items()})
         if group_by is not None and group_by not in features:
             raise DataError(f"group_by={shown(group_by)}: must be a column of {source}: {', '.join(features)}")
         if not isinstance(features[image], datasets.Image | dict):
             raise DataError(f"{source}: the column '{image}' holds {features[image]}; it must hold images")
-        names = getattr(features[label], "names", None)
-        known = range(len(names)) if names else sorted({value for column in values.values() for value in column})
-        index = {value: position for position, value in enumerate(known)}
         splits = {}
         for name, part in parts.items():
-            unknown = next((value for value in values[name] if value not in index), None)
-            if unknown is not None:
-                raise DataError(f"{source}: a {name} image has the label {shown(unknown)}, which is not a class")
             encoded = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
             rows = _rows(source, name, encoded, image=image, within=map(Path, fetched) if from_hub else ())
-            labels = np.array([index[value] for value in values[name]], dtype=np.int64)
-            splits[name] = Encoded(labels, rows, _column_groups(part, group_by))
+            splits[name] = Encoded(labels[name], rows, _column_groups(part, group_by))
         version = version or " ".join(part._fingerprint for part in parts.values())
-    return Listing(class_names(source, tuple(names or map(str, known))), splits, version)
+    return Listing(class_names(source, classes), splits, version)
+
+
+def _labels(
+    source: str, column: str, features: Any, values: dict[str, list[Any]]
+) -> tuple[tuple[str, ...], dict[str, Labels]]:
+    """Returns the class names and each split's labels: several for an image where the column holds lists."""
+    several = any(isinstance(value, list) for part in values.values() for value in part)
+    sets = {name: [value if isinstance(value, list) else [value] for value in part] for name, part in values.items()}
+    every = [label for part in sets.values() for labels in part for label in labels]
+    if strange := [label for label in every if type(label) not in (int, str)]:
+        kinds = "a whole number or a text, or a list of them"
+        raise DataError(f"{source}: the column '{column}' holds {shown(strange[0])}; a label is {kinds}")
+    names = getattr(getattr(features[column], "feature", features[column]), "names", None)
+    known = range(len(names)) if names else sorted(set(every))
+    index = {value: position for position, value in enumerate(known)}
+    if unknown := [(name, at) for name, part in sets.items() for labels in part for at in labels if at not in index]:
+        split, label = unknown[0]
+        raise DataError(f"{source}: a {split} image has the label {shown(label)}, which is not a class")
+    labels = {
+        name: encoded_labels([[index[at] for at in labels] for labels in part], len(known), multi_label=several)
+        for name, part in sets.items()
+    }
+    return tuple(names or map(str, known)), labels
 
 
 def _column_groups(part: Any, column: str | None) -> tuple[str, ...] | None:

@@ -1,5 +1,8 @@
 """Splits images into training, validation and test: stratified by class, and never through a group of images.
 
+An image with several labels counts as one of its rarest, so that rare labels are shared out first, as in iterative
+stratification (Sechidis et al., ECML PKDD 2011).
+
 A group is a set of images that belong together, such as those of one patient or one camera: a network that is judged on
 images of a patient whom it has seen in training looks better than it is.
 """
@@ -11,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, Split
+from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, Split, class_counts
 from nas.errors import DataError, InvalidValue
 from nas.validation import integer, real, shown
 
@@ -61,8 +64,8 @@ def split_images(
         test = _take(raw.train, held)
     if max_images is not None:
         part = min(1.0, max_images / (len(rows) + (len(held_out.labels) if held_out else 0)))
-        rows = rows[_part(raw.train.labels[rows], part, rng)]
-        held_out = _take(held_out, _part(held_out.labels, part, rng)) if held_out else None
+        rows = rows[_part(_strata(raw.train.labels[rows]), part, rng)]
+        held_out = _take(held_out, _part(_strata(held_out.labels), part, rng)) if held_out else None
     share = None
     if held_out is None:
         share = _validation_share(validation, len(rows))
@@ -80,14 +83,15 @@ def _check_classes(raw: RawImages) -> None:
     if len(raw.train.labels) < len(raw.classes):
         raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
     for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
-        counts = np.bincount(split.labels, minlength=len(raw.classes)) if split else np.ones(1)
-        if split and len(counts) > len(raw.classes):
+        if split is None:
+            continue
+        counts = class_counts(split.labels, len(raw.classes))
+        if len(counts) > len(raw.classes):
             raise DataError(
                 f"{raw.source}: a {part} label is {len(counts) - 1}, but there are {len(raw.classes)} classes"
             )
-        if (counts == 0).any():
-            empty = raw.classes[int(np.argmin(counts))]
-            raise DataError(f"{raw.source}: class '{empty}' has no {part} images")
+        if 0 in counts:
+            raise DataError(f"{raw.source}: class '{raw.classes[counts.index(0)]}' has no {part} images")
 
 
 def _check_groups(source: str, groups: Mapping[str, Sequence[str]]) -> None:
@@ -112,6 +116,8 @@ def _hold_out(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float
     """Holds out a share of every class of some training images; returns the rows of the rest, and those held out."""
     if raw.groups is not None:
         return _hold_out_groups(raw, rows, rng, share)
+    if raw.train.labels.ndim == 2:
+        return _hold_out_of_strata(raw, rows, rng, share)
     rest, held = [], []
     for label, members in enumerate(_members(raw.train.labels[rows], rng)):
         count = max(1, round(share * len(members)))
@@ -130,22 +136,40 @@ def _hold_out(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float
     return rows[np.sort(np.concatenate(rest))], rows[np.sort(np.concatenate(held))]
 
 
+def _hold_out_of_strata(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float) -> tuple[Rows, Rows]:
+    """Holds out a share of the images with several labels, such that every label is on both sides."""
+    labels = raw.train.labels[rows]
+    members = _members(_strata(labels), rng)
+    counts = [min(max(1, round(share * len(part))), len(part) - 1) if len(part) else 0 for part in members]
+    held = np.sort(np.concatenate([part[:count] for part, count in zip(members, counts, strict=True)]))
+    rest = np.setdiff1d(np.arange(len(rows)), held)
+    for part in (rest, held):
+        if 0 in (found := class_counts(labels[part], len(raw.classes))):
+            raise DataError(
+                f"{raw.source}: label '{raw.classes[found.index(0)]}' has too few images to split; a label needs some "
+                "for each of training, validation and test"
+            )
+    return rows[rest], rows[held]
+
+
 def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float) -> tuple[Rows, Rows]:
     """Holds out whole groups, such that every class has images on both sides."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     assert raw.groups is not None
     labels, groups = raw.train.labels[rows], np.array(raw.groups["train"])[rows]
+    strata = _strata(labels)
     folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=int(rng.integers(2**31)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a class has fewer images than there are folds
         try:
-            for rest, held in folds.split(labels, labels, groups):
-                if all(len(np.unique(labels[part])) == len(raw.classes) for part in (rest, held)):
+            for rest, held in folds.split(strata, strata, groups):
+                if all(0 not in class_counts(labels[part], len(raw.classes)) for part in (rest, held)):
                     return rows[rest], rows[held]
         except ValueError:
             pass  # fewer images of each class than folds
-    counts = [len(np.unique(groups[labels == label])) for label in range(len(raw.classes))]
+    has = labels.T == 1 if labels.ndim == 2 else labels == np.arange(len(raw.classes))[:, None]
+    counts = [len(np.unique(groups[images])) for images in has]
     fewest = int(np.argmin(counts))
     raise DataError(
         f"{raw.source}: its groups cannot be split such that each class is on both sides; class "
@@ -156,6 +180,15 @@ def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share
 
 def _splits_to_make(raw: RawImages) -> int:
     return 3 - (raw.test is not None) - (raw.validation is not None)
+
+
+def _strata(labels: Labels) -> Labels:
+    """Returns the class of each image; of one with several labels the rarest, and a further one if it has none."""
+    if labels.ndim == 1:
+        return labels
+    counts = np.where(labels > 0, labels.sum(axis=0), len(labels) + 1)
+    strata: Labels = np.where(labels.any(axis=1), counts.argmin(axis=1), labels.shape[1]).astype(np.int64)
+    return strata
 
 
 def _part(labels: Labels, share: float, rng: np.random.Generator) -> Rows:

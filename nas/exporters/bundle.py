@@ -20,7 +20,7 @@ from nas.architectures.profile import MOST_WAITED
 from nas.data.images import ImageData
 from nas.data.resizing import CROP, LETTERBOX, STRETCH
 from nas.errors import ExportError, InvalidValue
-from nas.exporters.calibration import calibrate
+from nas.exporters.calibration import calibrate, label_thresholds
 from nas.exporters.destination import checked_destination, destination
 from nas.exporters.formats import ACCEPTED_LOSS, FILES, USUAL, checked_formats, write_formats
 from nas.exporters.model_card import card_text
@@ -35,7 +35,7 @@ from nas.exporters.verification import (
 )
 from nas.study.images import images_of
 from nas.study.study import Study
-from nas.training.metrics import score
+from nas.training.metrics import score_of_logits
 from nas.validation import real
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export", "write_bundle"]
 
 LABELS_FILE, CARD_FILE, VERIFICATION_FILE = "labels.json", "MODEL_CARD.md", "verification.json"
+THRESHOLDS_FILE = "thresholds.json"
 RESIZED = {
     CROP: "cropped to the largest central part of the same proportions as the input",
     LETTERBOX: "whole and in proportion, with strips of grey (128) on two sides",
@@ -89,7 +90,8 @@ def write_bundle(
     """Writes a trained network in `formats`, loads each file in a fresh process and verifies it on `images`.
 
     Besides the formats' files, the bundle holds architecture.yaml, labels.json, preprocessing.json, MODEL_CARD.md and
-    verification.json. The folder appears complete, or not at all.
+    verification.json; for images with several labels also thresholds.json, the probability from which on each label is
+    given. The folder appears complete, or not at all.
 
     Args:
         trained: the network to export.
@@ -118,9 +120,20 @@ def write_bundle(
         calibration = calibrate(reference, images.validation.labels)
         _divide_logits(network, calibration.temperature)
         reference /= calibration.temperature
+        thresholds = label_thresholds(reference, images.validation.labels) if images.is_multi_label else ()
+        if thresholds:
+            _write_json(bundle / THRESHOLDS_FILE, [each.threshold for each in thresholds])
         _write_descriptions(bundle, trained, images)
         notes = {**_notes(trained, images), "temperature": json.dumps(calibration.temperature)}
-        write_formats(bundle, network, architecture=trained.architecture, formats=formats, images=images, notes=notes)
+        write_formats(
+            bundle,
+            network,
+            architecture=trained.architecture,
+            formats=formats,
+            images=images,
+            notes=notes,
+            thresholds=[each.threshold for each in thresholds],
+        )
         agreements = verify(
             bundle, reference, images=images.validation, formats=formats, handover=handover, accept_loss=accept_loss
         )
@@ -133,6 +146,7 @@ def write_bundle(
             formats={name: file.stat().st_size for name, file in files.items()},
             agreements=agreements,
             calibration=calibration,
+            thresholds=thresholds,
             command=command,
             latency=latency,
         )
@@ -241,9 +255,7 @@ def _logits(network: "GroupConvNet", trained: TrainedNetwork, images: ImageData)
 
 def _accuracy(trained: TrainedNetwork, logits: Logits, images: ImageData) -> float:
     """Returns the accuracy of the logits, by the metric of the study."""
-    labels, classes = images.validation.labels, len(images.classes)
-    confusion = np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2)
-    return score(trained.config.space.recipe.metric, confusion.reshape(classes, classes))
+    return score_of_logits(trained.config.space.recipe.metric, logits, images.validation.labels)
 
 
 def _divide_logits(network: "GroupConvNet", temperature: float) -> None:

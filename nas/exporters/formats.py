@@ -69,6 +69,7 @@ class _Model(NamedTuple):
     architecture: Architecture
     images: "ImageData"
     notes: Mapping[str, str]
+    thresholds: Sequence[float]
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
@@ -98,6 +99,7 @@ def write_formats(
     formats: Sequence[str],
     images: "ImageData",
     notes: Mapping[str, str] | None = None,
+    thresholds: Sequence[float] = (),
 ) -> None:
     """Writes a network into `folder` in each of `formats`.
 
@@ -111,11 +113,12 @@ def write_formats(
         formats: the formats, from `checked_formats`.
         images: the images that it was trained with.
         notes: additional entries of the safetensors header.
+        thresholds: the probability from which on each label is given; empty: an image has exactly one.
 
     Raises:
         ExportError: the installed torch would write pickles into a format.
     """
-    model = _Model(network, architecture, images, notes or {})
+    model = _Model(network, architecture, images, notes or {}, thresholds)
     for name in formats:
         _WRITERS[name](model, folder / FILES[name])
 
@@ -127,7 +130,7 @@ def _write_safetensors(model: _Model, path: Path) -> None:
 
 
 def _write_python(model: _Model, path: Path) -> None:
-    path.write_text(standalone_source(model.architecture), encoding="utf-8")
+    path.write_text(standalone_source(model.architecture, model.thresholds), encoding="utf-8")
 
 
 def _write_pt2(model: _Model, path: Path) -> None:
@@ -184,7 +187,8 @@ def _write_int8(model: _Model, path: Path) -> None:
 def _write_web(model: _Model, path: Path) -> None:
     from nas.exporters.web_page import web_page
 
-    path.write_text(web_page(model.network, model.architecture, model.images), encoding="utf-8")
+    page = web_page(model.network, model.architecture, model.images, thresholds=model.thresholds)
+    path.write_text(page, encoding="utf-8")
 
 
 _WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {

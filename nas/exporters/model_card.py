@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.architectures.cost import cost
 from nas.errors import visible
-from nas.exporters.calibration import Calibration
+from nas.exporters.calibration import Calibration, Threshold
 from nas.exporters.formats import FILES, INT8, WEB
 from nas.exporters.trained_network import TrainedNetwork
 from nas.exporters.verification import Agreement
@@ -33,6 +33,7 @@ def card_text(
     formats: Mapping[str, int],
     agreements: Mapping[str, Agreement],
     calibration: Calibration,
+    thresholds: Sequence[Threshold] = (),
     command: str,
     latency: str | None,
 ) -> str:
@@ -45,6 +46,7 @@ def card_text(
         formats: file size in bytes, by format.
         agreements: what was measured of the formats that were loaded back.
         calibration: of the exported probabilities, on the images that the network is judged by.
+        thresholds: of each label, if an image may have several.
         command: the command that created the bundle.
         latency: a sentence on the measured latency, the device and the method; None: not measured.
 
@@ -53,9 +55,9 @@ def card_text(
     """
     parts = [
         _title(trained),
-        "## Files\n\n" + _files(formats, agreements, trained.config.judged_on),
+        "## Files\n\n" + _files(trained, formats, agreements),
         "## How accurate\n\n" + _accuracies(trained),
-        "## How sure\n\n" + _sure(calibration, trained.config.judged_on),
+        "## How sure\n\n" + _sure(trained, calibration, thresholds),
         "## What it costs\n\n" + _costs(trained, latency),
         "## How it was trained\n\n" + _training(trained),
         "## Limits\n\n" + _limits(trained),
@@ -70,20 +72,23 @@ def _title(trained: TrainedNetwork) -> str:
     names = trained.config.classes
     named = ", ".join(map(_escaped, names[:CLASSES_NAMED]))
     more = f", and {len(names) - CLASSES_NAMED} more (`labels.json`)" if len(names) > CLASSES_NAMED else ""
+    does = f"sorts {kind}images of {shape} pixels into {len(names)} classes"
+    if trained.config.is_multi_label:
+        does = f"says which of {len(names)} labels {kind}images of {shape} pixels have"
     return (
         f"# {_escaped(trained.architecture.name)}\n\n"
-        f"A grouped-convolution network that sorts {kind}images of {shape} pixels into {len(names)} classes: "
-        f"{named}{more}. It is {_escaped(trained.origin)}."
+        f"A grouped-convolution network that {does}: {named}{more}. It is {_escaped(trained.origin)}."
     )
 
 
-def _files(formats: Mapping[str, int], agreements: Mapping[str, Agreement], judged_on: str) -> str:
+def _files(trained: TrainedNetwork, formats: Mapping[str, int], agreements: Mapping[str, Agreement]) -> str:
+    config = trained.config
     rows = [f"| `{FILES[name]}` | {PURPOSES[name]} | {count_text(size)}B |" for name, size in formats.items()]
     loaded = "All were" if formats.keys() == agreements.keys() else f"All but `{FILES[WEB]}` were"
     sentences = [
-        f"{loaded} loaded back in a fresh process and run on the {judged_on} images: `verification.json`.",
+        f"{loaded} loaded back in a fresh process and run on the {config.judged_on} images: `verification.json`.",
         "The page compares its logits with the trained network's whenever it is opened." if WEB in formats else "",
-        integers_text(agreements),
+        integers_text(agreements, multi_label=config.is_multi_label),
         "How an image is prepared is in `preprocessing.json`. No file is a pickle.",
     ]
     return (
@@ -93,7 +98,7 @@ def _files(formats: Mapping[str, int], agreements: Mapping[str, Agreement], judg
     )
 
 
-def integers_text(agreements: Mapping[str, Agreement]) -> str:
+def integers_text(agreements: Mapping[str, Agreement], *, multi_label: bool) -> str:
     """Says what 8-bit integers cost and bring, if there is such a model; else returns an empty text."""
     if INT8 not in agreements:
         return ""
@@ -102,10 +107,10 @@ def integers_text(agreements: Mapping[str, Agreement]) -> str:
     assert after.milliseconds is not None
     ratio = before.milliseconds / after.milliseconds
     worth = f"{ratio:.2g} times as fast" if ratio > 1 else "so integers do not pay on this processor"
+    what = "is the mean average precision" if multi_label else "of the images are classified rightly"
     return (
-        f"In 8-bit integers {percent_text(after.accuracy)} of the images are classified rightly, "
-        f"{percent_text(before.accuracy)} before; an image takes one thread of ONNX Runtime {after.milliseconds:.2g} "
-        f"ms, {before.milliseconds:.2g} ms before: {worth}."
+        f"In 8-bit integers {percent_text(after.accuracy)} {what}, {percent_text(before.accuracy)} before; an image "
+        f"takes one thread of ONNX Runtime {after.milliseconds:.2g} ms, {before.milliseconds:.2g} ms before: {worth}."
     )
 
 
@@ -144,20 +149,37 @@ def _accuracies(trained: TrainedNetwork) -> str:
     return "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows]) + f"\n\n{chosen}"
 
 
-def _sure(calibration: Calibration, judged_on: str) -> str:
+def _sure(trained: TrainedNetwork, calibration: Calibration, thresholds: Sequence[Threshold]) -> str:
     """Says how far the probabilities can be trusted, and what answering only the surer images brings."""
     before, after = (percent_text(error) for error in (calibration.error_before, calibration.error_after))
+    given = (
+        "The probability of a label is the sigmoid of its logit; it is given from the probability on at which its F1 "
+        "score is largest on the same images (`thresholds.json`). "
+    )
+    return (
+        f"The logits are divided by a temperature of {calibration.temperature:.3g}, fitted on the "
+        f"{trained.config.judged_on} images: probabilities then differ by {after} from the share that is right "
+        f"(expected calibration error, {before} before; measured on the same images). {given if thresholds else ''}"
+    ).rstrip() + (
+        f"\n\n{_threshold_table(trained.config.classes, thresholds) if thresholds else _coverage_table(calibration)}"
+    )
+
+
+def _coverage_table(calibration: Calibration) -> str:
     rows = [
         f"| {each.threshold:.0%} | {each.answered:.1%} | "
         + (f"{each.accuracy:.1%} |" if each.accuracy is not None else "– |")
         for each in calibration.coverages
     ]
-    return (
-        f"The logits are divided by a temperature of {calibration.temperature:.3g}, fitted on the {judged_on} images: "
-        f"probabilities then differ by {after} from the share that is right (expected calibration error, {before} "
-        "before; measured on the same images).\n\n"
-        + "\n".join(["| Answer only from | images answered | of those right |", "|---|---|---|", *rows])
-    )
+    return "\n".join(["| Answer only from | images answered | of those right |", "|---|---|---|", *rows])
+
+
+def _threshold_table(labels: Sequence[str], thresholds: Sequence[Threshold]) -> str:
+    rows = [
+        f"| {_escaped(name)} | {each.threshold:.1%} | {each.precision:.1%} | {each.recall:.1%} |"
+        for name, each in zip(labels, thresholds, strict=True)
+    ]
+    return "\n".join(["| Label | given from | precision | recall |", "|---|---|---|---|", *rows])
 
 
 def _costs(trained: TrainedNetwork, latency: str | None) -> str:
@@ -203,8 +225,12 @@ def _balance(recipe: Recipe) -> str:
 
 
 def _limits(trained: TrainedNetwork) -> str:
+    count = len(trained.config.classes)
+    first = f"Every image gets one of the {count} classes, also one that shows none of them."
+    if trained.config.is_multi_label:
+        first = f"An image gets none of the {count} labels if all are below their thresholds, and others never."
     return (
-        f"- Every image gets one of the {len(trained.config.classes)} classes, also one that shows none of them.\n"
+        f"- {first}\n"
         "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
         "light or frequencies of the classes were not measured, nor were noise, blur or images made to deceive it.\n"
         "- The probabilities are calibrated for images like these alone: on others 90 % need not be right nine times "

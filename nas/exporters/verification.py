@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from nas.architectures.architecture import Architecture
 from nas.data.cache import save_images
-from nas.data.images import Images, Split
+from nas.data.images import Images, Labels, Split
 from nas.errors import ExportError
 from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INPUT, INT8, OUTPUT
 from nas.exporters.tolerance import allowed
+from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
 from nas.units import percent_text
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ Model = Callable[["Tensor"], "Tensor"]
 
 class Agreement(NamedTuple):
     """Result of running one file: the largest logit difference, and the share of images classified rightly.
+
+    With several labels for an image, the latter is the mean average precision.
 
     `milliseconds` is the median for one image by one thread, measured where a bundle has two ONNX models to compare.
     """
@@ -111,13 +114,13 @@ def verify(
                 f"allowed: {most:.3g}"
             )
     if INT8 in agreements:
-        right = float((reference.argmax(axis=1) == images.labels).mean())
-        lost = right - agreements[INT8].accuracy
+        before, after = _accuracy(reference, images.labels), agreements[INT8].accuracy
+        lost = before - after
         if not lost <= accept_loss:
+            what = "has a mean average precision of" if images.labels.ndim == 2 else "classifies rightly"
             raise ExportError(
-                f"{INT8}: classifies {percent_text(agreements[INT8].accuracy)} of the images rightly, the trained "
-                f"network {percent_text(right)}: {100 * lost:.1f} points lost, {100 * accept_loss:g} accepted "
-                "(--accept-loss); leave the format out, or accept more"
+                f"{INT8}: {what} {percent_text(after)}, the trained network {percent_text(before)}: {100 * lost:.1f} "
+                f"points lost, {100 * accept_loss:g} accepted (--accept-loss); leave the format out, or accept more"
             )
     return agreements
 
@@ -144,15 +147,21 @@ def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:
         for array in ("images", "labels", "reference")
     )
     settings = json.loads((folder / PREPROCESSING_FILE).read_text(encoding="utf-8"))
-    model, largest, right = _LOADERS[name](folder), 0.0, 0
+    model, largest = _LOADERS[name](folder), 0.0
+    found = []
     for start in range(0, len(labels), BATCH):
         rows = slice(start, start + BATCH)
         with torch.inference_mode():
-            logits = model(_normalised(np.array(images[rows]), settings)).numpy()
+            found.append(model(_normalised(np.array(images[rows]), settings)).numpy())
         # np.maximum propagates NaN; Python's max() depends on the order.
-        largest = float(np.maximum(largest, np.abs(logits - reference[rows]).max()))
-        right += int((logits.argmax(axis=1) == labels[rows]).sum())
-    return Agreement(largest, right / len(labels))
+        largest = float(np.maximum(largest, np.abs(found[-1] - reference[rows]).max()))
+    return Agreement(largest, _accuracy(np.concatenate(found), labels))
+
+
+def _accuracy(logits: Logits, labels: Labels) -> float:
+    """Returns the accuracy, or the mean average precision where images have several labels."""
+    metric = MEAN_AVERAGE_PRECISION if labels.ndim == 2 else ACCURACY
+    return score_of_logits(metric, np.nan_to_num(logits), labels)
 
 
 def onnx_milliseconds(folder: Path, names: Sequence[str]) -> dict[str, float]:

@@ -31,19 +31,23 @@ CHECKED, SEED = 2, 1
 CLASSES_NAMED = 12
 
 
-def web_page(network: "GroupConvNet", architecture: Architecture, images: ImageData) -> str:
+def web_page(
+    network: "GroupConvNet", architecture: Architecture, images: ImageData, *, thresholds: Sequence[float] = ()
+) -> str:
     """Returns the source of the page.
 
     Args:
         network: the network, in evaluation mode and on the CPU.
         architecture: its architecture.
         images: the images that it was trained with: the names of the classes and the normalisation.
+        thresholds: the probability from which on each label is given; empty: an image has exactly one.
     """
     content = {
-        "about": _about(architecture, images.classes),
+        "about": _about(architecture, images),
         "input": {"channels": architecture.input.channels, "sides": architecture.input.sides},
         "resize": images.resize,
         "classes": list(images.classes),
+        "thresholds": list(thresholds),
         "mean": list(images.normalization.mean),
         "std": list(images.normalization.std),
         "stem": [{"width": conv.width, "stride": conv.stride} for conv in architecture.stem],
@@ -73,11 +77,16 @@ def noise(count: int, architecture: Architecture) -> NDArray[np.uint8]:
     return bytes_.reshape(shape)
 
 
-def _about(architecture: Architecture, classes: Sequence[str]) -> str:
+def _about(architecture: Architecture, images: ImageData) -> str:
+    classes = images.classes
     kind = {1: "grey ", 3: "colour "}.get(architecture.input.channels, "")
     named = ", ".join(classes[:CLASSES_NAMED])
     more = f" and {len(classes) - CLASSES_NAMED} more" if len(classes) > CLASSES_NAMED else ""
-    return f"Sorts {kind}images, seen at {architecture.input} pixels, into {len(classes)} classes: {named}{more}."
+    if images.is_multi_label:
+        does = f"Says which of {len(classes)} labels {kind}images have, seen at {architecture.input} pixels"
+    else:
+        does = f"Sorts {kind}images, seen at {architecture.input} pixels, into {len(classes)} classes"
+    return f"{does}: {named}{more}."
 
 
 def _check(network: "GroupConvNet", architecture: Architecture, images: ImageData) -> dict[str, object]:

@@ -226,6 +226,8 @@ def predictions_of(study: Study, record: TrialRecord) -> NDArray[np.void]:
     found = load_predictions(file, classes=len(study.config.classes))
     if found is None:
         why = "they are kept like its weights" if record.trained else f"it is {record.state}"
+        if study.config.is_multi_label:
+            why = "they are of images with one label each"
         raise StudyError(f"trial {record.trial} of '{study.name}': has no predictions; {why}")
     return found
 

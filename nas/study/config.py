@@ -1,6 +1,6 @@
 """StudyConfig: the settings that make the trials of a study comparable, and how two configurations differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +16,16 @@ __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
 BY_FLOPS, BY_LATENCY = "flops", "latency"
 """Objectives: the cost that a study weighs accuracy against."""
 
-DESCRIBED = ("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize")
+DESCRIBED = (
+    *("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize"),
+    "multi_label",
+)
+CHECKS: dict[str, Callable[[object, str], object]] = {
+    "fingerprint": text,
+    "group_by": text,
+    "all_images": boolean,
+    "multi_label": boolean,
+}
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
 NOT_COMPARED = (
     *("versions", "space.purpose", "space.name"),
@@ -64,6 +73,11 @@ class StudyConfig:
     def metric_note(self) -> str | None:
         """What to say beside the study's accuracies if they are another metric."""
         return METRIC_NOTES.get(self.space.recipe.metric)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have any number of labels instead of exactly one."""
+        return bool(self.data.get("multi_label"))
 
     @property
     def on_all_images(self) -> bool:
@@ -115,14 +129,11 @@ def _images(data: object) -> dict[str, Any]:
     source = known["source"]
     if not isinstance(source, str) or "\0" in source:
         raise InvalidValue(f"data.source={shown(source)}: must be a name or a path")
-    if "fingerprint" in known:
-        text(known["fingerprint"], "data.fingerprint")
-    if "group_by" in known:
-        text(known["group_by"], "data.group_by")
+    for name, check in CHECKS.items():
+        if name in known:
+            check(known[name], f"data.{name}")
     if "resize" in known:
         one_of(known["resize"], "data.resize", RESIZES)
-    if "all_images" in known:
-        boolean(known["all_images"], "data.all_images")
     if known.get("validation_share") is not None:
         real(known["validation_share"], "data.validation_share", minimum=0, maximum=1)
     if "validation_counts" in known:

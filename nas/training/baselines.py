@@ -1,16 +1,18 @@
 """Classifiers on the pixels themselves, which cost seconds: what a network has to beat."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.images import ImageData, Split
-from nas.training.metrics import ACCURACY, score
+from nas.data.images import ImageData, Labels, Split, class_counts
+from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
 
-__all__ = ["LOGISTIC", "MAJORITY", "SVM", "baseline_accuracies"]
+__all__ = ["FREQUENCIES", "LOGISTIC", "MAJORITY", "SVM", "baseline_accuracies"]
 
 MAJORITY, LOGISTIC, SVM = "majority class", "logistic regression", "support vector machine"
+FREQUENCIES = "label frequencies"
 MOST_IMAGES = 4000
 """Images of each split that are used at most, drawn at random."""
 LARGEST_SIDE = 32
@@ -24,11 +26,12 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
 
     These are the most frequent class, a logistic regression on standardised pixels, and a support vector machine with a
     Gaussian kernel on their principal components; none of them is tuned. Judged by a metric that gives all classes the
-    same weight, the latter two are trained so.
+    same weight, the latter two are trained so. Where an image may have several labels, these are the labels'
+    frequencies and a regression for each label.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import confusion_matrix
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
@@ -36,24 +39,33 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     rng = np.random.default_rng(seed)
     (x, y), (of_validation, labels) = (_pixels(split, rng) for split in (images.train, images.validation))
     weights = "balanced" if metric != ACCURACY else None
-    components = min(COMPONENTS, *x.shape)
-    models = {
-        LOGISTIC: make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200, class_weight=weights)),
-        SVM: make_pipeline(PCA(components, random_state=seed), SVC(C=10.0, class_weight=weights)),
-    }
-
-    def judged(predicted: NDArray[np.int64]) -> float:
-        return score(metric, confusion_matrix(labels, predicted, labels=range(len(images.classes))))
-
-    found = {MAJORITY: judged(np.full_like(labels, np.bincount(y).argmax()))}
+    regression = LogisticRegression(C=0.01, max_iter=200, class_weight=weights)
+    models = {LOGISTIC: make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if y.ndim == 2 else regression)}
+    if y.ndim == 1:
+        svm = SVC(C=10.0, class_weight=weights)
+        models[SVM] = make_pipeline(PCA(min(COMPONENTS, *x.shape), random_state=seed), svm)
+    frequencies = np.array(class_counts(y, len(images.classes))) / len(y)
+    constant = score_of_logits(metric, np.tile(frequencies, (len(labels), 1)), labels)
+    found = {FREQUENCIES if y.ndim == 2 else MAJORITY: constant}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a regression that has not converged is a baseline all the same
         for name, model in models.items():
-            found[name] = judged(model.fit(x, y).predict(of_validation))
+            model.fit(x, y)
+            if metric == MEAN_AVERAGE_PRECISION:
+                logits = _decisions(model, of_validation)
+            else:
+                logits = np.eye(len(images.classes))[model.predict(of_validation)]
+            found[name] = score_of_logits(metric, logits, labels)
     return found
 
 
-def _pixels(split: Split, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _decisions(model: Any, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns a fitted model's decision function, with a column for each class."""
+    found: NDArray[np.float64] = model.decision_function(x)
+    return np.stack([-found, found], axis=1) if found.ndim == 1 else found
+
+
+def _pixels(split: Split, rng: np.random.Generator) -> tuple[NDArray[np.float32], Labels]:
     """Returns pixels in [0, 1], a row for each image, and the labels."""
     rows = np.sort(rng.permutation(len(split.labels))[:MOST_IMAGES])
     pixels = split.images[rows].astype(np.float32) / 255

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.images import Images, MappedImages, Normalization, Split, chunks
+from nas.data.images import Images, Labels, MappedImages, Normalization, Split, chunks
 
 __all__ = ["DeviceData", "DeviceImages"]
 
@@ -72,12 +72,23 @@ class DeviceImages:
 
     def class_counts(self) -> list[int]:
         """Returns the number of images of each class."""
-        return torch.bincount(self._labels).tolist()
+        counts: list[int] = (self._labels.sum(dim=0) if self.is_multi_label else torch.bincount(self._labels)).tolist()
+        return counts
+
+    def labels(self) -> Labels:
+        """Returns the labels of all images, in order, on the host."""
+        found: Labels = self._labels.cpu().numpy()
+        return found
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether labels are (B, classes) of 0 and 1 instead of (B,)."""
+        return self._labels.ndim == 2
 
     def shuffled(self, batch_size: int, generator: torch.Generator, *, balanced: bool = False) -> Iterator[Tensor]:
         """Returns full batches of indices for `augmented`, in random order; the remainder is dropped.
 
-        With `balanced`, images are drawn with repetition, those of each class equally often.
+        With `balanced`, images are drawn with repetition, those of each class equally often; each must have one label.
 
         The indices are on the device of the images, so streaming synchronises with the GPU here, not at each batch.
         """
@@ -90,12 +101,12 @@ class DeviceImages:
         return iter(torch.split(order[: len(self) - len(self) % batch_size], batch_size))
 
     def plain(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns normalised images without augmentation, and their labels (B,)."""
+        """Returns normalised images without augmentation, and their labels, (B,) or (B, classes)."""
         images, places, labels = self._found(torch.arange(*rows.indices(len(self)), device=self._images.device))
         return self._normalised(images.index_select(0, places)), labels
 
     def augmented(self, rows: Tensor, *, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns normalised images, randomly cropped and, with `flip`, mirrored, and their labels (B,).
+        """Returns normalised images, randomly cropped and, with `flip`, mirrored, and their labels as `plain` does.
 
         Args:
             rows: indices (B,) from `shuffled`.
@@ -119,7 +130,7 @@ class DeviceImages:
         return self._normalised(batch.view(len(rows), *images.shape[1:])), labels
 
     def _found(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns images on the device, the indices (B,) of `rows` among them, and the labels (B,) of `rows`."""
+        """Returns images on the device, the indices (B,) of `rows` among them, and the labels of `rows`."""
         if self.streamed:
             rows = rows.cpu()  # the device that `shuffled` uses
         places = rows if self._places is None else self._places[rows]

@@ -7,10 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 import lightning
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.architectures.architecture import Architecture
@@ -20,11 +17,11 @@ from nas.errors import TrainingFailed
 from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
-from nas.training.class_balance import class_weights
 from nas.training.data_parallel import ALONE, ProcessGroup
-from nas.training.metrics import score
+from nas.training.evaluation import Evaluation
+from nas.training.losses import loss_function
 from nas.training.muon import Muon
-from nas.training.objective import PREDICTION, Report
+from nas.training.objective import Report
 from nas.training.recipe import Recipe
 from nas.training.trainer import Loader, in_float32
 
@@ -62,8 +59,7 @@ class TrainingModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.network = build_network(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.curve: list[float] = []
-        self.confusion = torch.zeros(0)
-        self._predicted = torch.zeros(0)
+        self.evaluation: Evaluation
         self.checkpoint: Checkpoint | None = None
         self._learner: nn.Module = self.network
         self._data, self._recipe, self._report, self._group = data, recipe, report, group
@@ -73,7 +69,7 @@ class TrainingModule(lightning.LightningModule):
         self.steps_done = 0
         self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
-        self._class_weights = self._weights_of_classes()
+        self._loss_of = loss_function(recipe, data.train, data.device)
         self._is_captured = is_wanted(data.device) and group.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
 
@@ -179,19 +175,11 @@ class TrainingModule(lightning.LightningModule):
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
         """Runs the device part of a step, eagerly or in a graph: forward, backward, update."""
         images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
-        smoothing = self._recipe.label_smoothing
-        loss = F.cross_entropy(self._learner(images), labels, self._class_weights, label_smoothing=smoothing)
+        loss = self._loss_of(self._learner(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self._loss += loss.detach()
-
-    def _weights_of_classes(self) -> Tensor | None:
-        """Returns the weights of the classes in the loss, on the device; None if all count the same."""
-        if self._recipe.class_weights == "none":
-            return None
-        weights = class_weights(self._recipe.class_weights, self._data.train.class_counts())
-        return torch.from_numpy(weights).to(self._data.device)
 
     @property
     def replays(self) -> bool:
@@ -213,45 +201,32 @@ class TrainingModule(lightning.LightningModule):
             raise TrainingFailed("not_finite", f"the loss was not finite in epoch {len(self.curve)}")
 
     def on_validation_epoch_start(self) -> None:
-        """Resets the confusion matrix and averages BatchNorm statistics over the process group."""
-        classes = self.network.classifier.out_features
-        self.confusion = torch.zeros(classes, classes, device=self._data.device, dtype=torch.long)
-        if self._is_last_epoch:
-            self._predicted = torch.zeros(len(self._data.validation), 4, device=self._data.device)
+        """Begins an evaluation and averages BatchNorm statistics over the process group."""
+        self.evaluation = Evaluation(
+            self._data.validation,
+            self.network.classifier.out_features,
+            metric=self._recipe.metric,
+            device=self._data.device,
+            keeps_predictions=len(self.curve) == self._recipe.epochs - 1,
+        )
         self._group.all_reduce_mean(self.network.buffers())
 
     def validation_step(self, rows: slice) -> None:
-        """Adds a batch to the confusion matrix, after the last epoch to the predictions too; in float32 as exported."""
+        """Adds a batch to the evaluation; in float32 as exported."""
         images, labels = self._data.validation.plain(rows)
         with in_float32(self._data.device):
             logits = self.network(images)
-        found = logits.argmax(dim=1)
-        self.confusion.view(-1).scatter_add_(0, labels * len(self.confusion) + found, torch.ones_like(labels))
-        if self._is_last_epoch:
-            both = torch.stack([labels, found], dim=1)
-            self._predicted[rows] = torch.cat([both, logits.softmax(dim=1).gather(1, both.flip(1))], dim=1)
+        self.evaluation.add(rows, logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Appends the accuracy to the curve, writes the checkpoint if another epoch follows, and reports."""
-        self._group.all_reduce_sum(self.confusion)
-        if self._is_last_epoch:
-            self._group.all_reduce_sum(self._predicted)
-        self.curve.append(score(self._recipe.metric, self.confusion.cpu().numpy()))
+        self.evaluation.join(self._group)
+        self.curve.append(self.evaluation.score())
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
             self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
         if self._report:
             self._report(len(self.curve), self.curve[-1])
-
-    @property
-    def _is_last_epoch(self) -> bool:
-        """Whether the validation that runs is that after the last epoch."""
-        return len(self.curve) == self._recipe.epochs - 1
-
-    def predictions(self) -> NDArray[np.void]:
-        """Returns a `PREDICTION` for each validation image, as the network was after the last epoch."""
-        columns = np.nan_to_num(self._predicted.cpu().numpy()).T
-        return np.rec.fromarrays(columns, dtype=PREDICTION)
 
     def wait(self) -> float:
         """Waits for the device and returns the sum of the losses since the start."""

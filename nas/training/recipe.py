@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nas.architectures.architecture import Input
-from nas.training.metrics import ACCURACY, METRICS
+from nas.errors import InvalidValue
+from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, METRICS
 from nas.validation import boolean, integer, mapping, one_of, real
 
 __all__ = ["AUTO", "CLASS_WEIGHTS", "SAMPLINGS", "Recipe"]
@@ -40,7 +41,7 @@ class Recipe:
 
     `metric` is what networks are judged by (`nas.training.metrics`). `class_weights` says how much images of rare
     classes count in the loss (`nas.training.class_balance`); with `sampling` balanced, an epoch draws as many images of
-    each class, with repetition.
+    each class, with repetition. `label_smoothing` is for images of one label each.
 
     `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults. A
     field with another value is not among them, so that `dataclasses.replace` settles what it changes.
@@ -107,20 +108,36 @@ class Recipe:
         mapping(values, "recipe", required=(), optional=[f.name for f in fields(self) if f.name != AUTO])
         return replace(self, **values, auto=self.auto - values.keys())
 
-    def for_images(self, number: int | None, shape: Input) -> "Recipe":
+    def for_images(self, number: int | None, shape: Input, *, multi_label: bool = False) -> "Recipe":
         """Returns the recipe for a data set, with values in place of `auto`.
 
         Args:
             number: number of training images. None: unknown, which leaves the defaults.
             shape: shape of the images.
+            multi_label: whether an image may have any number of labels: then the metric is mean average precision, and
+                labels are not smoothed.
+
+        Raises:
+            InvalidValue: `multi_label`, and the metric or the sampling is for images of one label each.
         """
         if number is None:
             return replace(self, auto=frozenset())
-        recipe = self
+        recipe = self._of_several_labels() if multi_label else self
         for name, rule in _OF_DATA.items():  # in this order, as later ones depend on earlier ones
             if name in self.auto:
                 recipe = recipe.with_values(**{name: rule(recipe, number, shape)})
         return recipe
+
+    def _of_several_labels(self) -> "Recipe":
+        """Returns the recipe with the metric for images with any number of labels, which are not smoothed."""
+        one_label = "is for images of one label each, and these may have several"
+        if self.metric not in (ACCURACY, MEAN_AVERAGE_PRECISION):
+            raise InvalidValue(
+                f"recipe.metric={self.metric}: {one_label}; the metric for them is {MEAN_AVERAGE_PRECISION}"
+            )
+        if self.sampling != "all":
+            raise InvalidValue(f"recipe.sampling={self.sampling}: {one_label}; class_weights is for both")
+        return replace(self, metric=MEAN_AVERAGE_PRECISION, label_smoothing=0.0)
 
 
 def _optimizer(recipe: Recipe, number: int, shape: Input) -> str:

@@ -113,8 +113,8 @@ def train(
         module.curve[-1],
         tuple(module.curve),
         module.weights(),
-        confusion=module.confusion.cpu().numpy(),
-        predictions=module.predictions(),
+        confusion=module.evaluation.confusion,
+        predictions=module.evaluation.predictions,
     )
 
 

@@ -2,9 +2,7 @@
 
 import warnings
 
-import numpy as np
-
-from nas.data.images import ImageData, count_leaks
+from nas.data.images import ImageData, class_counts, count_leaks
 from nas.errors import NasWarning
 from nas.training.class_balance import warn_of_imbalance
 from nas.training.recipe import Recipe
@@ -23,4 +21,5 @@ def warn_about_images(images: ImageData, recipe: Recipe) -> None:
             NasWarning,
             stacklevel=2,
         )
-    warn_of_imbalance(recipe, images.classes, np.bincount(images.train.labels).tolist())
+    if not images.is_multi_label:  # mean average precision gives all labels the same weight
+        warn_of_imbalance(recipe, images.classes, class_counts(images.train.labels, len(images.classes)))

@@ -76,7 +76,7 @@ def retrain(
     images, description = load_described(
         data, architecture.input, seed=seed, max_images=max_images, skip_bad_images=skip_bad_images
     )
-    recipe = recipe.for_images(len(images.train.labels), images.input)
+    recipe = recipe.for_images(len(images.train.labels), images.input, multi_label=images.is_multi_label)
     whole = {**architecture.to_dict(), "classes": len(images.classes)}
     space = SearchSpace.from_dict({"name": architecture.name, **whole, "recipe": recipe.to_dict()})
     return repeat(

@@ -178,7 +178,11 @@ def search(
         space = space.with_changes(classes=len(images.classes))
         if earlier is None:
             warn_about_images(images, space.recipe)
-    settled = space.recipe.for_images(len(images.train.labels) if images else None, space.input)
+    settled = space.recipe.for_images(
+        len(images.train.labels) if images else None,
+        space.input,
+        multi_label=images is not None and images.is_multi_label,
+    )
     space = space.with_changes(recipe=settled)
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or usual_study_name(space.name, description["source"])

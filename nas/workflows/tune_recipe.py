@@ -98,7 +98,7 @@ def tune_recipe(
     images, description = load_described(data, space.input, seed=seed, **of_images)
     space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
     name = name or usual_study_name(space.name, description["source"])
-    base = space.recipe.for_images(len(images.train.labels), space.input)
+    base = space.recipe.for_images(len(images.train.labels), space.input, multi_label=images.is_multi_label)
     changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]
     if not changes:
         raise InvalidValue(

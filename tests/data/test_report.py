@@ -98,7 +98,7 @@ def test_the_command_prints_what_was_found(nas_command: Callable[..., Ran], tmp_
     assert ran.code == 0
     words = " ".join(ran.out.split())
     assert "27 images of 2 classes, all in colour; their shorter sides have 48 pixels; all square." in words
-    assert "In more than one class: 3 groups" in words
+    assert "With different labels: 3 groups" in words
     assert "[dog]/copy 0.png (train, [dog])" in words
     assert "and 1 more; --top 3 lists all" in words
     found = json.loads(nas_command("data", root, "--json").out)

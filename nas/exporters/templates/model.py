@@ -2,7 +2,8 @@
 
     python model.py photo.png [more ...]
 
-prints the likeliest classes of each image. From Python:
+prints the likeliest classes of each image; where an image may have several labels (THRESHOLDS), those it has. From
+Python:
 
     import model
     network = model.load()
@@ -64,6 +65,7 @@ STEM = [
 STAGES = [
     Stage(depth=1, mid=32, groups=4, out=64, stride=2),
 ]
+THRESHOLDS: list[float] = []
 # END
 
 
@@ -119,7 +121,7 @@ class Network(nn.Module):
         self.classifier = nn.Linear(cin, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A softmax over the logits gives probabilities."""
+        """A softmax over the logits gives probabilities; where there are THRESHOLDS, a sigmoid of each."""
         logits: Tensor = self.classifier(self.stages(self.stem(x)).mean(dim=(2, 3)))
         return logits
 
@@ -381,10 +383,13 @@ def read_labels() -> list[str]:
     return ["".join(sign if sign.isprintable() else "?" for sign in str(label)) for label in labels]
 
 
-def likeliest(probabilities: Tensor, labels: list[str]) -> str:
-    """The likeliest classes on one line, such as `cat 93.1 %, dog 5.0 %, cow 1.9 %`."""
-    classes = probabilities.argsort(descending=True)[:MOST_CLASSES_SHOWN].tolist()
-    return ", ".join(f"{labels[at]} {100 * probabilities[at].item():.1f} %" for at in classes)
+def answer(logits: Tensor, labels: list[str]) -> str:
+    """The likeliest classes on one line, such as `cat 93.1 %, dog 5.0 %, cow 1.9 %`, or the labels that are given."""
+    probabilities = (logits.sigmoid() if THRESHOLDS else logits.softmax(dim=0)).tolist()
+    classes = sorted(range(CLASSES), key=lambda at: -probabilities[at])
+    given = [at for at in classes if THRESHOLDS and probabilities[at] >= THRESHOLDS[at]]
+    shown = given if THRESHOLDS else classes[:MOST_CLASSES_SHOWN]
+    return ", ".join(f"{labels[at]} {100 * probabilities[at]:.1f} %" for at in shown) or "none of the labels"
 
 
 def main() -> int:
@@ -406,8 +411,8 @@ def main() -> int:
     for path in paths:
         try:
             with torch.inference_mode():
-                probabilities = network(preprocess(path).to(device)).softmax(dim=1)[0]
-            print(f"{path}: {likeliest(probabilities, labels)}")
+                logits = network(preprocess(path).to(device))[0]
+            print(f"{path}: {answer(logits, labels)}")
         except Unusable as error:  # the other images may be fine
             print(error, file=sys.stderr)
             code = 2
