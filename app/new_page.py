@@ -33,7 +33,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import as_study_name, study_name
 from nas.system.files import write_whole
 from nas.system.resources import ready_spaces
-from nas.training.metrics import METRICS
+from nas.training.metrics import MEAN_AVERAGE_PRECISION, METRICS
 from nas.training.recipe import CLASS_WEIGHTS, SAMPLINGS
 from nas.units import count_text, duration_text, parse_count
 
@@ -83,7 +83,7 @@ def _source() -> Source | None:
         "Images",
         DIGITS,
         key="images",
-        help="A folder with a folder of images for each class, a parquet file, digits.",
+        help="A folder with a folder of images for each class, a parquet or CSV file, digits.",
     ).strip()
     if not where:
         return None
@@ -93,9 +93,9 @@ def _source() -> Source | None:
         st.warning(messages.literal(str(error)))
         return None
     colours = "grey" if found.shape.input.channels == 1 else "colour"
-    st.caption(
-        f"{found.shape.images:,} images of {found.shape.classes} classes, {colours}, of {found.shape.input} pixels."
-    )
+    shape = found.shape
+    kinds = f"with any of {shape.classes} labels" if shape.multi_label else f"of {shape.classes} classes"
+    st.caption(f"{shape.images:,} images {kinds}, {colours}, of {shape.input} pixels.")
     with st.container(horizontal=True, gap="small"):
         for name, image in found.examples.items():
             st.image(image, messages.literal(name[:12]), width=EXAMPLE_SIZE, clamp=True)
@@ -231,7 +231,7 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
         *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
-        *_judging(),
+        *_judging(multi_label=source.shape.multi_label),
         *(_of_files() if source.where != DIGITS else []),
     ]
     if earlier is not None and earlier != study and place.storage is None:
@@ -261,10 +261,12 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
             st.rerun()
 
 
-def _judging() -> list[str]:
+def _judging(*, multi_label: bool) -> list[str]:
     """Asks how networks are judged, and how rare classes count; returns the options that say so."""
     chosen = []
     fields = {"metric": METRICS, "class_weights": CLASS_WEIGHTS, "sampling": SAMPLINGS}
+    if multi_label:
+        fields = {"metric": (MEAN_AVERAGE_PRECISION,), "class_weights": CLASS_WEIGHTS}
     for column, (field, values) in zip(st.columns(3), fields.items(), strict=True):
         usual, *_ = values
         value = column.selectbox(field.replace("_", " "), list(values), key=field)

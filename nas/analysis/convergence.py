@@ -73,7 +73,7 @@ def history(
     ended = sorted(
         (record for record in records if record.finished), key=lambda record: (record.ended or 0.0, record.trial)
     )
-    chance = 1 / space.classes
+    chance = space.recipe.chance(space.classes)
     least, most = bounds or (space.least_cost[0], space.most_flops)
     hypervolume = hypervolume_history(
         [record.quality if record.trained else chance for record in ended],

@@ -35,12 +35,11 @@ def data(source: str, top: int, as_json: bool) -> None:
     colours = (
         "all grey" if found.grey == 1 else "all in colour" if found.grey == 0 else f"{found.grey:.0%} of them grey"
     )
-    several = ", of any number each" if found.multi_label else ""
+    kinds = f"with any of {len(found.classes)} labels" if found.multi_label else f"of {len(found.classes)} classes"
     shapes = f"{found.oblong:.0%} are not square" if found.oblong else "all square"
     pixels = f"{low} pixels" if low == high else f"{low} to {high} pixels, in the median {median}"
     console.print(
-        f"{found.images:,} images of {len(found.classes)} classes{several}, {colours}; their shorter sides have "
-        f"{pixels}; {shapes}.",
+        f"{found.images:,} images {kinds}, {colours}; their shorter sides have {pixels}; {shapes}.",
         soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -29,11 +29,15 @@ MOST_OBLONG = 4.0
 
 
 class SourceShape(NamedTuple):
-    """The images of a source: the input they suit, their classes, and the number of training images before splits."""
+    """The images of a source: the input they suit, their classes, and the number of training images before splits.
+
+    With `multi_label` an image may have any number of labels, one for each class.
+    """
 
     input: Input
     classes: int
     images: int
+    multi_label: bool = False
 
 
 def inspect_source(source: Any) -> SourceShape:
@@ -60,7 +64,7 @@ def inspect_source(source: Any) -> SourceShape:
         raise DataError(f"{source}: none of its images can be read")
     channels = 1 if all(found.is_grey for found in looked) else 3
     shape = Input(channels, *suitable_sides([found.sides for found in looked]))
-    return SourceShape(shape, len(listing.classes), len(train.labels))
+    return SourceShape(shape, len(listing.classes), len(train.labels), train.labels.ndim == 2)
 
 
 def suitable_sides(sides: Sequence[Sides]) -> Sides:
@@ -141,7 +145,8 @@ def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
 
 def _of_arrays(raw: RawImages) -> SourceShape:
     _, height, width, channels = raw.train.images.shape
-    return SourceShape(Input(channels, height, width), len(raw.classes), len(raw.train.labels))
+    labels = raw.train.labels
+    return SourceShape(Input(channels, height, width), len(raw.classes), len(labels), labels.ndim == 2)
 
 
 def _sampled(encoded: Encoded) -> Iterator[Original | None]:

@@ -72,7 +72,7 @@ def front_sampler(
         fidelity=LENGTH if len(lengths) > 1 else None,
         lengths=lengths,
         prior=prior,
-        reference=1 / space.classes,
+        reference=space.recipe.chance(space.classes),
         draw=affordable,
         cheapest=space.cheapest,
         trend=lambda params: trend(space.architecture(params)),

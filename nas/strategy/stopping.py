@@ -41,7 +41,8 @@ class StopRule:
     @classmethod
     def of(cls, config: StudyConfig) -> "StopRule":
         """Returns the rule for the trials of a study."""
-        return cls(config.space.recipe.epochs, 1 / config.space.classes, config.effective_images)
+        recipe = config.space.recipe
+        return cls(recipe.epochs, recipe.chance(config.space.classes), config.effective_images)
 
     def reason(self, record: TrialRecord, curve: Sequence[float], ended: Sequence[TrialRecord]) -> str | None:
         """Returns `at_chance` or `out_of_reach` if the training is to be stopped, else None.

@@ -99,6 +99,10 @@ class Recipe:
         """Whether rare classes count for more in training than by the number of their images."""
         return self.class_weights != "none" or self.sampling != "all"
 
+    def chance(self, classes: int) -> float:
+        """Returns the accuracy of guesses; 0 for mean average precision, where it depends on the images."""
+        return 0.0 if self.metric == MEAN_AVERAGE_PRECISION else 1 / classes
+
     def with_values(self, **values: Any) -> "Recipe":
         """Returns a copy with other values, which are not `auto` any more.
 
