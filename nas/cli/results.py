@@ -159,15 +159,16 @@ def latency(study: "Study", on: str, timeout: float, as_json: bool) -> None:
 
     The device needs Python and onnxruntime. Afterwards `nas pick --max-latency MS` and the dashboard go by its times.
     """
-    from nas.exporters.latency_elsewhere import measure_elsewhere
+    from nas.strategy.latency_objective import measure_front_elsewhere
 
-    found = measure_elsewhere(study, on, timeout=timeout)
+    found = measure_front_elsewhere(study, on, timeout=timeout)
+    device = study.attributes.latency_device
     if as_json:
-        rows = [{**member.to_dict(), "latency (ms)": milliseconds} for member, milliseconds in found.latencies]
-        print_json({"device": found.device, "networks": rows})
+        rows = [{**member.to_dict(), "latency (ms)": milliseconds} for member, milliseconds in found]
+        print_json({"device": device, "networks": rows})
         return
-    click.echo(f"Milliseconds for one image on {found.device}:")
-    for member, milliseconds in found.latencies:
+    click.echo(f"Milliseconds for one image on {device}:")
+    for member, milliseconds in found:
         flops, accuracy = count_text(cost(member.architecture).flops), percent_text(member.quality)
         click.echo(f"  trial {member.trial:<5} {milliseconds:>8.3g} ms  {accuracy:>8}  {flops:>8} FLOPs  {member.name}")
 

@@ -121,6 +121,7 @@ patience_storage_option = click.option(
     help="accuracy,flops, as by default, or accuracy,latency, which is measured before each training: one worker.",
 )
 @click.option("--measure-latency", is_flag=True, help="At the end, measure the latency of what is on the front.")
+@click.option("--latency-on", metavar="COMMAND", help="Measure on another device, reached by such as 'ssh pi@board'.")
 @device_option
 @workers_options
 @storage_option

@@ -4,22 +4,18 @@ None of them is a pickle, and none contains a path of the machine that wrote it.
 """
 
 import io
-import logging
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas.architectures.architecture import Architecture
-from nas.errors import ExportError, InvalidValue, MissingExtra
+from nas.architectures.onnx_model import INPUT, require_onnx, traced, write_onnx
+from nas.errors import ExportError, InvalidValue
 from nas.exporters.standalone import standalone_source
 from nas.validation import one_of, sequence, shown
 
 if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
     from nas.architectures.network import GroupConvNet
     from nas.data.images import ImageData
 
@@ -28,14 +24,11 @@ __all__ = [
     "EXACT",
     "FILES",
     "FORMATS",
-    "INPUT",
     "INT8",
-    "OUTPUT",
     "USUAL",
     "WEB",
     "checked_formats",
     "write_formats",
-    "write_onnx",
 ]
 
 EXACT = ("onnx", "pt2", "safetensors", "python")
@@ -56,10 +49,6 @@ FILES = {
     WEB: "model.html",
 }
 """File name of each format."""
-INPUT, OUTPUT = "images", "logits"
-"""Names of the input and the output in the ONNX file."""
-OPSET = 18
-ONNX_NEEDS = ("onnx", "onnxruntime", "onnxscript")
 
 
 class _Model(NamedTuple):
@@ -84,8 +73,8 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
         raise InvalidValue(f"formats={shown(list(formats))}: each at most once; allowed: {', '.join(FORMATS)}")
     if INT8 in asked:
         asked.add("onnx")  # it is made from that file, and judged beside it
-    if "onnx" in asked and not all(map(find_spec, ONNX_NEEDS)):
-        raise MissingExtra("the ONNX format", "export")
+    if "onnx" in asked:
+        require_onnx()
     if "python" in asked:
         asked.add("safetensors")  # the program reads its weights from that file
     return tuple(name for name in FORMATS if name in asked)
@@ -137,45 +126,11 @@ def _write_pt2(model: _Model, path: Path) -> None:
     import torch
 
     content = io.BytesIO()  # torch's own error for a full disk is unhelpful
-    torch.export.save(_program(model.network, model.architecture), content)
+    torch.export.save(traced(model.network, model.architecture), content)
     with zipfile.ZipFile(content) as archive:  # older torch versions use torch.save, which pickles
         if any(member.filename.endswith(".pt") and member.file_size for member in archive.infolist()):
             raise ExportError(f"pt2: torch {torch.__version__} puts pickles into it; a newer torch does not")
     path.write_bytes(content.getvalue())
-
-
-def write_onnx(network: "GroupConvNet", architecture: Architecture, path: Path) -> None:
-    """Writes ONNX with each BatchNorm folded into its convolution: the same function with less computation.
-
-    Args:
-        network: the network, in evaluation mode and on the CPU.
-        architecture: its architecture.
-        path: the file to write.
-    """
-    import torch
-
-    program = _program(_folded(network), architecture)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # raised by torch about its own names
-            onnx = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: "batch"},),
-            )
-    finally:
-        logger.setLevel(level)
-    assert onnx is not None  # it is None only for the older exporter
-    for node in onnx.model.graph:
-        node.metadata_props.clear()  # source locations in torch and in nas
-    onnx.save(path, external_data=False)
 
 
 def _write_int8(model: _Model, path: Path) -> None:
@@ -199,26 +154,3 @@ _WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {
     INT8: _write_int8,
     WEB: _write_web,
 }
-
-
-def _program(network: "GroupConvNet", architecture: Architecture) -> "ExportedProgram":
-    """Traces the network with torch.export for any batch size, dropping the example input and source paths."""
-    import torch
-
-    example = torch.zeros(2, architecture.input.channels, *architecture.input.sides)
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
-    program.example_inputs = None
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)
-    return program
-
-
-def _folded(network: "GroupConvNet") -> "GroupConvNet":
-    """Returns a copy with each BatchNorm folded into its convolution."""
-    import copy
-
-    from nas.architectures.network import fold
-
-    network = copy.deepcopy(network)
-    fold(network)
-    return network

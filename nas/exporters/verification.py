@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architectures.architecture import Architecture
+from nas.architectures.onnx_model import INPUT, OUTPUT
 from nas.data.cache import save_images
 from nas.data.images import Images, Labels, Split
 from nas.errors import ExportError
-from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INPUT, INT8, OUTPUT
+from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INT8
 from nas.exporters.tolerance import allowed
 from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
 from nas.units import percent_text

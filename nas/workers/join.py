@@ -81,7 +81,7 @@ def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> 
     config, plan, objective = study.config, study.attributes.plan, task.objective
     if plan is None:
         raise StudyError(f"study '{study.name}': no search was begun on it; nas search begins one")
-    if config.objective == BY_LATENCY:
+    if config.objective == BY_LATENCY and task.latency_on is None:
         raise StudyError(
             f"study '{study.name}': it weighs accuracy against latency, which is measured on an idle device, one "
             "network at a time: its search has one worker, and takes no others"
@@ -92,4 +92,4 @@ def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> 
         objective = default_objective(images, recipe, seed=config.seed, device=task.device, share=task.share)
     check_software(plan.software)
     with study.heartbeat():
-        return run(study, objective, plan, deadline=task.deadline, listener=listener)
+        return run(study, objective, plan, deadline=task.deadline, latency_on=task.latency_on, listener=listener)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from optuna.trial import Trial
 
 from nas.errors import InvalidValue
-from nas.strategy.latency_objective import latency_on
+from nas.strategy.latency_objective import clock
 from nas.strategy.samplers import SpaceExhausted
 from nas.strategy.stopping import stop_reason
 from nas.strategy.strategy import Strategy
@@ -40,6 +40,7 @@ def run(
     *,
     deadline: float = math.inf,
     device: str = AUTO,
+    latency_on: str | None = None,
     listener: Listener | None = None,
 ) -> SearchStatus:
     """Trains trials of a study, as one of any number of workers, until the plan's budget is spent.
@@ -50,6 +51,7 @@ def run(
         plan: the search's budget and strategy.
         deadline: no training starts after this time, in seconds since 1970.
         device: where latencies are measured, if the study weighs accuracy against latency.
+        latency_on: a command that reaches another device, on which they are measured instead.
         listener: notified of this worker's progress.
 
     Returns:
@@ -61,8 +63,9 @@ def run(
     """
     model = study.attributes.latency_model
     strategy = Strategy(study.config, plan, model)
-    clock = latency_on(device) if study.config.objective == BY_LATENCY else None
-    runner = TrialRunner(study, objective, plan, strategy.stop, clock, listener)
+    by_latency = study.config.objective == BY_LATENCY
+    measure = clock(study, device=device, on=latency_on) if by_latency else None
+    runner = TrialRunner(study, objective, plan, strategy.stop, measure, listener)
     if listener:
         listener.search_started(study, plan.trials)
     seen = study.attributes.search

@@ -126,7 +126,13 @@ class ScalingConfig:
             assert task.images is not None  # one of the two is given
             objective = default_objective(task.images, config.space.recipe, seed=config.seed, device=self.device)
         return partial(
-            run, objective=objective, plan=plan, deadline=task.deadline, device=self.device, listener=listener
+            run,
+            objective=objective,
+            plan=plan,
+            deadline=task.deadline,
+            device=self.device,
+            latency_on=task.latency_on,
+            listener=listener,
         )
 
     def _pool(self, space: SearchSpace, task: Task, *, most: int) -> tuple[WorkerPool[Any], int]:

@@ -25,6 +25,7 @@ class Task:
         device: one of `nas.system.hardware.DEVICES`.
         share: the fraction of a GPU's memory for each worker.
         patience_storage: seconds to wait for a database that cannot be used.
+        latency_on: a command that reaches the device on which latencies are measured; None: this machine's.
     """
 
     study: str
@@ -36,3 +37,4 @@ class Task:
     device: str = AUTO
     share: float = 1.0
     patience_storage: float = 0.0
+    latency_on: str | None = None

@@ -14,7 +14,7 @@ from nas.errors import InvalidValue
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
-from nas.strategy.latency_objective import fit_latency_model, measure_front
+from nas.strategy.latency_objective import fit_latency_model, measure_front, measure_front_elsewhere
 from nas.strategy.multi_fidelity import schedule_lengths
 from nas.strategy.strategy import seen_of
 from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by
@@ -83,6 +83,7 @@ def search(
     trial_timeout: float | str | None = None,
     objectives: str | Sequence[str] | None = None,
     measure_latency: bool = False,
+    latency_on: str | None = None,
     evaluate: Evaluate | None = None,
     listener: Listener | None = None,
 ) -> Study:
@@ -138,6 +139,9 @@ def search(
             latency model fitted before the first trial to measurements of about 40 architectures. None: the study's
             own, or `accuracy,flops`.
         measure_latency: measure the latency of the front's members after the search.
+        latency_on: a command that runs the command that follows it on another device, such as `ssh pi@board`: latencies
+            are measured there, with onnxruntime (`nas.architectures.latency_elsewhere`), and a search for latency may
+            have several workers. It is not stored: give it again to go on.
         evaluate: a custom training function, (architecture, report) → accuracy; `data` may then be None. If it accepts
             the keyword `epochs`, it receives the number of epochs to train; if it accepts `checkpoint`, the path of a
             file for the state it needs to resume after an interruption.
@@ -157,7 +161,9 @@ def search(
     known = earlier.config if earlier else None
     weighed = _resolve_objective(objectives, known)
     if weighed == BY_LATENCY:
-        workers = _worker_that_measures(workers, ray, trial_timeout)
+        workers = _workers_that_measure(workers, ray, trial_timeout, latency_on)
+    elif latency_on is not None and not measure_latency:
+        raise InvalidValue(f"latency_on={latency_on!r}: needs objectives=accuracy,latency or measure_latency")
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     changes = {**(recipe or {}), **({"epochs": epochs} if epochs is not None else {})}
     space = resolve_space(space, data, known, recipe=changes, max_flops=max_flops, max_params=max_params)
@@ -193,14 +199,16 @@ def search(
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits)
     plan = replace(plan, software=software(), references=references, artifacts=artifacts)
     config = StudyConfig(space, description, seed, weighed)
-    task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
+    objective = CustomObjective(evaluate) if evaluate else None
+    task = Task(name, Path(runs), storage, images, objective, deadline, latency_on=latency_on)
     work = scaling.work(config, plan, task, listener=listener)
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
         if weighed == BY_LATENCY:
-            fit_latency_model(study, device=device)
-        run_search(study, plan, partial(_then_measured, work=work, device=device) if measure_latency else work)
+            fit_latency_model(study, device=device, on=latency_on)
+        measured = partial(_then_measured, work=work, device=device, on=latency_on)
+        run_search(study, plan, measured if measure_latency else work)
         if images is not None and not study.attributes.baselines:
             study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
     return study
@@ -250,8 +258,14 @@ def _resolve_objective(asked: str | Sequence[str] | None, known: StudyConfig | N
     return found
 
 
-def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: float | str | None) -> int:
-    """The one worker of a search by latency, which measures and trains in this process."""
+def _workers_that_measure(
+    workers: int | str, ray: str | None, trial_timeout: float | str | None, latency_on: str | None
+) -> int | str:
+    """The workers of a search that measures latency: here one, which measures and trains in this process."""
+    if latency_on is not None:
+        if ray is not None:
+            raise InvalidValue(f"ray={ray!r}: workers on other machines do not measure on the device of latency_on")
+        return workers
     if trial_timeout is not None:
         raise InvalidValue(
             f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
@@ -260,10 +274,13 @@ def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: fl
     return sole_worker(workers, ray)
 
 
-def _then_measured(study: Study, *, work: Callable[[Study], SearchStatus], device: str) -> SearchStatus:
+def _then_measured(study: Study, *, work: Callable[[Study], SearchStatus], device: str, on: str | None) -> SearchStatus:
     """Runs the workers, then measures the front's latencies on the idle device as part of the search."""
     ended = work(study)
-    measure_front(study, device=device)
+    if on is None:
+        measure_front(study, device=device)
+    elif study.config.objective != BY_LATENCY:  # else each trial has its own
+        measure_front_elsewhere(study, on)
     return ended
 
 

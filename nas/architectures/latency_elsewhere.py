@@ -1,4 +1,4 @@
-"""Measures the latency of a study's networks on another device, reached by a command such as `ssh pi@board`."""
+"""Measures the latency of architectures on another device, reached by a command such as `ssh pi@board`."""
 
 import base64
 import json
@@ -11,83 +11,75 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.architectures.architecture import Architecture
-from nas.errors import InvalidValue, StudyError, visible
-from nas.study.records import TrialRecord
-from nas.study.study import Study
+from nas.architectures.onnx_model import require_onnx, write_onnx
+from nas.errors import InvalidValue, visible
 from nas.validation import real
 
-__all__ = ["MeasuredElsewhere", "measure_elsewhere"]
+__all__ = ["TIMEOUT", "MeasuredElsewhere", "measure_elsewhere"]
 
 PROGRAM = Path(__file__).resolve().parent / "templates" / "measure_latency.py"
 PYTHON = ("python3", "-")
 MOST_BYTES = 2**24
 """Models are sent in parts of about this size: a small device has to hold one in memory, as text."""
 LONGEST_NAME = 200
+TIMEOUT = 600.0
+"""Seconds to wait for an answer."""
 
 
 class MeasuredElsewhere(NamedTuple):
-    """The device's name, and the measured trials with their milliseconds for one image, by increasing cost."""
+    """The device's name, and the milliseconds of each architecture for one image."""
 
     device: str
-    latencies: list[tuple[TrialRecord, float]]
+    milliseconds: list[float]
 
 
-def measure_elsewhere(study: Study, on: str, *, timeout: float = 600.0) -> MeasuredElsewhere:
-    """Measures the front's networks on another device, and stores the latencies in the study.
+def measure_elsewhere(architectures: Sequence[Architecture], on: str, *, timeout: float = TIMEOUT) -> MeasuredElsewhere:
+    """Measures architectures on another device.
 
-    The networks are sent as ONNX models in 32-bit floats, untrained, as time does not depend on training. The device
-    needs Python and onnxruntime; nothing is left on it.
+    They are sent as ONNX models in 32-bit floats, untrained, as time does not depend on training. The device needs
+    Python and onnxruntime; nothing is left on it.
 
     Args:
-        study: the study; it must not be one that was searched by latency, as that has the latencies of its own device.
+        architectures: at least one.
         on: a command that runs the command that follows it on the device, such as `ssh pi@board` or
             `docker exec -i box`.
         timeout: seconds to wait for an answer to each part of the models.
 
     Raises:
-        StudyError: the study was searched by latency, or has no front.
         InvalidValue: the command cannot be run, fails, takes too long or does not answer as expected; or `timeout` is
             not above 0.
+        MissingExtra: the extra that ONNX needs is not installed.
     """
     real(timeout, "timeout", minimum=0.1, maximum=10**6)
-    if study.attributes.latency_model is not None:
-        raise StudyError(f"study '{study.name}': was searched by latency on its own device; latencies cannot be mixed")
-    members = study.front()
-    if not members:
-        raise StudyError(f"study '{study.name}': has no trained network to measure")
+    require_onnx()
     try:
         command = [*shlex.split(on), *PYTHON]
     except ValueError as error:
         raise InvalidValue(f"on={on!r}: is not a command: {error}") from None
-    found: list[tuple[TrialRecord, float]] = []
-    device = ""
-    for part in _parts(members):
-        device, milliseconds = _ask(command, [model for _, model in part], on=on, timeout=timeout)
-        found += zip((member for member, _ in part), milliseconds, strict=True)
-    study.attributes.latencies = {member.trial: latency for member, latency in found}
-    study.attributes.latency_device = device
+    device, found = "", list[float]()
+    for models in _parts(architectures):
+        device, milliseconds = _ask(command, models, on=on, timeout=timeout)
+        found += milliseconds
     return MeasuredElsewhere(device, found)
 
 
-def _parts(members: Sequence[TrialRecord]) -> Iterator[list[tuple[TrialRecord, str]]]:
-    """Yields the networks with their models as base64, in parts of at most `MOST_BYTES`, at least one each."""
-    part: list[tuple[TrialRecord, str]] = []
-    for member in members:
-        model = base64.b64encode(_onnx(member.architecture)).decode("ascii")
-        if part and sum(len(other) for _, other in part) + len(model) > MOST_BYTES:
+def _parts(architectures: Sequence[Architecture]) -> Iterator[list[str]]:
+    """Yields the models as base64, in parts of at most `MOST_BYTES`, at least one each."""
+    part: list[str] = []
+    for architecture in architectures:
+        model = base64.b64encode(_onnx(architecture)).decode("ascii")
+        if part and sum(map(len, part)) + len(model) > MOST_BYTES:
             yield part
             part = []
-        part.append((member, model))
+        part.append(model)
     yield part
 
 
 def _onnx(architecture: Architecture) -> bytes:
     from nas.architectures.network import build_network
-    from nas.exporters.formats import FILES, checked_formats, write_onnx
 
-    checked_formats(["onnx"])
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / FILES["onnx"]
+        file = Path(folder) / "model.onnx"
         write_onnx(build_network(architecture).eval(), architecture, file)
         return file.read_bytes()
 

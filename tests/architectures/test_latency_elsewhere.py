@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from nas import NasError, SearchSpace
 from nas.analysis import selection
 from nas.analysis.requirements import Requirements
 from nas.analysis.selection import choose
+from nas.architectures import latency_elsewhere
+from nas.architectures.latency_elsewhere import PROGRAM
 from nas.cli.main import cli
-from nas.exporters import latency_elsewhere
-from nas.exporters.latency_elsewhere import PROGRAM, measure_elsewhere
+from nas.strategy.latency_objective import measure_front_elsewhere
 from nas.study.records import LATENCY_KEY
 from tests.helpers import TINY, formula
 
@@ -41,16 +43,15 @@ def board(tmp_path: Path) -> str:
 
 def test_the_front_is_measured_there_and_kept(study: nas.Study, board: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_elsewhere, "MOST_BYTES", 50_000)  # several answers
-    found = measure_elsewhere(study, board)
-    assert [member.trial for member, _ in found.latencies] == [member.trial for member in study.front()]
-    assert "onnxruntime" in found.device
-    assert study.attributes.latency_device == found.device
-    for member, milliseconds in found.latencies:
+    found = measure_front_elsewhere(study, board)
+    assert [member.trial for member, _ in found] == [member.trial for member in study.front()]
+    assert "onnxruntime" in (study.attributes.latency_device or "")
+    for member, milliseconds in found:
         assert 0 < milliseconds < 1000
         assert study.records()[member.trial].measures[LATENCY_KEY] == milliseconds
-    slowest = max(milliseconds for _, milliseconds in found.latencies)
+    slowest = max(milliseconds for _, milliseconds in found)
     choice = choose(study, Requirements(max_latency=slowest))
-    assert choice.pick.record.trial in {member.trial for member, _ in found.latencies}
+    assert choice.pick.record.trial in {member.trial for member, _ in found}
     with monkeypatch.context() as patched:  # what was not measured there is not measured here
         patched.setattr(selection, "with_latency", lambda *_, **__: pytest.fail("times of two devices"))
         choose(study, Requirements(max_latency=slowest))
@@ -85,7 +86,7 @@ def test_a_device_that_answers_nonsense_or_not_at_all(
 ) -> None:
     before = study.attributes.latencies
     with pytest.raises(NasError, match=message) as raised:
-        measure_elsewhere(study, device(tmp_path, script), timeout=0.5 if "sleep" in script else 30)
+        measure_front_elsewhere(study, device(tmp_path, script), timeout=0.5 if "sleep" in script else 30)
     assert "\n" not in str(raised.value)
     assert study.attributes.latencies == before
 
@@ -95,13 +96,13 @@ def test_a_device_that_answers_nonsense_or_not_at_all(
 )
 def test_what_is_no_command(on: str, message: str, study: nas.Study) -> None:
     with pytest.raises(NasError, match=message):
-        measure_elsewhere(study, on)
+        measure_front_elsewhere(study, on)
 
 
 def test_a_device_without_onnxruntime_says_what_it_lacks(study: nas.Study, tmp_path: Path) -> None:
     bare = device(tmp_path, f'shift; exec {sys.executable} -S -E "$@"')  # without installed packages
     with pytest.raises(NasError, match=r"failed: (numpy|onnxruntime) is not installed there: python3 -m pip install"):
-        measure_elsewhere(study, bare)
+        measure_front_elsewhere(study, bare)
 
 
 def test_the_program_is_plain_old_python() -> None:
@@ -109,3 +110,41 @@ def test_the_program_is_plain_old_python() -> None:
     check = "import ast, sys; ast.parse(sys.stdin.read(), feature_version=(3, 8))"
     subprocess.run([sys.executable, "-c", check], input=source, text=True, check=True)
     assert "import nas" not in source
+
+
+def test_a_search_goes_by_the_latencies_of_the_device(board: str, tmp_path: Path) -> None:
+    space, log = SearchSpace.from_dict(TINY), tmp_path / "log"
+    (tmp_path / "logged").mkdir()
+    counting = device(tmp_path / "logged", f'echo x >> {log}; exec {board} "$@"')
+    search = partial(nas.search, space, name="s", runs=tmp_path / "runs", evaluate=formula, latency_on=counting)
+    study = search(trials=4, objectives="accuracy,latency", workers=2)
+    model = study.attributes.latency_model
+    assert model is not None
+    assert "onnxruntime" in model.device
+    trained = [record for record in study.records() if record.trained]
+    assert len(trained) == 4
+    assert len(log.read_text().split()) == 1 + len(trained)  # the model's sample, then each trial
+    for record in trained:
+        assert record.objective_cost == record.measures[LATENCY_KEY] > 0
+    with pytest.raises(NasError, match=r"was searched by latency on .*onnxruntime"):
+        measure_front_elsewhere(study, board)
+
+    with pytest.raises(NasError, match=r"its latencies are those of .*onnxruntime .*device='auto' is "):
+        nas.search(space, name="s", runs=tmp_path / "runs", evaluate=formula, trials=6)
+    other = device(tmp_path, """cat > /dev/null; echo '{"device": "another", "milliseconds": [1.0]}'""")
+    for command, message in ((other, "reaches another; go on with the same device"), ("false", "failed: it ended")):
+        with pytest.raises(NasError, match=message):
+            search(trials=6, latency_on=command)
+    assert sum(record.trained for record in study.records()) == 4
+    assert sum(record.trained for record in search(trials=6, workers=1).records()) == 6  # nothing was lost
+
+
+def test_what_the_device_cannot_be_used_for(study: nas.Study, board: str, tmp_path: Path) -> None:
+    search = partial(nas.search, SearchSpace.from_dict(TINY), runs=tmp_path, evaluate=formula, latency_on=board)
+    with pytest.raises(NasError, match=r"latency_on=.*: needs objectives=accuracy,latency or measure_latency"):
+        search(trials=1)
+    with pytest.raises(NasError, match="ray='auto': workers on other machines do not measure"):
+        search(trials=1, objectives="accuracy,latency", ray="auto")
+    measured = search(trials=2, measure_latency=True)
+    assert "onnxruntime" in (measured.attributes.latency_device or "")
+    assert measured.attributes.latencies.keys() == {record.trial for record in measured.front()}

@@ -1,6 +1,6 @@
 """Measures ONNX models on the device that runs it; needs Python 3.8 and onnxruntime.
 
-nas/exporters/latency_elsewhere.py sends it with the models; the last line that it prints is its result as JSON.
+nas/architectures/latency_elsewhere.py sends it with the models; the last line that it prints is its result as JSON.
 """
 
 import base64
