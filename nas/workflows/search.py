@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
 from nas.errors import InvalidValue
 from nas.spaces.built_in import load_space
@@ -160,10 +161,9 @@ def search(
     earlier = _existing(study_name(name), runs, storage) if name else None
     known = earlier.config if earlier else None
     weighed = _resolve_objective(objectives, known)
-    if weighed == BY_LATENCY:
-        workers = _workers_that_measure(workers, ray, trial_timeout, latency_on)
-    elif latency_on is not None and not measure_latency:
-        raise InvalidValue(f"latency_on={latency_on!r}: needs objectives=accuracy,latency or measure_latency")
+    _check_latency_on(latency_on, weighed, ray, measure_latency=measure_latency)
+    if weighed == BY_LATENCY and latency_on is None:
+        workers = _worker_that_measures(workers, ray, trial_timeout)
     scaling = ScalingConfig(workers, workers_per_gpu, device, ray, cpus_per_worker, gpus_per_worker)
     changes = {**(recipe or {}), **({"epochs": epochs} if epochs is not None else {})}
     space = resolve_space(space, data, known, recipe=changes, max_flops=max_flops, max_params=max_params)
@@ -181,15 +181,9 @@ def search(
             resize=resize,
             skip_bad_images=skip_bad_images,
         )
-        space = space.with_changes(classes=len(images.classes))
         if earlier is None:
             warn_about_images(images, space.recipe)
-    settled = space.recipe.for_images(
-        len(images.train.labels) if images else None,
-        space.input,
-        multi_label=images is not None and images.is_multi_label,
-    )
-    space = space.with_changes(recipe=settled)
+    space = _settled(space, images)
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or usual_study_name(space.name, description["source"])
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
@@ -198,20 +192,27 @@ def search(
     waits = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits)
     plan = replace(plan, software=software(), references=references, artifacts=artifacts)
+    task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     config = StudyConfig(space, description, seed, weighed)
-    objective = CustomObjective(evaluate) if evaluate else None
-    task = Task(name, Path(runs), storage, images, objective, deadline, latency_on=latency_on)
-    work = scaling.work(config, plan, task, listener=listener)
+    work = scaling.work(config, plan, replace(task, latency_on=latency_on), listener=listener)
     study = Study.create(name, runs, config, storage=storage)
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
         if weighed == BY_LATENCY:
             fit_latency_model(study, device=device, on=latency_on)
-        measured = partial(_then_measured, work=work, device=device, on=latency_on)
-        run_search(study, plan, measured if measure_latency else work)
+        then = partial(_then_measured, work=work, device=device, on=latency_on)
+        run_search(study, plan, then if measure_latency else work)
         if images is not None and not study.attributes.baselines:
-            study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=settled.metric)
+            study.attributes.baselines = baseline_accuracies(images, seed=seed, metric=space.recipe.metric)
     return study
+
+
+def _settled(space: SearchSpace, images: ImageData | None) -> SearchSpace:
+    """Returns the space with the classes of the images, and the recipe that follows from them."""
+    if images is None:
+        return space.with_changes(recipe=space.recipe.for_images(None, space.input))
+    recipe = space.recipe.for_images(len(images.train.labels), space.input, multi_label=images.is_multi_label)
+    return space.with_changes(classes=len(images.classes), recipe=recipe)
 
 
 def _existing(name: str, runs: str | Path, storage: str | None) -> Study | None:
@@ -258,14 +259,18 @@ def _resolve_objective(asked: str | Sequence[str] | None, known: StudyConfig | N
     return found
 
 
-def _workers_that_measure(
-    workers: int | str, ray: str | None, trial_timeout: float | str | None, latency_on: str | None
-) -> int | str:
-    """The workers of a search that measures latency: here one, which measures and trains in this process."""
-    if latency_on is not None:
-        if ray is not None:
-            raise InvalidValue(f"ray={ray!r}: workers on other machines do not measure on the device of latency_on")
-        return workers
+def _check_latency_on(latency_on: str | None, weighed: str, ray: str | None, *, measure_latency: bool) -> None:
+    """Refuses another device for latencies where there are none to measure, or no worker that may."""
+    if latency_on is None:
+        return
+    if weighed != BY_LATENCY and not measure_latency:
+        raise InvalidValue(f"latency_on={latency_on!r}: needs objectives=accuracy,latency or measure_latency")
+    if weighed == BY_LATENCY and ray is not None:
+        raise InvalidValue(f"ray={ray!r}: workers on other machines do not measure on the device of latency_on")
+
+
+def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: float | str | None) -> int:
+    """The one worker of a search by latency, which measures and trains in this process."""
     if trial_timeout is not None:
         raise InvalidValue(
             f"trial_timeout={trial_timeout}: is not for objectives=accuracy,latency, whose trainings are in the "
