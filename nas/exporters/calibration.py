@@ -138,7 +138,9 @@ def _surprise(logits: Logits, labels: Labels, temperature: float) -> float:
 
 
 def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-logits.astype(float))))
+    from scipy.special import expit
+
+    return np.asarray(expit(logits.astype(float)))
 
 
 def _confidence(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ class Evaluation:
     Args:
         images: the validation images.
         classes: the number of classes.
-        metric: one of `METRICS`.
+        metric: one of `METRICS`; of images with several labels always the mean average precision.
         device: where the logits are.
         keeps_predictions: whether `predictions` is asked for.
     """
@@ -27,12 +27,12 @@ class Evaluation:
     def __init__(
         self, images: DeviceImages, classes: int, *, metric: str, device: torch.device, keeps_predictions: bool
     ) -> None:
-        self._images, self._metric = images, metric
+        self._images, self._metric = images, MEAN_AVERAGE_PRECISION if images.is_multi_label else metric
         self._confusion = self._predicted = self._logits = torch.zeros(0, device=device)
         if not images.is_multi_label:
             self._confusion = torch.zeros(classes, classes, device=device, dtype=torch.long)
             self._predicted = torch.zeros(len(images) if keeps_predictions else 0, 4, device=device)
-        if metric == MEAN_AVERAGE_PRECISION:
+        if self._metric == MEAN_AVERAGE_PRECISION:
             self._logits = torch.zeros(len(images), classes, device=device)
 
     def add(self, rows: slice, logits: Tensor, labels: Tensor) -> None:
