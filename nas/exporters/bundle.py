@@ -140,6 +140,8 @@ def write_bundle(
         files = {name: bundle / FILES[name] for name in formats}
         found = _verification(trained, accuracy, reference, agreements)
         sums = {file.name: sha256(file.read_bytes()).hexdigest() for file in files.values()}
+        if thresholds:
+            found["labels"] = [each._asdict() for each in thresholds]
         _write_json(bundle / VERIFICATION_FILE, {**found, "calibration": calibration.to_dict(), "sha256": sums})
         card = card_text(
             trained,

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.training.metrics import average_precisions
+
 __all__ = ["Calibration", "Coverage", "Threshold", "calibrate", "calibration_error", "label_thresholds"]
 
 BINS = 15
@@ -35,12 +37,13 @@ class Threshold(NamedTuple):
     """From which probability on a label is given, and what that means for the images it was chosen by.
 
     `precision` is the share of the images given the label that have it, `recall` of those that have it that are given
-    it; all in [0, 1].
+    it; `average_precision` depends on no threshold (`nas.training.metrics`). All are in [0, 1].
     """
 
     threshold: float
     precision: float
     recall: float
+    average_precision: float
 
 
 class Calibration(NamedTuple):
@@ -93,17 +96,22 @@ def label_thresholds(logits: Logits, labels: Labels) -> tuple[Threshold, ...]:
         logits: (N, classes), finite.
         labels: (N, classes) of 0 and 1.
     """
-    return tuple(_best_threshold(_sigmoid(logits[:, label]), labels[:, label]) for label in range(logits.shape[1]))
+    averages = average_precisions(logits, labels)
+    return tuple(
+        Threshold(*_best_threshold(_sigmoid(logits[:, label]), labels[:, label]), averages.get(label, 0.0))
+        for label in range(logits.shape[1])
+    )
 
 
-def _best_threshold(probabilities: NDArray[np.float64], has: Labels) -> Threshold:
+def _best_threshold(probabilities: NDArray[np.float64], has: Labels) -> tuple[float, float, float]:
+    """Returns a threshold, and its precision and recall."""
     order = np.argsort(-probabilities, kind="stable")
     falling = np.append(probabilities[order], 0.0)
     right, given = np.cumsum(has[order]), np.arange(1, len(order) + 1)
     f1 = np.where(falling[:-1] > falling[1:], 2 * right / (given + max(1, has.sum())), -1)  # equal ones stay together
     last = int(np.argmax(f1))
     threshold = float(f"{(falling[last] + falling[last + 1]) / 2:.4g}")
-    return Threshold(threshold, float(right[last] / given[last]), float(right[last] / max(1, has.sum())))
+    return threshold, float(right[last] / given[last]), float(right[last] / max(1, has.sum()))
 
 
 def calibration_error(logits: NDArray[Any], labels: Labels) -> float:

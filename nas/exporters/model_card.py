@@ -176,10 +176,13 @@ def _coverage_table(calibration: Calibration) -> str:
 
 def _threshold_table(labels: Sequence[str], thresholds: Sequence[Threshold]) -> str:
     rows = [
-        f"| {_escaped(name)} | {each.threshold:.1%} | {each.precision:.1%} | {each.recall:.1%} |"
+        f"| {_escaped(name)} | {each.average_precision:.1%} | {each.threshold:.1%} | {each.precision:.1%} | "
+        f"{each.recall:.1%} |"
         for name, each in zip(labels, thresholds, strict=True)
     ]
-    return "\n".join(["| Label | given from | precision | recall |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| Label | average precision | given from | precision | recall |", "|---|---|---|---|---|", *rows]
+    )
 
 
 def _costs(trained: TrainedNetwork, latency: str | None) -> str:

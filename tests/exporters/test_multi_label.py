@@ -22,6 +22,7 @@ def test_the_threshold_is_where_f1_is_largest() -> None:
     assert found.threshold == pytest.approx((0.5 + 0.2) / 2)
     assert found.precision == pytest.approx(2 / 3)
     assert found.recall == 1
+    assert found.average_precision == pytest.approx((1 + 2 / 3) / 2)
     (alike,) = label_thresholds(np.zeros((4, 1), np.float32), np.array([[1], [0], [0], [1]]))
     assert (alike.threshold, alike.precision, alike.recall) == (0.25, 0.5, 1)  # equal probabilities are not parted
 
@@ -71,7 +72,11 @@ def test_the_bundle_names_the_labels_of_images(study: nas.Study, tmp_path: Path)
     thresholds = json.loads((folder / "thresholds.json").read_text())
     assert len(thresholds) == len(PATCHES)
     card = (folder / "MODEL_CARD.md").read_text()
-    for text in ("says which of 3 labels colour images", "| Label | given from | precision | recall |", "mean average"):
+    for text in (
+        "says which of 3 labels colour images",
+        "| Label | average precision | given from | precision |",
+        "mean average",
+    ):
         assert text in card
     assert "of the images are classified rightly" not in card
     page = (folder / "model.html").read_text()
