@@ -14,6 +14,7 @@ from nas.analysis.selection import choose
 from nas.architectures import latency_elsewhere
 from nas.architectures.latency_elsewhere import PROGRAM
 from nas.cli.main import cli
+from nas.strategy import latency_objective
 from nas.strategy.latency_objective import measure_front_elsewhere
 from nas.study.records import LATENCY_KEY
 from tests.helpers import TINY, formula
@@ -112,9 +113,13 @@ def test_the_program_is_plain_old_python() -> None:
     assert "import nas" not in source
 
 
-def test_a_search_goes_by_the_latencies_of_the_device(board: str, tmp_path: Path) -> None:
+def test_a_search_goes_by_the_latencies_of_the_device(
+    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency_objective, "SAMPLE", 12)
     space, log = SearchSpace.from_dict(TINY), tmp_path / "log"
-    (tmp_path / "logged").mkdir()
+    for folder in ("logged", "other"):
+        (tmp_path / folder).mkdir()
     counting = device(tmp_path / "logged", f'echo x >> {log}; exec {board} "$@"')
     search = partial(nas.search, space, name="s", runs=tmp_path / "runs", evaluate=formula, latency_on=counting)
     study = search(trials=4, objectives="accuracy,latency", workers=2)
@@ -131,7 +136,7 @@ def test_a_search_goes_by_the_latencies_of_the_device(board: str, tmp_path: Path
 
     with pytest.raises(NasError, match=r"its latencies are those of .*onnxruntime .*device='auto' is "):
         nas.search(space, name="s", runs=tmp_path / "runs", evaluate=formula, trials=6)
-    other = device(tmp_path, """cat > /dev/null; echo '{"device": "another", "milliseconds": [1.0]}'""")
+    other = device(tmp_path / "other", """cat > /dev/null; echo '{"device": "another", "milliseconds": [1.0]}'""")
     for command, message in ((other, "reaches another; go on with the same device"), ("false", "failed: it ended")):
         with pytest.raises(NasError, match=message):
             search(trials=6, latency_on=command)
