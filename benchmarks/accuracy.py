@@ -6,7 +6,7 @@ The networks are those that the kept run `nas search`, seed 0, of `benchmarks.ou
 most at 1, 3 and 8 M FLOPs: the search saw 4,800 of the training images. Each is trained by the recipe that follows from
 60,000 images, with flips, for the given epochs; the accuracy on the test images after the last one is reported. Nothing
 is chosen by it. The trainings of seed 0 come first, two at once, each on one core. What was trained is kept in
-benchmarks/results/accuracy and printed again.
+benchmarks/results/accuracy and printed again; an interrupted training goes on after its last epoch.
 """
 
 import argparse
@@ -45,9 +45,11 @@ def trained(architecture: Architecture, *, epochs: int, seed: int) -> float:
         images, test = Split(*fashion_mnist("train")), Split(*fashion_mnist("t10k"))
         data = ImageData("Fashion-MNIST", CLASSES, images, test, test)
         recipe = Recipe.from_dict({"epochs": epochs, "flip": True}).for_images(len(images.labels), architecture.input)
-        result = train(architecture, on_device(data, recipe, "cpu"), recipe, seed=seed)
         file.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = file.with_suffix(".checkpoint")
+        result = train(architecture, on_device(data, recipe, "cpu"), recipe, seed=seed, checkpoint=checkpoint)
         file.write_text(json.dumps({"architecture": architecture.to_dict(), "curve": result.curve}))
+        checkpoint.unlink(missing_ok=True)
     return float(json.loads(file.read_text())["curve"][-1])
 
 
