@@ -87,8 +87,8 @@ def test_photos_that_exif_turns_count_as_they_are_seen(tmp_path: Path) -> None:
 
 def test_arrays_and_the_digits_have_the_shape_they_have() -> None:
     images = np.zeros((30, 12, 12, 3), dtype=np.uint8)
-    assert inspect_source((images, np.arange(30) % 3)) == (Input(3, 12), 3, 30)
-    assert inspect_source("digits") == (Input(1, 8), 10, 1797)
+    assert inspect_source((images, np.arange(30) % 3)) == (Input(3, 12), 3, 30, False)
+    assert inspect_source("digits") == (Input(1, 8), 10, 1797, False)
 
 
 def test_a_folder_whose_images_cannot_be_read_is_one_line(tmp_path: Path) -> None:
