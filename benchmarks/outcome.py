@@ -230,7 +230,8 @@ def kept(file: Path, side: Callable[[Setting, int], list[Trained]], to: Setting,
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # nothing of one run is left to the next
             found = pool.submit(side, to, seed).result()
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps([each._asdict() for each in found], indent=0))
+        lines = ",\n".join(json.dumps(each._asdict()) for each in found)
+        file.write_text(f"[\n{lines}\n]\n")
     return [Trained(**each) for each in json.loads(file.read_text())]
 
 
