@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nas.architectures.latency_elsewhere import measure_elsewhere
 from nas.data.images import ImageData
 from nas.data.inspection import inspect_source
 from nas.errors import InvalidValue
@@ -281,11 +282,16 @@ def _worker_that_measures(workers: int | str, ray: str | None, trial_timeout: fl
 
 def _then_measured(study: Study, *, work: Callable[[Study], SearchStatus], device: str, on: str | None) -> SearchStatus:
     """Runs the workers, then measures the front's latencies on the idle device as part of the search."""
-    ended = work(study)
     if on is None:
+        ended = work(study)
         measure_front(study, device=device)
-    elif study.config.objective != BY_LATENCY:  # else each trial has its own
-        measure_front_elsewhere(study, on)
+        return ended
+    if study.config.objective == BY_LATENCY:  # each trial has its own
+        return work(study)
+    space = study.config.space
+    measure_elsewhere([space.architecture(next(space.points()))], on)  # a device that cannot be used is seen at once
+    ended = work(study)
+    measure_front_elsewhere(study, on)
     return ended
 
 

@@ -145,11 +145,15 @@ def test_a_search_goes_by_the_latencies_of_the_device(
 
 
 def test_what_the_device_cannot_be_used_for(study: nas.Study, board: str, tmp_path: Path) -> None:
-    search = partial(nas.search, SearchSpace.from_dict(TINY), runs=tmp_path, evaluate=formula, latency_on=board)
+    space = SearchSpace.from_dict(TINY)
+    search = partial(nas.search, space, name="m", runs=tmp_path, evaluate=formula, latency_on=board)
     with pytest.raises(NasError, match=r"latency_on=.*: needs objectives=accuracy,latency or measure_latency"):
         search(trials=1)
     with pytest.raises(NasError, match="ray='auto': workers on other machines do not measure"):
         search(trials=1, objectives="accuracy,latency", ray="auto")
+    with pytest.raises(NasError, match=r"on='false': failed"):
+        search(trials=2, measure_latency=True, latency_on="false")
+    assert not any(record.trained for record in nas.Study.open("m", tmp_path).records())  # it was seen at once
     measured = search(trials=2, measure_latency=True)
     assert "onnxruntime" in (measured.attributes.latency_device or "")
     assert measured.attributes.latencies.keys() == {record.trial for record in measured.front()}
