@@ -28,7 +28,6 @@ from nas.study.config import StudyConfig
 from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
-from nas.workers import loop as loop_module
 from tests.faults.killing import until
 from tests.helpers import Ran, formula
 from tests.strategy.test_strategy import timed
@@ -350,7 +349,6 @@ def test_a_study_by_latency_is_shown_by_latency(
     monkeypatch.setattr(
         latency_objective_module, "latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5
     )
-    monkeypatch.setattr(loop_module, "latency_on", lambda _: lambda architecture: cost(architecture).flops / 1e5)
     options = {"objectives": "accuracy,latency", "device": "cpu"}
     nas.search(tiny, trials=5, runs=tmp_path, name="s", evaluate=formula, **options)  # type: ignore[arg-type]
     app = open_page()
