@@ -267,7 +267,7 @@ def _judging(*, multi_label: bool) -> list[str]:
     fields = {"metric": METRICS, "class_weights": CLASS_WEIGHTS, "sampling": SAMPLINGS}
     if multi_label:
         fields = {"metric": (MEAN_AVERAGE_PRECISION,), "class_weights": CLASS_WEIGHTS}
-    for column, (field, values) in zip(st.columns(3), fields.items(), strict=True):
+    for column, (field, values) in zip(st.columns(len(fields)), fields.items(), strict=True):
         usual, *_ = values
         value = column.selectbox(field.replace("_", " "), list(values), key=field)
         chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []

@@ -100,3 +100,14 @@ def patches(number: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         y, x = rng.integers(0, 12, 2)
         images[image, y : y + 5, x : x + 5, 2 - label] = 230
     return images, labels
+
+
+def write_patches(folder: Path, number: int) -> Path:
+    """Writes `patches` as files, and returns the CSV file that lists them with their labels."""
+    rows = ["path,labels"]
+    for index, (image, has) in enumerate(zip(*patches(number), strict=True)):
+        Image.fromarray(image).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{';'.join(np.array(PATCHES)[has == 1])}")
+    file = folder / "list.csv"
+    file.write_text("\n".join(rows))
+    return file

@@ -33,8 +33,7 @@ MEAN_AVERAGE_PRECISION = "mean_average_precision"
 METRIC_NOTES = {
     BALANCED_ACCURACY: "Accuracy is balanced here: the mean of the classes' own accuracies.",
     MACRO_F1: "Accuracy is macro F1 here: the mean over the classes of the F1 score.",
-    MEAN_AVERAGE_PRECISION: "Accuracy is mean average precision here: the mean over the classes of how precisely they "
-    "are found.",
+    MEAN_AVERAGE_PRECISION: "Accuracy is mean average precision here: the mean of the classes' average precisions.",
 }
 """What to say beside the accuracies of a study that is judged by another metric."""
 

@@ -15,7 +15,7 @@ from nas.study.catalog import list_studies
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
 from tests.app.test_pages import Open, figures, open_page, said, unescaped
-from tests.helpers import formula, write_photos
+from tests.helpers import formula, write_patches, write_photos
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
@@ -248,6 +248,15 @@ def test_image_files_are_grouped_and_made_square_as_asked(open_page: Open, tmp_p
     app.text_input(key="group_by").set_value("folder").run()
     assert not app.exception
     assert any("--resize letterbox --group-by folder --study" in code.value for code in app.code)
+
+
+def test_images_with_several_labels_are_judged_by_the_metric_for_them(open_page: Open, tmp_path: Path) -> None:
+    app = open_page("new")
+    app.text_input(key="images").set_value(str(write_patches(tmp_path, 30))).run()
+    assert not app.exception
+    assert "30 images with any of 3 labels, colour, of 16×16 pixels." in said(app)
+    assert app.selectbox(key="metric").options == ["mean_average_precision"]
+    assert not any("--metric" in code.value for code in app.code)
 
 
 @pytest.mark.slow

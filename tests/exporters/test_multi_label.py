@@ -13,7 +13,7 @@ from PIL import Image
 import nas
 from nas.exporters.calibration import calibrate, label_thresholds
 from tests.exporters.test_standalone import TORCH_ALONE
-from tests.helpers import PATCHES, patches
+from tests.helpers import PATCHES, patches, write_patches
 
 
 def test_the_threshold_is_where_f1_is_largest() -> None:
@@ -41,14 +41,14 @@ def test_the_temperature_of_several_labels_is_found() -> None:
 def study(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
     """A search as a user makes it, of images in a CSV file."""
     root = tmp_path_factory.mktemp("patches")
-    images, labels = patches(400)
-    rows = ["path,labels"]
-    for number, (image, has) in enumerate(zip(images, labels, strict=True)):
-        Image.fromarray(image).save(root / f"{number}.png")
-        rows.append(f"{number}.png,{';'.join(np.array(PATCHES)[has == 1])}")
-    (root / "list.csv").write_text("\n".join(rows))
     return nas.search(
-        data=root / "list.csv", trials=2, epochs=9, max_flops="300k", runs=root / "runs", name="patches", device="cpu"
+        data=write_patches(root, 400),
+        trials=2,
+        epochs=9,
+        max_flops="300k",
+        runs=root / "runs",
+        name="patches",
+        device="cpu",
     )
 
 
