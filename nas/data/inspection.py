@@ -134,10 +134,12 @@ def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
     An image with several labels stands for one of them.
     """
     first: dict[int, int] = {}
+    known = set[int]()
     for image, classes in enumerate(label_sets(labels)):
-        new = next((label for label in classes if label not in first.values()), None)
+        new = next((label for label in classes if label not in known), None)
         if new is not None:
             first[image] = new
+            known.add(new)
     in_order = sorted(first, key=first.__getitem__)
     chosen = np.unique(np.linspace(0, len(in_order) - 1, min(most, len(in_order))).round().astype(int))
     return {in_order[at]: first[in_order[at]] for at in chosen}

@@ -85,6 +85,9 @@ def _check_classes(raw: RawImages) -> None:
     for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
         if split is None:
             continue
+        columns = split.labels.shape[1:]
+        if columns != (raw.train.labels.ndim == 2) * (len(raw.classes),):
+            raise DataError(f"{raw.source}: its splits have labels of different shapes; each needs the same columns")
         counts = class_counts(split.labels, len(raw.classes))
         if len(counts) > len(raw.classes):
             raise DataError(

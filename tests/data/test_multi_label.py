@@ -100,6 +100,15 @@ def test_arrays_and_npz_files_have_a_column_for_each_label(tmp_path: Path) -> No
             load_data(source, COLOUR)
 
 
+def test_splits_with_labels_of_different_shapes_are_one_line(tmp_path: Path) -> None:
+    images, labels = arrays()
+    numbers = labels.astype(np.uint8)
+    for other in (np.arange(40) % 3, numbers[:, :2], np.hstack([numbers, numbers[:, :1]])):
+        np.savez(tmp_path / "all.npz", x_train=images, y_train=numbers, x_test=images, y_test=other)
+        with pytest.raises(NasError, match="its splits have labels of different shapes"):
+            load_data(str(tmp_path / "all.npz"), COLOUR)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_rare_labels_are_in_every_split_and_frequent_ones_about_as_often(seed: int) -> None:
     rng = np.random.default_rng(seed)
