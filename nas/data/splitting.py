@@ -82,11 +82,11 @@ def _check_classes(raw: RawImages) -> None:
         raise DataError(f"{raw.source}: has {len(raw.classes)} class; a classifier needs at least 2")
     if len(raw.train.labels) < len(raw.classes):
         raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
+    columns = (len(raw.classes),) if raw.train.labels.ndim == 2 else ()
     for part, split in (("training", raw.train), ("validation", raw.validation), ("test", raw.test)):
         if split is None:
             continue
-        columns = split.labels.shape[1:]
-        if columns != (raw.train.labels.ndim == 2) * (len(raw.classes),):
+        if split.labels.shape[1:] != columns:
             raise DataError(f"{raw.source}: its splits have labels of different shapes; each needs the same columns")
         counts = class_counts(split.labels, len(raw.classes))
         if len(counts) > len(raw.classes):

@@ -231,7 +231,7 @@ def _limits(trained: TrainedNetwork) -> str:
     count = len(trained.config.classes)
     first = f"Every image gets one of the {count} classes, also one that shows none of them."
     if trained.config.is_multi_label:
-        first = f"An image gets none of the {count} labels if all are below their thresholds, and others never."
+        first = f"No image gets any other label than these {count}; it gets none if all are below their thresholds."
     return (
         f"- {first}\n"
         "- It was measured on images from the same source as those it was trained on. Other cameras, backgrounds, "
