@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from nas import Architecture, Recipe, build_network, load_data, load_space
 from nas.data.images import ImageData, Split
+from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceData
 from nas.training.module import one_cycle
 from nas.training.train import on_device, threads_for, train
@@ -26,11 +27,12 @@ def by_hand(architecture: Architecture, data: DeviceData, recipe: Recipe) -> lis
     size = min(recipe.batch_size, len(data.train))
     steps, step, curve = recipe.epochs * (len(data.train) // size), 0, []
     half = data.device.type == "cuda"
+    augmentation = Augmentation(recipe, classes=architecture.classes)
     for _ in range(recipe.epochs):
         network.train()
         for rows in data.train.shuffled(size, generator):
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(step / steps, recipe.warmup)
-            images, labels = data.train.augmented(rows, flip=recipe.flip, generator=generator)
+            images, labels = data.train.augmented(rows, augmentation=augmentation, generator=generator)
             with torch.autocast(data.device.type, torch.bfloat16, enabled=half):
                 loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()

@@ -213,13 +213,28 @@ def _recipe(recipe: Recipe) -> str:
     optimizer = {"muon": "Muon and AdamW", "adamw": "AdamW"}.get(
         recipe.optimizer, f"SGD with momentum {recipe.momentum:g}"
     )
-    changes = [f"shifted by up to {recipe.crop_padding} pixels"] if recipe.crop_padding else []
-    changes += ["mirrored half of the time"] if recipe.flip else []
     return (
         f"{epochs_text(recipe.epochs)} of batches of {recipe.batch_size} by {optimizer}, one cycle of the learning "
         f"rate with its peak at {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}, label smoothing "
-        f"{recipe.label_smoothing:g}{_balance(recipe)}; images {', '.join(changes) or 'as they are'}."
+        f"{recipe.label_smoothing:g}{_balance(recipe)}; images {', '.join(_augmentation(recipe)) or 'as they are'}."
     )
+
+
+def _augmentation(recipe: Recipe) -> list[str]:
+    said = {
+        f"shifted by up to {recipe.crop_padding} pixels": recipe.crop_padding,
+        "mirrored half of the time": recipe.flip,
+        "upside down half of the time": recipe.flip_vertical,
+        f"rotated by up to {recipe.rotation:g}°": recipe.rotation,
+        f"their brightness, contrast and saturation changed by up to {recipe.color_jitter:.0%}": recipe.color_jitter,
+        f"a square of {recipe.cutout:.0%} of the side blanked (cutout)": recipe.cutout,
+        f"{recipe.mixup:.0%} of them mixed with another (mixup)": recipe.mixup,
+        f"{recipe.cutmix:.0%} with a part of another (CutMix)": recipe.cutmix,
+        f"changed by one random operation, at {recipe.random_augment:.0%} of RandAugment's strength": (
+            recipe.random_augment
+        ),
+    }
+    return [words for words, is_done in said.items() if is_done]
 
 
 def _balance(recipe: Recipe) -> str:

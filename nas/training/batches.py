@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.data.images import Images, Labels, MappedImages, Normalization, Split, chunks
+from nas.training.augmentation import Augmentation
 
 __all__ = ["DeviceData", "DeviceImages"]
 
@@ -61,7 +62,7 @@ class DeviceImages:
             torch.tensor(np.pad(np.arange(side), padding, mode="reflect"), device=device) for side in self._sides
         )
         mean, std = (torch.tensor(values, device=device) for values in normalization)
-        self._scale, self._shift = 1 / (255 * std), -mean / std
+        self._scale, self._shift, self._mean = 1 / (255 * std), -mean / std, 255 * mean
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -105,13 +106,15 @@ class DeviceImages:
         images, places, labels = self._found(torch.arange(*rows.indices(len(self)), device=self._images.device))
         return self._normalised(images.index_select(0, places)), labels
 
-    def augmented(self, rows: Tensor, *, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns normalised images, randomly cropped and, with `flip`, mirrored, and their labels as `plain` does.
+    def augmented(
+        self, rows: Tensor, *, augmentation: Augmentation, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Returns normalised images, randomly cropped and changed, and their labels.
 
         Args:
             rows: indices (B,) from `shuffled`.
-            flip: mirrors images left to right half of the time.
-            generator: draws crops and mirroring.
+            augmentation: the changes; it says what becomes of the labels.
+            generator: draws crops and changes.
         """
         height, width = self._sides
 
@@ -119,15 +122,20 @@ class DeviceImages:
             return torch.randint(limit, (len(rows), 1), generator=generator, device=self._device)
 
         x = torch.arange(width, device=self._device).expand(len(rows), -1)
-        if flip:
+        y = torch.arange(height, device=self._device).expand(len(rows), -1)
+        if augmentation.flip:
             x = torch.where(below(2).bool(), x.flip(1), x)
-        y = self._rows.take(torch.arange(height, device=self._device) + below(2 * self._padding + 1))
+        if augmentation.flip_vertical:
+            y = torch.where(below(2).bool(), y.flip(1), y)
+        y = self._rows.take(y + below(2 * self._padding + 1))
         x = self._columns.take(x + below(2 * self._padding + 1))
         images, places, labels = self._found(rows)
         # One gather of whole pixels by flat index is several times as fast as one by image, row and column.
         lines = (places[:, None] * height + y) * width
         batch = images.view(-1, images.shape[3]).index_select(0, (lines[:, :, None] + x[:, None, :]).view(-1))
-        return self._normalised(batch.view(len(rows), *images.shape[1:])), labels
+        batch = batch.view(len(rows), *images.shape[1:]).float()
+        batch, labels = augmentation(batch, labels, mean=self._mean, generator=generator)
+        return self._normalised(batch), labels
 
     def _found(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns images on the device, the indices (B,) of `rows` among them, and the labels of `rows`."""

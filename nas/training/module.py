@@ -15,6 +15,7 @@ from nas.architectures.cost import cost
 from nas.architectures.network import build_network
 from nas.errors import TrainingFailed
 from nas.system.cuda_graph import CapturedStep, is_wanted
+from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.data_parallel import ALONE, ProcessGroup
@@ -70,6 +71,7 @@ class TrainingModule(lightning.LightningModule):
         self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
         self._loss_of = loss_function(recipe, data.train, data.device)
+        self._augmentation = Augmentation(recipe, classes=architecture.classes)
         self._is_captured = is_wanted(data.device) and group.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
 
@@ -174,7 +176,7 @@ class TrainingModule(lightning.LightningModule):
 
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
         """Runs the device part of a step, eagerly or in a graph: forward, backward, update."""
-        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
+        images, labels = self._data.train.augmented(rows, augmentation=self._augmentation, generator=self._augmenting)
         loss = self._loss_of(self._learner(images), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

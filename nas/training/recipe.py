@@ -37,7 +37,16 @@ class Recipe:
 
     `learning_rate` is the peak; `warmup` the share of the training, in [0, 1], before it. `crop_padding` is the number
     of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
-    right half of the time, which is wrong for digits and text.
+    right half of the time, which is wrong for digits and text, `flip_vertical` turns half of them upside down.
+
+    Other augmentations are off unless a recipe names them; each image draws its own (`nas.training.augmentation`).
+    `rotation` is the largest angle, in degrees. `color_jitter` is the largest change of brightness, contrast and
+    saturation, as a share of them. `cutout` is the side of a square that is blanked, as a share of the shorter side
+    (DeVries and Taylor, arXiv:1708.04552). `mixup` (Zhang et al., arXiv:1710.09412) and `cutmix` (Yun et al.,
+    arXiv:1905.04899) are the shares of images that are mixed with another, by even chances of all proportions (their
+    α = 1). `random_augment` in [0, 1] is the strength, of RandAugment's (Cubuk et al., arXiv:1909.13719), up to which
+    one operation at random is applied, as by TrivialAugment (Müller and Hutter, arXiv:2103.10158): eleven of theirs,
+    without equalisation, auto-contrast and sharpness.
 
     `metric` is what networks are judged by (`nas.training.metrics`). `class_weights` says how much images of rare
     classes count in the loss (`nas.training.class_balance`); with `sampling` balanced, an epoch draws as many images of
@@ -57,6 +66,13 @@ class Recipe:
     label_smoothing: float = 0.1
     crop_padding: int = 0
     flip: bool = False
+    flip_vertical: bool = False
+    rotation: float = 0.0
+    color_jitter: float = 0.0
+    cutout: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    random_augment: float = 0.0
     metric: str = ACCURACY
     class_weights: str = "none"
     sampling: str = "all"
@@ -73,6 +89,11 @@ class Recipe:
         real(self.label_smoothing, "recipe.label_smoothing", minimum=0, maximum=0.99)
         integer(self.crop_padding, "recipe.crop_padding", minimum=0)
         boolean(self.flip, "recipe.flip")
+        boolean(self.flip_vertical, "recipe.flip_vertical")
+        real(self.rotation, "recipe.rotation", minimum=0, maximum=180)
+        for name in ("color_jitter", "cutout", "mixup", "cutmix", "random_augment"):
+            real(getattr(self, name), f"recipe.{name}", minimum=0, maximum=1)
+        real(self.mixup + self.cutmix, "recipe.mixup + recipe.cutmix", minimum=0, maximum=1)
         one_of(self.metric, "recipe.metric", METRICS)
         one_of(self.class_weights, "recipe.class_weights", CLASS_WEIGHTS)
         one_of(self.sampling, "recipe.sampling", SAMPLINGS)

@@ -11,10 +11,12 @@ from torch import Tensor
 from nas import Architecture, ImageData, Recipe
 from nas.system.cuda_graph import WARM_UP_STEPS, CapturedStep
 from nas.system.hardware import CUDA_GRAPHS
+from nas.training.augmentation import Augmentation
 from nas.training.module import TrainingModule
 from nas.training.train import on_device, train
 
 STEPS = 20
+MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
@@ -62,7 +64,7 @@ def test_crops_differ_between_replays_and_are_those_of_eager_steps(digits: Image
         generator = torch.Generator("cuda").manual_seed(5)
 
         def step(rows: Tensor, generator: torch.Generator = generator) -> None:
-            seen.copy_(data.train.augmented(rows, flip=True, generator=generator)[0])
+            seen.copy_(data.train.augmented(rows, augmentation=MIRRORED, generator=generator)[0])
 
         run = CapturedStep(step, generator)
         shown[captured] = []

@@ -18,6 +18,7 @@ import nas
 from nas import Architecture, ImageData, Recipe, build_network
 from nas.architectures.architecture import Input, Stage, StemConv
 from nas.training import checkpoint as checkpoint_module
+from nas.training.augmentation import Augmentation
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, train
@@ -25,6 +26,8 @@ from nas.training.trainer import in_half
 from tests.helpers import checkpoint_every_epoch
 
 SEEDS = (0, 1, 2)
+PLAIN = Augmentation(Recipe(), classes=10)
+MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 
 def module_of(network: Architecture, data: Any, recipe: Recipe, *, seed: int = 0) -> TrainingModule:
@@ -89,7 +92,7 @@ def test_each_step_under_autocast_sees_the_weights_of_the_one_before(
         with torch.autocast("cuda", torch.bfloat16) if one_region else nullcontext():
             for step, rows in enumerate(data.train.shuffled(recipe.batch_size, generator)):
                 optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
-                images, labels = data.train.augmented(rows, flip=False, generator=generator)
+                images, labels = data.train.augmented(rows, augmentation=PLAIN, generator=generator)
                 with torch.autocast("cuda", torch.bfloat16):
                     loss = F.cross_entropy(model(images), labels, label_smoothing=recipe.label_smoothing)
                 optimizer.zero_grad()
@@ -140,7 +143,7 @@ def test_streamed_batches_are_the_resident_ones(
     for images in (resident.train, streamed.train):
         generator = torch.Generator("cuda").manual_seed(1)
         rows = list(images.shuffled(64, generator))
-        batches.append([images.augmented(some, flip=True, generator=generator) for some in rows])
+        batches.append([images.augmented(some, augmentation=MIRRORED, generator=generator) for some in rows])
     for one, other in zip(*batches, strict=True):
         assert one[0].is_cuda
         assert torch.equal(one[0], other[0])

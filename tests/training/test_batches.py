@@ -8,14 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas import Recipe
 from nas.data import images as data_module
 from nas.data.images import Images, MappedImages, Normalization, Split
 from nas.training import batches as batches_module
+from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceImages
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), dtype=np.uint8)
 NORMALIZATION = Normalization((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 CPU = torch.device("cpu")
+PLAIN = Augmentation(Recipe(), classes=10)
+MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -46,7 +50,7 @@ def test_augmented_batches_are_crops_of_the_reflected_image_mirrored_half_of_the
     mean, std = np.array(NORMALIZATION.mean), np.array(NORMALIZATION.std)
     seen: dict[tuple[int, int, bool], int] = {}
     for _ in range(60):
-        batch, labels = made().augmented(torch.arange(6), flip=True, generator=generator)
+        batch, labels = made().augmented(torch.arange(6), augmentation=MIRRORED, generator=generator)
         pixels = np.rint((batch.numpy().transpose(0, 2, 3, 1) * std + mean) * 255)
         for image, label in zip(pixels, labels.tolist(), strict=True):
             match = [
@@ -101,7 +105,7 @@ def test_crops_are_those_of_padded_images_bit_for_bit(
     for way in ways:
         new = torch.Generator().manual_seed(3)
         for wanted in expected:
-            batch, labels = way.augmented(rows, flip=flip, generator=new)
+            batch, labels = way.augmented(rows, augmentation=MIRRORED if flip else PLAIN, generator=new)
             assert torch.equal(batch, wanted)
             assert batch.stride() == wanted.stride()
             assert torch.equal(labels, rows)
@@ -111,7 +115,7 @@ def test_crops_are_those_of_padded_images_bit_for_bit(
 def test_without_padding_and_flip_nothing_is_changed() -> None:
     images = made(padding=0)
     rows = torch.tensor([4, 0])
-    batch, labels = images.augmented(rows, flip=False, generator=torch.Generator())
+    batch, labels = images.augmented(rows, augmentation=PLAIN, generator=torch.Generator())
     assert torch.equal(batch[1], images.plain(slice(0, 1))[0][0])
     assert labels.tolist() == [4, 0]
 
@@ -178,7 +182,7 @@ def test_on_a_gpu_streamed_batches_are_those_of_resident_images_and_no_batch_wai
             batches = list(there.shuffled(4, generator))
             torch.cuda.set_sync_debug_mode("error")
             try:
-                drawn = [there.augmented(rows, flip=True, generator=generator) for rows in batches]
+                drawn = [there.augmented(rows, augmentation=MIRRORED, generator=generator) for rows in batches]
                 drawn.append(there.plain(slice(1, 5)))
             finally:
                 torch.cuda.set_sync_debug_mode("default")

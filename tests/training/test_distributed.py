@@ -26,6 +26,7 @@ from nas.system import hardware as hardware_module
 from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD
 from nas.training import default_objective as default_objective_module
+from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import SECONDS_BEFORE_FIRST
 from nas.training.data_parallel import ProcessGroup
@@ -37,6 +38,8 @@ from nas.workers.scaling import ScalingConfig
 from nas.workflows.retrain import retrain
 
 pytestmark = pytest.mark.skipif(METHOD != "forkserver", reason="signals and forks as on Linux and macOS")
+
+PLAIN = Augmentation(Recipe(), classes=10)
 
 
 class Interrupted(Exception):
@@ -114,7 +117,7 @@ def by_hand(network: Architecture, data: DeviceData, recipe: Recipe, seed: int) 
     batches = list(data.train.shuffled(recipe.batch_size, generator))
     for step, rows in enumerate(batches):
         for half, each in enumerate(models):
-            images, labels = data.train.augmented(rows[half::2], flip=False, generator=generator)
+            images, labels = data.train.augmented(rows[half::2], augmentation=PLAIN, generator=generator)
             each.zero_grad()
             loss = F.cross_entropy(each(images), labels, label_smoothing=0.1)
             loss.backward()  # type: ignore[no-untyped-call]

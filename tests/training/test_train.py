@@ -18,9 +18,12 @@ from nas.errors import TrainingFailed
 from nas.system.hardware import HALF_ON_CPU_FROM, device_of
 from nas.training import train as train_module
 from nas.training import train as training_module
+from nas.training.augmentation import Augmentation
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, threads_for, train
 from nas.training.trainer import bare_trainer, in_half, quiet_lightning
+
+PLAIN = Augmentation(Recipe(), classes=10)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_weights_after_an_epoch_are_those_of_a_loop_written_by_hand(
         steps = len(data.train) // 64
         for step, rows in enumerate(list(data.train.shuffled(64, generator))):
             optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
-            images, labels = data.train.augmented(rows, flip=False, generator=generator)
+            images, labels = data.train.augmented(rows, augmentation=PLAIN, generator=generator)
             loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -116,7 +119,7 @@ def test_each_step_under_autocast_sees_the_weights_of_the_one_before(
         steps = len(data.train) // 64
         for step, rows in enumerate(list(data.train.shuffled(64, generator))):
             optimizer.param_groups[0]["lr"] = 0.1 * one_cycle(step / steps, recipe.warmup)
-            images, labels = data.train.augmented(rows, flip=False, generator=generator)
+            images, labels = data.train.augmented(rows, augmentation=PLAIN, generator=generator)
             with torch.autocast("cpu", torch.bfloat16):  # a fresh one for each step
                 loss = F.cross_entropy(model(images), labels, label_smoothing=0.1)
                 optimizer.zero_grad()
