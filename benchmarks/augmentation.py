@@ -3,8 +3,8 @@
     python -m benchmarks.augmentation [--cifar10 FOLDER_OF_PARQUET_FILES] [--seeds 3]
 
 Data and networks are those of `benchmarks.few_images`, and all else follows from the images: crops and flips of colour
-images as well. Accuracies are in per cent, the mean over seeds and their standard deviation. What was trained is kept in
-benchmarks/results/augmentation and printed again.
+images as well. Accuracies are in per cent, the mean over seeds and their standard deviation. What was trained is kept
+in benchmarks/results/augmentation and printed again.
 """
 
 import argparse
@@ -40,8 +40,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Changes to the recipe that follows from the data."""
 
 
-def accuracy(name: str, number: int, epochs: int, variant: str, seed: int, cifar: Path | None) -> float:
+def accuracy(task: tuple[str, int, int], variant: str, seed: int, cifar: Path | None) -> float:
     """The accuracy in per cent: from its file, or of a training."""
+    name, number, epochs = task
     network = NETWORKS[name]
     recipe = Recipe.from_dict({"epochs": epochs, **VARIANTS[variant]}).for_images(number, network.input)
     key = "-".join(f"{field}-{value}" for field, value in VARIANTS[variant].items()) or "as-it-is"
@@ -63,7 +64,7 @@ def rows(sets: Sequence[tuple[str, int, int]], seeds: int, cifar: Path | None) -
     """The lines of the table."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = {
-            (each, variant, seed): pool.submit(accuracy, *each, variant, seed, cifar)
+            (each, variant, seed): pool.submit(accuracy, each, variant, seed, cifar)
             for seed in range(seeds)
             for each in sets
             for variant in VARIANTS

@@ -39,8 +39,8 @@ def balance_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option(
             "--metric",
-            metavar="accuracy|balanced_accuracy|macro_f1|mean_average_precision",
-            help="What networks are judged by; all but the first give all classes the same weight.",
+            metavar="accuracy|balanced_accuracy|macro_f1|mean_average_precision|log_loss",
+            help="What networks are judged by; all but the first and last give all classes the same weight.",
         ),
         click.option(
             "--class-weights", metavar="none|balanced|effective", help="How images of rare classes count in training."

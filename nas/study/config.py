@@ -8,7 +8,7 @@ from typing import Any
 from nas.data.resizing import RESIZES
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
-from nas.training.metrics import ACCURACY, METRIC_NOTES, effective_images
+from nas.training.metrics import MEANS_OVER_IMAGES, METRIC_NOTES, effective_images
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
@@ -65,7 +65,7 @@ class StudyConfig:
         Fewer than there are if the study's metric gives all classes the same weight, and some are rare.
         """
         counts = self.data.get("validation_counts")
-        if self.space.recipe.metric == ACCURACY or not counts:
+        if self.space.recipe.metric in MEANS_OVER_IMAGES or not counts:
             return self.validation_images
         return effective_images(counts)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.images import ImageData, Labels, Split, class_counts
-from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
+from nas.training.metrics import ACCURACY, LOG_LOSS, MEAN_AVERAGE_PRECISION, MEANS_OVER_IMAGES, score_of_logits
 
 __all__ = ["FREQUENCIES", "LOGISTIC", "MAJORITY", "SVM", "baseline_accuracies"]
 
@@ -27,7 +27,7 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     These are the most frequent class, a logistic regression on standardised pixels, and a support vector machine with a
     Gaussian kernel on their principal components; none of them is tuned. Judged by a metric that gives all classes the
     same weight, the latter two are trained so. Where an image may have several labels, these are the labels'
-    frequencies and a regression for each label.
+    frequencies and a regression for each label; judged by the log loss, the frequencies and a regression.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -38,20 +38,22 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
 
     rng = np.random.default_rng(seed)
     (x, y), (of_validation, labels) = (_pixels(split, rng) for split in (images.train, images.validation))
-    weights = "balanced" if metric != ACCURACY else None
+    weights = "balanced" if metric not in MEANS_OVER_IMAGES else None
     regression = LogisticRegression(C=0.01, max_iter=200, class_weight=weights)
     models = {LOGISTIC: make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if y.ndim == 2 else regression)}
-    if y.ndim == 1:
+    if y.ndim == 1 and metric != LOG_LOSS:  # it gives no probabilities
         svm = SVC(C=10.0, class_weight=weights)
         models[SVM] = make_pipeline(PCA(min(COMPONENTS, *x.shape), random_state=seed), svm)
     frequencies = np.array(class_counts(y, len(images.classes))) / len(y)
-    constant = score_of_logits(metric, np.tile(frequencies, (len(labels), 1)), labels)
-    found = {FREQUENCIES if y.ndim == 2 else MAJORITY: constant}
+    constant = score_of_logits(metric, np.tile(np.log(frequencies), (len(labels), 1)), labels)
+    found = {FREQUENCIES if y.ndim == 2 or metric == LOG_LOSS else MAJORITY: constant}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a regression that has not converged is a baseline all the same
         for name, model in models.items():
             model.fit(x, y)
-            if metric == MEAN_AVERAGE_PRECISION:
+            if metric == LOG_LOSS:
+                logits = model.predict_log_proba(of_validation)
+            elif metric == MEAN_AVERAGE_PRECISION:
                 logits = _decisions(model, of_validation)
             else:
                 logits = np.eye(len(images.classes))[model.predict(of_validation)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas.training.batches import DeviceImages
 from nas.training.data_parallel import ProcessGroup
-from nas.training.metrics import MEAN_AVERAGE_PRECISION, score, score_of_logits
+from nas.training.metrics import MEAN_AVERAGE_PRECISION, OF_LOGITS, score, score_of_logits
 from nas.training.objective import NO_CONFUSION, NO_PREDICTIONS, PREDICTION
 
 __all__ = ["Evaluation"]
@@ -32,7 +32,7 @@ class Evaluation:
         if not images.is_multi_label:
             self._confusion = torch.zeros(classes, classes, device=device, dtype=torch.long)
             self._predicted = torch.zeros(len(images) if keeps_predictions else 0, 4, device=device)
-        if self._metric == MEAN_AVERAGE_PRECISION:
+        if self._metric in OF_LOGITS:
             self._logits = torch.zeros(len(images), classes, device=device)
 
     def add(self, rows: slice, logits: Tensor, labels: Tensor) -> None:
@@ -55,7 +55,7 @@ class Evaluation:
 
     def score(self) -> float:
         """Returns the metric, in [0, 1]."""
-        if self._metric == MEAN_AVERAGE_PRECISION:
+        if self._metric in OF_LOGITS:
             return score_of_logits(self._metric, np.nan_to_num(self._logits.cpu().numpy()), self._images.labels())
         return score(self._metric, self.confusion)
 

@@ -1,8 +1,21 @@
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
-from nas.training.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, METRIC_NOTES, METRICS, effective_images, score
+from nas import load_data
+from nas.data.loading import DIGITS
+from nas.training.baselines import baseline_accuracies
+from nas.training.metrics import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    LOG_LOSS,
+    MACRO_F1,
+    METRIC_NOTES,
+    METRICS,
+    effective_images,
+    score,
+    score_of_logits,
+)
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -34,6 +47,23 @@ def test_classes_that_do_not_occur_do_not_count() -> None:
     assert score(BALANCED_ACCURACY, counts) == pytest.approx((3 / 4 + 1) / 2)
     assert score(MACRO_F1, counts) == pytest.approx((6 / 7 + 8 / 9) / 2)
     assert set(METRIC_NOTES) == set(METRICS) - {ACCURACY}
+
+
+def test_log_loss_is_the_geometric_mean_of_the_probabilities_of_the_right_classes() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(200, 5)) * 3, rng.integers(0, 5, 200)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert score_of_logits(LOG_LOSS, logits, labels) == pytest.approx(np.exp(-log_loss(labels, probabilities)))
+    assert score_of_logits(LOG_LOSS, np.zeros((200, 5)), labels) == pytest.approx(1 / 5)
+    assert score_of_logits(LOG_LOSS, 1e6 * np.eye(5)[labels], labels) == 1
+    assert score_of_logits(LOG_LOSS, -1e6 * np.eye(5)[labels], labels) == 0
+
+
+def test_baselines_are_judged_by_their_probabilities() -> None:
+    found = baseline_accuracies(load_data("digits", DIGITS, max_images=600), metric=LOG_LOSS)
+    assert found["label frequencies"] == pytest.approx(0.1, abs=0.002)
+    assert len(found) == 2  # a support vector machine has no probabilities
+    assert 0.5 < max(found.values()) < 1
 
 
 def test_few_images_of_a_class_measure_a_mean_of_classes_as_few_images_would() -> None:
