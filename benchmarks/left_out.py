@@ -18,11 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from benchmarks.recipes import AS_IT_IS, FASHION, TASKS, drawn, recipe_of
 from nas.training import module as training
-from nas.training.batches import DeviceImages
 from nas.training.train import on_device, train
 
 SEEDS = 3
@@ -77,40 +75,6 @@ class _Both(nn.Module):
         return logits
 
 
-def cutout(share: float) -> None:
-    """A square of the mean colour, `share` of the side, at a random place (DeVries and Taylor, arXiv:1708.04552)."""
-    augmented = DeviceImages.augmented
-
-    def cut(self: DeviceImages, rows: Tensor, *, flip: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        images, labels = augmented(self, rows, flip=flip, generator=generator)
-        side = share * images.shape[2]
-        masks = []
-        for length in images.shape[2:]:
-            centres = torch.randint(length, (len(images), 1), generator=generator)
-            masks.append((torch.arange(length) - centres).abs() * 2 < side)
-        return images.masked_fill((masks[0][:, :, None] & masks[1][:, None, :])[:, None], 0.0), labels
-
-    DeviceImages.augmented = cut  # type: ignore[method-assign]
-
-
-def mixup(alpha: float) -> None:
-    """Mixtures of two images and of their labels (Zhang et al., arXiv:1710.09412)."""
-
-    def descend(self: Any, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
-        images, labels = self._data.train.augmented(rows, flip=self._recipe.flip, generator=self._augmenting)
-        share = float(torch.distributions.Beta(alpha, alpha).sample())
-        order = torch.randperm(len(labels), generator=self._augmenting)
-        logits = self._learner(share * images + (1 - share) * images[order])
-        loss = partial(F.cross_entropy, logits, label_smoothing=self._recipe.label_smoothing)
-        mixed = share * loss(labels) + (1 - share) * loss(labels[order])
-        optimizer.zero_grad()
-        mixed.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        self._loss += mixed.detach()
-
-    _put(descend, "_descend")
-
-
 def undecayed() -> None:
     """No weight decay of biases and of BatchNorm's parameters."""
     configure = Module.configure_optimizers
@@ -148,8 +112,6 @@ PARTS: dict[str, Callable[[], None]] = {
     AS_IT_IS: lambda: None,
     "average of the weights": partial(averaged, 0.99),
     "mirrored at test time": mirrored,
-    "cutout of a quarter": partial(cutout, 0.25),
-    "mixup, alpha 0.2": partial(mixup, 0.2),
     "no decay of biases and BatchNorm": undecayed,
     "blocks that begin as their skip": silent_blocks,
 }

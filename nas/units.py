@@ -9,6 +9,7 @@ from nas.validation import shown
 __all__ = [
     "amount_text",
     "count_text",
+    "counted",
     "duration_text",
     "epochs_text",
     "memory_text",
@@ -37,6 +38,12 @@ def count_text(value: float) -> str:
 def _three_digits(value: float) -> str:
     decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Formats a number of things with a noun in the singular or plural: `1 class`, `1,200 images`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def amount_text(value: float) -> str:

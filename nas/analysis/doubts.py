@@ -26,7 +26,7 @@ def baseline_sentences(study: Study, front: Sequence[TrialRecord]) -> list[str]:
     words = ", ".join(f"{name} {percent_text(accuracy)}" for name, accuracy in baselines.items())
     sentences = [f"On the same images, without a network: {words}."]
     best = best_baseline(study)
-    if best and front and front[-1].quality < best[1]:
+    if best and front and max(member.accuracy or 0.0 for member in front) < best[1]:  # both measured on these images
         sentences.append(
             f"No network of the front beats the {best[0]}: trainings may be too short (--epochs) or networks too small "
             "(--max-flops)."

@@ -212,6 +212,10 @@ def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recomme
     )
     if choice is None:
         raise NasError(nearest_miss(records, limits, min_accuracy=wanted.min_accuracy))
+    unmeasured = sum(LATENCY.value(record) is None for record in trained_networks(records))
+    if wanted.max_latency is not None and unmeasured:
+        left_out = f"{unmeasured} networks are" if unmeasured > 1 else "1 network is"
+        choice.sentences.append(f"{left_out} left out: there is no latency of {'them' if unmeasured > 1 else 'it'}.")
     return choice
 
 

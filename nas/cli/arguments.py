@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from nas.analysis.requirements import Requirements
+from nas.analysis.selection import choose
 from nas.architectures.architecture import Architecture
 from nas.errors import InvalidValue, StudyError
 from nas.study.catalog import list_studies
@@ -52,8 +54,8 @@ def read_study(text: str | None, *, runs: str | Path = "runs", storage: str | No
 def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = None) -> Target:
     """Resolves a target: a YAML file written by `Architecture.to_yaml`, STUDY:TRIAL, or STUDY.
 
-    The text names a file if that file exists, or if it ends in .yaml or .yml. STUDY without a trial stands for the most
-    accurate member of its front.
+    The text names a file if that file exists, or if it ends in .yaml or .yml. STUDY without a trial stands for the one
+    that `nas pick` recommends and `nas export` writes, by confirmed means if there are any.
 
     Args:
         text: the target as typed.
@@ -73,9 +75,10 @@ def read_target(text: str, *, runs: str | Path = "runs", storage: str | None = N
     if colon:
         record = study.record(int(number))
         return Target(record.architecture, study, record.trial)
-    if not (front := study.front()):
+    if not study.front():
         raise StudyError(f"study '{name}' has no trained network yet; `nas trials {name}` shows what it has")
-    return Target(front[-1].architecture, study, front[-1].trial)
+    picked = choose(study, Requirements()).pick.record
+    return Target(picked.architecture, study, picked.trial)
 
 
 def _names_a_file(text: str) -> bool:

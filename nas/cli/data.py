@@ -3,6 +3,7 @@
 import click
 
 from nas.cli.console import json_option, make_console, print_json
+from nas.units import counted
 
 __all__ = ["data"]
 
@@ -35,16 +36,20 @@ def data(source: str, top: int, as_json: bool) -> None:
     colours = (
         "all grey" if found.grey == 1 else "all in colour" if found.grey == 0 else f"{found.grey:.0%} of them grey"
     )
-    kinds = f"with any of {len(found.classes)} labels" if found.multi_label else f"of {len(found.classes)} classes"
+    kinds = (
+        f"with any of {len(found.classes)} labels"
+        if found.multi_label
+        else f"of {counted(len(found.classes), 'class')}"
+    )
     shapes = f"{found.oblong:.0%} are not square" if found.oblong else "all square"
     pixels = f"{low} pixels" if low == high else f"{low} to {high} pixels, in the median {median}"
     console.print(
-        f"{found.images:,} images {kinds}, {colours}; their shorter sides have {pixels}; {shapes}.",
+        f"{counted(found.images, 'image')} {kinds}, {colours}; their shorter sides have {pixels}; {shapes}.",
         soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
-    add_columns(table, *found.counts)
+    add_columns(table, *(found.counts if len(found.counts) > 1 else ["images"]))
     for label, name in enumerate(found.classes):
         table.add_row(Text(name), *(f"{counts[label]:,}" for counts in found.counts.values()))
     console.print(table)
@@ -56,7 +61,7 @@ def data(source: str, top: int, as_json: bool) -> None:
         ("Other copies", [group for group in found.copies if not group.is_leak and not group.is_contradictory]),
     ):
         if groups:
-            console.print(f"\n{title}: {len(groups):,} groups", style="bold")
+            console.print(f"\n{title}: {counted(len(groups), 'group')}", style="bold")
         for group in groups[:top]:
             kind = "the same file" if group.exact else "nearly the same"
             where = zip(group.names, group.splits, group.classes, strict=True)

@@ -18,7 +18,7 @@ from nas.analysis.front import front_numbers
 from nas.cli.confirmation_tables import confirmed_table
 from nas.cli.tables import front_table, headline, sparkline
 from nas.study.estimates import estimates
-from nas.study.records import TrialRecord, TrialState, trainings_ended, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trained_networks, trainings_ended, trainings_spent
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.study.study import Study
 from nas.units import amount_text, count_text, duration_text, epochs_text, parse_duration, percent_text, progress_text
@@ -115,8 +115,8 @@ class _Progress:
 
     def number(self, record: TrialRecord) -> int:
         """Returns the number by which to show a trial: that of its architecture in the search, if that is confirmed."""
-        known = (each.trial for each in self.searched if each.architecture.key == record.architecture.key)
-        return next(known, record.trial)
+        alike = [each for each in trained_networks(self.searched) if each.architecture.key == record.architecture.key]
+        return alike[-1].trial if alike else record.trial
 
     def seconds_left(self) -> float | None:
         """Estimates the remaining seconds from the mean time of trials or epochs; None before the first epoch ends.

@@ -36,7 +36,7 @@ __all__ = ["mistakes", "profile", "train"]
 def profile(target: str, *, sizes: str | None, as_json: bool, device: str, runs: str, storage: str | None) -> None:
     """Measure a network on this machine, beside the same one without groups and a narrower one of equal FLOPs.
 
-    The network is an architecture in a YAML file, a trial of a study, or the most accurate one of a study.
+    The network is an architecture in a YAML file, a trial of a study, or the one that nas pick recommends.
     """
     from nas.architectures.profiler import profile as run_profile
     from nas.architectures.profiler import usual_sizes
@@ -84,7 +84,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 @workers_options
 @storage_option
 def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, **options: Any) -> None:
-    """Train one architecture from scratch: from a YAML file, a trial of a study, or the most accurate one of a study.
+    """Train one architecture from scratch: from a YAML file, a trial of a study, or what nas pick recommends of it.
 
     The same command resumes an interrupted training after its last epoch.
     """
@@ -100,6 +100,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     name, recipe, seed = (options.pop(key) for key in ("study", "recipe", "seed"))
     with watched(console) as view, logged(view, logger) as listener:
         if chosen.study is not None:
+            view.searched = chosen.study.estimated_records()
             given = {"--study": name, "--recipe": recipe, "--seed": seed}
             if option := next((option for option, value in given.items() if value is not None), None):
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")

@@ -97,10 +97,13 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
         print_json({**record.to_dict(), "reasons": choice.sentences})
         return
     console = make_console()
-    console.print(record.name, style="bold")
+    console.print(f"{study.name}:{record.trial}  {record.name}", style="bold", soft_wrap=True)
     for sentence in choice.sentences:
         console.print(sentence, soft_wrap=True)
     console.print(f"\nNext: {export_command(study, record.trial)}", soft_wrap=True)
+    console.print(
+        "First, to have it trained on the validation images too:", train_command(study, record.trial), soft_wrap=True
+    )
 
 
 @click.command(short_help="Write a trained network as files that need no nas, verified.")
@@ -155,19 +158,21 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
 @click.option("--timeout", default=600.0, show_default=True, metavar="S", help="Seconds to wait for an answer.")
 @json_option
 def latency(study: "Study", on: str, timeout: float, as_json: bool) -> None:
-    """Measure how long the networks on the front of STUDY take for one image on another device.
+    """Measure how long the networks on the front of STUDY, and confirmed ones, take for one image on another device.
 
     The device needs Python and onnxruntime. Afterwards `nas pick --max-latency MS` and the dashboard go by its times.
     """
+    from nas.analysis.confirmation import confirmed
     from nas.strategy.latency_objective import measure_front_elsewhere
 
-    found = measure_front_elsewhere(study, on, timeout=timeout)
+    report = confirmed(study)
+    found = measure_front_elsewhere(study, on, also=report.as_records() if report else (), timeout=timeout)
     device = study.attributes.latency_device
     if as_json:
         rows = [{**member.to_dict(), "latency (ms)": milliseconds} for member, milliseconds in found]
         print_json({"device": device, "networks": rows})
         return
-    click.echo(f"Milliseconds for one image on {device}:")
+    click.echo(f"{study.name}: milliseconds for one image on {device}")
     for member, milliseconds in found:
         flops, accuracy = count_text(cost(member.architecture).flops), percent_text(member.quality)
         click.echo(f"  trial {member.trial:<5} {milliseconds:>8.3g} ms  {accuracy:>8}  {flops:>8} FLOPs  {member.name}")
@@ -175,6 +180,14 @@ def latency(study: "Study", on: str, timeout: float, as_json: bool) -> None:
 
 def export_command(study: "Study", trial: int) -> str:
     """Returns the shell command that exports a trial."""
+    return shlex.join(["nas", "export", study.name, "--trial", str(trial), *_where(study), "--out", "best"])
+
+
+def train_command(study: "Study", trial: int) -> str:
+    """Returns the shell command that trains a trial on the validation images too."""
+    return shlex.join(["nas", "train", f"{study.name}:{trial}", "--all-images", *_where(study)])
+
+
+def _where(study: "Study") -> list[str]:
     where = [] if str(study.folder.parent) == "runs" else ["--runs", str(study.folder.parent)]
-    where += ["--storage", study.storage] if study.storage else []
-    return shlex.join(["nas", "export", study.name, "--trial", str(trial), *where, "--out", "best"])
+    return [*where, *(["--storage", study.storage] if study.storage else [])]

@@ -233,6 +233,9 @@ def _finish(console: "Console", study: "Study") -> None:
 @click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
 @validation_option
+@group_by_option
+@resize_option
+@click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print the space as a file to edit and search.")
 @device_option
 @json_option
@@ -254,7 +257,8 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
     source = data if data is not None else "digits" if chosen.input == DIGITS else None
     loaded = None
     if source is not None and images is None:
-        loaded, _ = load_described(source, chosen.input, seed=0, validation=options["validation"])
+        how = {name: options[name] for name in ("validation", "group_by", "resize", "skip_bad_images")}
+        loaded, _ = load_described(source, chosen.input, seed=0, **how)
     if images is None:
         images = len(loaded.train.labels) if loaded else 10_000
     multi_label = loaded is not None and loaded.is_multi_label

@@ -64,7 +64,7 @@ def headline(study: Study) -> str:
     space, data = study.config.space, study.config.data
     what = f"space {space.name}, {space.valid:,} architectures"
     if holds_repetitions(study):
-        what = "chosen architectures, each on several seeds" if space.valid > 1 else space.name
+        what = "chosen architectures, trained again" if space.valid > 1 else space.name
     images = f"{data['train_images']:,} training images" if "train_images" in data else "one's own training"
     if data.get("skipped_images"):
         images += f" ({data['skipped_images']} that cannot be read left out)"

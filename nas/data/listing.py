@@ -1,9 +1,10 @@
 """Listings: the encoded images of a source by split, with their labels, before anything is decoded."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +41,15 @@ class Encoded(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The images of a source by split (train, validation, test); `version` changes with the source's content."""
+    """The images of a source by split (train, validation, test).
+
+    `version` changes with the source's content; `others` counts the files of a folder that are left out, by suffix.
+    """
 
     classes: tuple[str, ...]
     splits: dict[str, Encoded]
     version: str
+    others: Mapping[str, int] = MappingProxyType({})
 
 
 def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from nas.data.loading import (
 )
 from nas.data.sources import list_source
 from nas.errors import visible
+from nas.units import counted
 
 __all__ = ["Copies", "DataReport", "report_on"]
 
@@ -84,6 +85,8 @@ class DataReport:
         suits: the height and width at which a search takes them.
         unreadable: names of the images that cannot be read.
         copies: groups of duplicates and near duplicates, the exact ones first.
+        others: the number of files in the folders of classes that are taken for no images, by suffix.
+        nested: the names of a class's subfolders, for classes of a folder all of whose images lie in some.
     """
 
     source: str
@@ -97,6 +100,8 @@ class DataReport:
     suits: Sides
     unreadable: tuple[str, ...]
     copies: tuple[Copies, ...]
+    others: dict[str, int]
+    nested: dict[str, tuple[str, ...]]
 
     @property
     def imbalance(self) -> float:
@@ -115,24 +120,30 @@ class DataReport:
 
     def advice(self) -> list[str]:
         """Returns sentences on what is wrong with the images, and what to choose for a search."""
-        found = []
+        found = [*self._obstacles()]
+        if self.others:
+            kinds = ", ".join(
+                f"{number:,} {kind or 'without a suffix'}" for kind, number in sorted(self.others.items())
+            )
+            found.append(f"Left out, as files of other kinds: {kinds}. If these are photos, save them as JPEG or PNG.")
         if self.unreadable:
             named = names_of(self.unreadable)
             found.append(f"{len(self.unreadable):,} cannot be read: {named}. --skip-bad-images leaves them out.")
         if self.leaks:
             found.append(
-                f"{len(self.leaks):,} groups of copies stand in more than one split: networks are tested on images "
-                "that they were trained on, which flatters them. Remove the copies."
+                f"Copies stand in more than one split ({counted(len(self.leaks), 'group')}): networks are tested on "
+                "images that they were trained on, which flatters them. Remove the copies."
             )
         elif self.copies and len(self.counts) == 1:
             extra = sum(len(group.names) - 1 for group in self.copies)
             found.append(
-                f"{extra:,} images are copies of others. A random split would put copies of one image on both sides, "
-                "which flatters every network. Remove the copies, or make the splits yourself: train/CLASS, test/CLASS."
+                f"There are copies of other images ({extra:,}). A random split would put copies of one image on both "
+                "sides, which flatters every network. Remove the copies, or make the splits yourself: train/CLASS, "
+                "test/CLASS."
             )
         if self.contradictions:
             found.append(
-                f"{len(self.contradictions):,} groups of copies have different labels: some of them are wrong."
+                f"Copies have different labels ({counted(len(self.contradictions), 'group')}): some of them are wrong."
             )
         if self.imbalance >= RARE:
             metric = "" if self.multi_label else "--metric balanced_accuracy "
@@ -150,6 +161,25 @@ class DataReport:
                 "strips; --resize stretch keeps it too, but not the proportions."
             )
         return found
+
+    def _obstacles(self) -> Iterator[str]:
+        """Yields what keeps a search from using the images, or has it see other classes than were meant."""
+        if len(self.classes) < 2:
+            yield "A classifier needs at least 2 classes: the images of each in a folder of its own, CLASS/*.jpg."
+        needed = len(SPLITS) - (len(self.counts) - 1)
+        rare = [name for name, number in zip(self.classes, self.counts["train"], strict=True) if number < needed]
+        if rare:
+            yield (
+                f"Too few images to search, as a class needs at least {needed}, one for each split that is still to be "
+                f"made: {names_of(rare)}."
+            )
+        if self.nested:
+            name, folders = next(iter(self.nested.items()))
+            inner = f"{names_of(folders)} within it {'are' if len(folders) > 1 else 'is'}"
+            yield (
+                f"The classes are the outermost folders: '{name}' is a class, and {inner} not. If they should be, name "
+                f"{Path(self.source) / name} instead, or put the images of each class into one folder."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the form that `--json` prints."""
@@ -188,7 +218,7 @@ def report_on(source: str) -> DataReport:
         DataError: the source cannot be used.
         MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
     """
-    classes, multi_label, seen = _digits() if source == "digits" else _files(source)
+    classes, multi_label, seen, others = _digits() if source == "digits" else _files(source)
     good = [(one, one.look) for one in seen if one.look is not None]
     there = {one.split for one in seen}
     counts = {split: [0] * len(classes) for split in SPLITS if split in there}
@@ -208,10 +238,12 @@ def report_on(source: str) -> DataReport:
         suits=suitable_sides([look.sides for _, look in good] or [(1, 1)]),
         unreadable=tuple(one.name for one in seen if one.look is None),
         copies=tuple(_copies([one for one, _ in good], [look for _, look in good], classes)),
+        others=others,
+        nested=_nested(source, classes, seen),
     )
 
 
-def _files(source: str) -> tuple[tuple[str, ...], bool, list[_Seen]]:
+def _files(source: str) -> tuple[tuple[str, ...], bool, list[_Seen], dict[str, int]]:
     listing = list_source(source)
     seen = []
     with ThreadPoolExecutor() as pool:  # decoders release the GIL
@@ -223,16 +255,29 @@ def _files(source: str) -> tuple[tuple[str, ...], bool, list[_Seen]]:
                     _Seen(visible(name), split, own, look)
                     for (name, _), own, look in zip(batch, islice(labels, len(batch)), looks, strict=True)
                 ]
-    return listing.classes, listing.splits["train"].labels.ndim == 2, seen
+    return listing.classes, listing.splits["train"].labels.ndim == 2, seen, dict(listing.others)
 
 
-def _digits() -> tuple[tuple[str, ...], bool, list[_Seen]]:
+def _digits() -> tuple[tuple[str, ...], bool, list[_Seen], dict[str, int]]:
     raw = load_digits_images()
     seen = [
         _Seen(f"image {number}", "train", labels, _Look(_sha(image.tobytes()), (8, 8), True, _thumbnail(image)))
         for number, (image, labels) in enumerate(zip(raw.train.images[:], label_sets(raw.train.labels), strict=True))
     ]
-    return raw.classes, False, seen
+    return raw.classes, False, seen, {}
+
+
+def _nested(source: str, classes: Sequence[str], seen: Sequence[_Seen]) -> dict[str, tuple[str, ...]]:
+    """Returns the subfolders of each class of an image folder whose images all lie in some."""
+    folders: dict[str, set[str]] = {name: set() for name in classes}
+    for one in seen:
+        parts = Path(one.name).parts
+        if len(one.labels) != 1 or classes[one.labels[0]] not in parts[:-1] or not (Path(source) / one.name).is_file():
+            return {}
+        name = classes[one.labels[0]]
+        below = parts[parts.index(name) + 1 : -1]
+        folders[name].add(below[0] if below else "")
+    return {name: tuple(sorted(found)) for name, found in folders.items() if found and "" not in found}
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

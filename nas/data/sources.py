@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ __all__ = ["list_source"]
 
 HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 
 
 def list_source(source: str, *, group_by: str | None = None) -> Listing:
@@ -85,8 +88,8 @@ def _list_folder(source: str, root: Path, group_by: str | None) -> Listing:
     for split, folders in files.items():
         for name in classes:
             if not folders.get(name):
-                where = f"in {split}/" if parts != {"train": root} else "of a known kind"
-                raise DataError(f"{source}: class '{name}' has no images {where}")
+                where = f" in {split}/" if parts != {"train": root} else ""
+                raise DataError(f"{source}: class '{name}' has no images{where}{_other_kinds(parts[split] / name)}")
         pairs = [(file, label) for label, name in enumerate(classes) for file in folders[name]]
         paths = [file for file, _ in pairs]
         names = [str(file.relative_to(root)) for file in paths]
@@ -95,7 +98,22 @@ def _list_folder(source: str, root: Path, group_by: str | None) -> Listing:
         stamps += [stamp(file) for file, _ in pairs]
     classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be UTF-8
     version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
-    return Listing(class_names(source, classes), splits, version)
+    others = Counter(kind for folders in parts.values() for folder in _folders(folders) for kind in _kinds(folder))
+    return Listing(class_names(source, classes), splits, version, dict(others))
+
+
+def _kinds(folder: Path) -> list[str]:
+    """Returns the suffixes of the files in a folder that are taken for no images, each once for a file."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return [kind for file in files if (kind := file.suffix.lower()) not in IMAGE_SUFFIXES]
+
+
+def _other_kinds(folder: Path) -> str:
+    """Says what a folder without images holds instead."""
+    if not folder.is_dir() or not (kinds := sorted(set(_kinds(folder)))):
+        return ""
+    known = ", ".join(sorted(IMAGE_SUFFIXES))
+    return f", only {', '.join(kind or 'files without a suffix' for kind in kinds)}; those that can be read are {known}"
 
 
 def _split_folders(source: str, root: Path) -> dict[str, Path]:
@@ -191,6 +209,7 @@ def _list_dataset(
         raise MissingExtra(f"reading {source}", "data") from None
     datasets.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every retry
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # it logs the errors that it raises
     fetched = [datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
     with _readable(source):
         loaded = datasets.load_dataset(what, **options)
@@ -249,8 +268,12 @@ def _readable(source: str) -> Iterator[None]:
     except NasError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DataError(f"{source}: cannot be read as a data set: {reason}") from None
+        reasons = [_first_line(each) for each in (error, error.__cause__) if each is not None]
+        raise DataError(f"{source}: cannot be read as a data set: {': '.join(reasons)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _column(source: str, features: Any, kind: type, usual: Sequence[str]) -> str:

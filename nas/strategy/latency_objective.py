@@ -3,7 +3,7 @@
 Here they are taken while nothing else runs; on another device one at a time, whatever runs here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -87,12 +87,15 @@ def _elsewhere(study: Study, architectures: list[Architecture], on: str) -> Meas
         raise StudyError(f"study '{study.name}': latency {error}; the same command goes on") from None
 
 
-def measure_front_elsewhere(study: Study, on: str, *, timeout: float = TIMEOUT) -> list[tuple[TrialRecord, float]]:
+def measure_front_elsewhere(
+    study: Study, on: str, *, also: Iterable[TrialRecord] = (), timeout: float = TIMEOUT
+) -> list[tuple[TrialRecord, float]]:
     """Measures the front's members on another device, stores the latencies, and returns them with the members.
 
     Args:
         study: the study; it must not be one that was searched by latency, as that has the latencies of its own device.
         on: a command that runs another one on the device, as in `measure_elsewhere`.
+        also: other trials of the study to measure, such as those that were confirmed.
         timeout: seconds to wait for an answer.
 
     Raises:
@@ -101,9 +104,10 @@ def measure_front_elsewhere(study: Study, on: str, *, timeout: float = TIMEOUT) 
     """
     if (model := study.attributes.latency_model) is not None:
         raise StudyError(f"study '{study.name}': was searched by latency on {model.device}; latencies cannot be mixed")
-    members = study.front()
-    if not members:
+    chosen = {member.trial: member for member in (*study.front(), *also)}
+    if not chosen:
         raise StudyError(f"study '{study.name}': has no trained network to measure")
+    members = sorted(chosen.values(), key=lambda member: (member.flops, member.trial))
     found = measure_elsewhere([member.architecture for member in members], on, timeout=timeout)
     pairs = list(zip(members, found.milliseconds, strict=True))
     study.attributes.latencies = {member.trial: latency for member, latency in pairs}

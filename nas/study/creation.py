@@ -24,6 +24,18 @@ from nas.validation import nearest_name, read_yaml
 __all__ = ["ARTIFACTS", "IncompleteStudy", "Opened", "config_of", "create_study", "open_study"]
 
 ARTIFACTS = "artifacts"
+MOST_NAMED = 4
+CHOSEN = (
+    "space.max_",
+    "space.recipe",
+    "data.source",
+    "data.resize",
+    "data.group_by",
+    "data.max_images",
+    "seed",
+    "objective",
+)
+"""Parts of a configuration that people choose; others often follow from them."""
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 
 
@@ -80,8 +92,10 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
             optuna_study = _begun(there, opened, name, config)
     found = Opened(folder, optuna_study, url)
     if differing := config_of(optuna_study, name).differences(config):
+        differing.sort(key=lambda line: not line.startswith(CHOSEN))  # what follows from these is of less help
+        more = f"; and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
         raise StudyError(
-            f"study '{name}' exists with another configuration: {'; '.join(differing)}; "
+            f"study '{name}' exists with another configuration: {'; '.join(differing[:MOST_NAMED])}{more}; "
             "use its settings, or another --study name"
         )
     if described is None:

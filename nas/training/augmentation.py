@@ -88,9 +88,12 @@ class Augmentation:
 
         zero = torch.zeros((count, 1, 1, 1), device=device)
         angle = within(recipe.rotation) if recipe.rotation else zero
-        factors = [1 + (within(recipe.color_jitter) if recipe.color_jitter else zero) for _ in range(3)]
+        brightness, contrast, saturation = (
+            1 + (within(recipe.color_jitter) if recipe.color_jitter else zero) for _ in range(3)
+        )
         if not recipe.random_augment:
-            return _Changes(torch.deg2rad(angle), zero, zero, zero, zero, *factors, zero, zero + 256)
+            turned = torch.deg2rad(angle)
+            return _Changes(turned, zero, zero, zero, zero, brightness, contrast, saturation, zero, zero + 256)
         chosen = torch.randint(OPERATIONS, (count, 1, 1, 1), generator=generator, device=device)
         strength = within(recipe.random_augment)
 
@@ -103,9 +106,9 @@ class Augmentation:
             of(3, FULL_SHEAR),
             of(4, 2 * FULL_SHIFT),
             of(5, 2 * FULL_SHIFT),
-            factors[0] + of(6, FULL_COLOR),
-            factors[1] + of(7, FULL_COLOR),
-            factors[2] + of(8, FULL_COLOR),
+            brightness + of(6, FULL_COLOR),
+            contrast + of(7, FULL_COLOR),
+            saturation + of(8, FULL_COLOR),
             of(9, FULL_BITS).abs().round(),
             256 - of(10, 256.0).abs(),
         )
@@ -153,8 +156,7 @@ def _recolored(images: Tensor, changes: _Changes) -> Tensor:
     """Changes brightness, contrast and saturation, then posterises and inverts bright pixels."""
     images = images * changes.brightness
     if images.shape[3] == len(GREY):
-        red, green, blue = images.split(1, dim=3)
-        grey = GREY[0] * red + GREY[1] * green + GREY[2] * blue
+        grey = sum((share * images[..., c : c + 1] for c, share in enumerate(GREY)), torch.zeros_like(images[..., :1]))
         images = torch.lerp(grey, images, changes.saturation)
     else:
         grey = images

@@ -12,7 +12,15 @@ from nas.workers.throughput import Throughput, best_per_gpu, throughput
 __all__ = ["EXTRAS", "Machine", "examine", "measure"]
 
 PACKAGES = ("nas", "torch", "lightning", "optuna", "numpy", "scikit-learn")
-EXTRAS = {"dashboard": "streamlit", "data": "datasets", "ray": "ray", "postgresql": "psycopg"}
+EXTRAS = {
+    "dashboard": "streamlit",
+    "data": "datasets",
+    "export": "onnxruntime",
+    "postgresql": "psycopg",
+    "ray": "ray",
+    "s3": "s3fs",
+    "tensorboard": "tensorboard",
+}
 """The optional extras of `nas`, each with a package that indicates whether it is installed."""
 
 

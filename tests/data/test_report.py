@@ -68,7 +68,7 @@ def test_a_photo_that_was_saved_again_is_found_in_the_other_split(tmp_path: Path
     assert group.is_leak
     assert not group.is_contradictory
     assert group.exact == (change == "same")
-    assert any("1 groups of copies stand in more than one split" in sentence for sentence in found.advice())
+    assert any("Copies stand in more than one split (1 group)" in sentence for sentence in found.advice())
 
 
 def test_copies_in_two_classes_are_contradictory_and_many_copies_are_one_group(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_copies_in_two_classes_are_contradictory_and_many_copies_are_one_group(t
     [group] = found.contradictions
     assert sorted(group.names) == ["cat/3.png", "cat/a.jpg", "cat/b.jpg", "dog/c.jpg"]
     assert not found.leaks
-    assert any("3 images are copies of others" in sentence for sentence in found.advice())
+    assert any("copies of other images (3)" in sentence for sentence in found.advice())
 
 
 def test_images_without_a_drawing_are_not_called_alike(tmp_path: Path) -> None:

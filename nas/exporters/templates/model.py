@@ -186,6 +186,8 @@ def preprocess(path: str | Path) -> Tensor:
         raise Unusable(f"{FOLDER / 'preprocessing.json'}: lacks height, width, mean or std") from None
     if CHANNELS not in (1, 3):
         raise Unusable(f"{path}: the network takes {CHANNELS} channels, and image files have 1 or 3; give it a tensor")
+    if path.is_dir():
+        raise Unusable(f"{path}: is a folder; name the images in it")
     if not path.is_file():
         raise Unusable(f"{path}: no such file")
     try:
