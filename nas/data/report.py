@@ -6,11 +6,11 @@ if their thumbnails hardly differ: the same photo saved or scaled again.
 
 import hashlib
 import io
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import combinations, islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from nas.data.loading import (
     on_white,
     upright_sides,
 )
+from nas.data.near_copies import THUMBNAIL, near_copies
 from nas.data.sources import list_source
 from nas.errors import visible
 from nas.units import counted
@@ -38,14 +39,6 @@ from nas.units import counted
 __all__ = ["Copies", "DataReport", "report_on"]
 
 SPLITS = ("train", "validation", "test")
-THUMBNAIL = 16
-MOST_DIFFERENCE = 4.0
-"""Mean absolute difference of two thumbnails, of 255, up to which images are near duplicates."""
-FLAT = 6.0
-"""Thumbnails whose grey levels deviate less than this from their mean show too little to be compared."""
-MOST_FLIPPED = 6
-"""Bits of 64 in which the hashes of near duplicates may differ."""
-BYTES, LARGEST_BUCKET = 8, 100
 OFTEN_OBLONG = 0.1
 """From this share of images that are not square on, what cropping loses is worth a word."""
 
@@ -311,7 +304,7 @@ def _copies(seen: Sequence[_Seen], looks: Sequence[_Look], classes: Sequence[str
         same[look.digest].append(index)
     groups = [(group, True) for group in same.values() if len(group) > 1]
     firsts = [group[0] for group in same.values()]
-    alike = _groups_of(_near(np.array([looks[index].thumbnail for index in firsts])), len(firsts))
+    alike = near_copies(np.array([looks[index].thumbnail for index in firsts]))
     groups += [([firsts[place] for place in group], False) for group in alike]
     for group, exact in groups:
         yield Copies(
@@ -320,58 +313,3 @@ def _copies(seen: Sequence[_Seen], looks: Sequence[_Look], classes: Sequence[str
             tuple(", ".join(classes[label] for label in seen[index].labels) or "no label" for index in group),
             exact,
         )
-
-
-def _near(thumbnails: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Yields pairs of thumbnails (N, 16, 16) that hardly differ.
-
-    Candidates have hashes that agree in two neighbouring bytes of eight, which those that differ in up to three bits
-    must. The hash says where brightness rises from left to right in 8 × 8 cells ("difference hash", Krawetz 2013).
-    """
-    if len(thumbnails) < 2:
-        return
-    cells = thumbnails.reshape(-1, 8, 2, THUMBNAIL).mean(axis=2)
-    left, right = cells[:, :, 0 : THUMBNAIL - 1 : 2], cells[:, :, 1:THUMBNAIL:2]
-    hashes = np.packbits((right > left).reshape(len(cells), 64), axis=1)
-    pixels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    shows = pixels.std(axis=1) >= FLAT
-    known: set[tuple[int, int]] = set()
-    for first in range(BYTES):
-        for bucket in _buckets(hashes[:, [first, (first + 1) % BYTES]], np.flatnonzero(shows)):
-            for pair in combinations(bucket[:LARGEST_BUCKET], 2):
-                one, other = pair
-                flipped = np.bitwise_count(hashes[one] ^ hashes[other]).sum()
-                alike = flipped <= MOST_FLIPPED and np.abs(pixels[one] - pixels[other]).mean() <= MOST_DIFFERENCE
-                if alike and pair not in known:
-                    known.add(pair)
-                    yield pair
-
-
-def _buckets(keys: NDArray[np.uint8], rows: NDArray[np.intp]) -> Iterator[list[int]]:
-    """Yields the rows, in ascending order, of each group of several that have the same two bytes as keys (N, 2)."""
-    numbers = keys[rows].astype(np.int64) @ np.array([256, 1])
-    order = np.argsort(numbers, kind="stable")
-    ends = np.flatnonzero(np.diff(numbers[order], append=-1)) + 1
-    for start, end in pairwise([0, *ends.tolist()]):
-        if end - start > 1:
-            yield rows[order[start:end]].tolist()
-
-
-def _groups_of(pairs: Iterator[tuple[int, int]], number: int) -> list[list[int]]:
-    """Returns the connected components of more than one member, of `number` members in all."""
-    parent = list(range(number))
-
-    def root(member: int) -> int:
-        while parent[member] != member:
-            parent[member] = parent[parent[member]]
-            member = parent[member]
-        return member
-
-    for one, other in pairs:
-        parent[root(other)] = root(one)
-    sizes = Counter(map(root, range(number)))
-    groups: dict[int, list[int]] = defaultdict(list)
-    for member in range(number):
-        if sizes[root(member)] > 1:
-            groups[root(member)].append(member)
-    return list(groups.values())

@@ -16,7 +16,7 @@ from nas.architectures.latency_elsewhere import PROGRAM
 from nas.cli.main import cli
 from nas.strategy import latency_objective
 from nas.strategy.latency_objective import measure_front_elsewhere
-from nas.study.records import LATENCY_KEY
+from nas.study.records import LATENCY_KEY, trained_networks
 from tests.helpers import TINY, formula
 
 pytest.importorskip("onnxscript")
@@ -58,13 +58,25 @@ def test_the_front_is_measured_there_and_kept(study: nas.Study, board: str, monk
         choose(study, Requirements(max_latency=slowest))
 
 
+def test_others_are_measured_too_and_what_has_no_latency_is_said_to_be_left_out(study: nas.Study, board: str) -> None:
+    on_front = {member.trial for member in study.front()}
+    others = [record for record in trained_networks(study.records()) if record.trial not in on_front]
+    assert others
+    found = measure_front_elsewhere(study, board, also=others[:1])
+    assert {member.trial for member, _ in found} == {*on_front, others[0].trial}
+    assert [member.flops for member, _ in found] == sorted(member.flops for member, _ in found)
+    sentences = choose(study, Requirements(max_latency=1e6)).sentences
+    left_out = len(others) - 1
+    assert any("left out: there is no latency" in sentence for sentence in sentences) == (left_out > 0)
+
+
 def test_the_command_prints_what_it_found(study: nas.Study, board: str) -> None:
     from click.testing import CliRunner
 
     given = ["latency", "s", "--runs", str(study.folder.parent), "--on", board]
     ran = CliRunner().invoke(cli, given)
     assert ran.exit_code == 0, ran.output
-    assert ran.output.startswith("Milliseconds for one image on ")
+    assert ran.output.startswith("s: milliseconds for one image on ")
     assert len(ran.output.splitlines()) == 1 + len(study.front())
     as_json = json.loads(CliRunner().invoke(cli, [*given, "--json"]).output)
     assert all(row["latency (ms)"] > 0 for row in as_json["networks"])

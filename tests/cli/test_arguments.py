@@ -1,14 +1,19 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nas import NasError, SearchSpace, Study
+import nas
+from nas import Architecture, NasError, SearchSpace, Study
+from nas.analysis.requirements import Requirements
+from nas.analysis.selection import choose
 from nas.cli.arguments import read_study, read_target
 from nas.errors import InvalidValue
 from nas.strategy.samplers import ValidSampler
 from nas.study.config import StudyConfig
 from nas.study.records import Outcome
+from tests.helpers import formula
 
 DATA = {"source": "digits", "fingerprint": "0123", "classes": ["a", "b"]}
 
@@ -96,3 +101,19 @@ def test_a_file_stands_for_the_study_of_its_trainings(study: Study, tmp_path: Pa
         read_study(str(file), runs=tmp_path)
     with pytest.raises(NasError, match="there is no study in"):
         read_study(None, runs=tmp_path / "elsewhere")
+
+
+def test_a_study_alone_is_what_nas_pick_recommends(tmp_path: Path, tiny: SearchSpace) -> None:
+    """By confirmed means: here the best of the search is the worst of the confirmed."""
+
+    def evaluate(architecture: Architecture, report: Callable[[int, float], None], seed: int = 0) -> float:
+        found = formula(architecture, report)
+        return found if seed == 0 else 1 - found
+
+    study = nas.search(tiny, trials=6, runs=tmp_path, name="s", evaluate=evaluate)
+    best = study.front()[-1].trial
+    assert read_target("s", runs=tmp_path).trial == best
+    nas.confirm(study, seeds=2, evaluate=evaluate)
+    picked = choose(study, Requirements()).pick.record.trial
+    assert picked != best
+    assert read_target("s", runs=tmp_path).trial == picked

@@ -1,6 +1,7 @@
 import io
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import nas
 from nas import SearchSpace
 from nas.cli.live_view import LiveView, PlainView
 from nas.cli.tables import sparkline
+from nas.study.records import TrialState
 from tests.helpers import formula
 
 
@@ -131,6 +133,18 @@ def test_a_view_counts_the_trials_of_each_search_by_itself(tmp_path: Path, tiny:
         assert view.ended_here == 2
         assert view.study is not None
         assert view.study.name == study.name
+
+
+def test_repeated_trainings_have_the_number_by_which_tables_call_their_network(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    (full,) = nas.search(tiny, trials=1, runs=tmp_path, name="s", evaluate=formula).records()
+    short = replace(full, trial=0, state=TrialState.SHORT, length=1)
+    view = PlainView(screen())
+    view.searched = [short, replace(full, trial=5)]
+    assert view.number(replace(full, trial=2, seed=1)) == 5
+    view.searched = []
+    assert view.number(replace(full, trial=2, seed=1)) == 2
 
 
 def test_before_a_training_has_ended_its_epochs_tell_how_long_is_left(

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from nas.data.report import report_on
+from nas.errors import DataError
 from tests.helpers import Ran
 
 
@@ -116,3 +117,46 @@ def test_a_split_without_a_readable_image_is_counted_as_empty(tmp_path: Path) ->
     found = report_on(str(tmp_path / "p"))
     assert found.counts == {"train": (0, 0), "test": (2, 2)}
     assert any("2 cannot be read" in sentence for sentence in found.advice())
+
+
+def test_what_a_search_would_refuse_is_said(tmp_path: Path) -> None:
+    folder_of(tmp_path / "outer" / "photos", {"cat": 4, "dog": 4})
+    first, second, *_ = report_on(str(tmp_path / "outer")).advice()
+    assert "at least 2 classes" in first
+    assert f"cat, dog within it are not. If they should be, name {tmp_path / 'outer' / 'photos'} instead" in second
+    folder_of(tmp_path / "years" / "2024", {"cat": 4, "dog": 4})
+    folder_of(tmp_path / "years" / "2025", {"cat": 4}, first=50)
+    (nested,) = [sentence for sentence in report_on(str(tmp_path / "years")).advice() if "outermost" in sentence]
+    assert "'2024' is a class, and cat, dog within it are not" in nested
+    few = folder_of(tmp_path / "few", {"cat": 9, "dog": 2})
+    assert any("at least 3" in sentence and "dog" in sentence for sentence in report_on(str(few)).advice())
+    folder_of(tmp_path / "split" / "train", {"cat": 9, "dog": 2})
+    folder_of(tmp_path / "split" / "test", {"cat": 2, "dog": 2}, first=60)
+    assert not any("at least" in sentence for sentence in report_on(str(tmp_path / "split")).advice())
+    assert not any("outermost" in sentence for sentence in report_on(str(tmp_path / "split")).advice())
+
+
+def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "photos", {"cat": 4, "dog": 4})
+    for name in ("cat/one.HEIC", "cat/two.heic", "dog/notes.txt", "dog/.hidden", "beside.pdf"):
+        (root / name).write_bytes(b"")
+    found = report_on(str(root))
+    assert found.others == {".heic": 2, ".txt": 1}
+    assert any("2 .heic, 1 .txt" in sentence and "JPEG" in sentence for sentence in found.advice())
+    for file in (root / "cat").glob("*.png"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"'cat' has no images, only .heic; those that can be read are .*.jpeg, .jpg"):
+        report_on(str(root))
+
+
+def test_parquet_files_that_differ_are_one_line(tmp_path: Path, nas_command: Callable[..., Ran]) -> None:
+    pytest.importorskip("datasets")
+    import pandas as pd
+
+    for name, columns in (("a", {"x": [1]}), ("b", {"y": ["q"], "z": [2]})):
+        (tmp_path / name).mkdir()
+        pd.DataFrame(columns).to_parquet(tmp_path / name / f"train-{name}.parquet")
+    ran = nas_command("data", tmp_path)
+    assert ran.code == 2
+    assert len(ran.err.strip().splitlines()) == 1
+    assert "cannot be read as a data set" in ran.err
