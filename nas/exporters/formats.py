@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nas.architectures.architecture import Architecture
 from nas.architectures.onnx_model import INPUT, require_onnx, traced, write_onnx
 from nas.errors import ExportError, InvalidValue
+from nas.exporters.litert import require_litert, write_litert
 from nas.exporters.standalone import standalone_source
 from nas.validation import one_of, sequence, shown
 
@@ -25,6 +26,7 @@ __all__ = [
     "FILES",
     "FORMATS",
     "INT8",
+    "LITERT",
     "USUAL",
     "WEB",
     "checked_formats",
@@ -33,11 +35,12 @@ __all__ = [
 
 EXACT = ("onnx", "pt2", "safetensors", "python")
 """Formats that compute the same as the trained network, which is verified when they are written."""
-INT8, WEB = "onnx-int8", "web"
-"""ONNX in 8-bit integers, which may lose accuracy; and a page for browsers, which verifies itself when it is opened."""
+INT8, WEB, LITERT = "onnx-int8", "web", "litert"
+"""ONNX in 8-bit integers, which may lose accuracy; a page for browsers, which verifies itself when it is opened; and
+LiteRT, exact as well, for which some hundred MB of packages are needed."""
 ACCEPTED_LOSS = 0.01
 """Accuracy that the integers may lose, unless more is accepted."""
-FORMATS = (*EXACT, INT8, WEB)
+FORMATS = (*EXACT, INT8, WEB, LITERT)
 USUAL = (*EXACT, WEB)
 """The formats that are written unless others are asked for."""
 FILES = {
@@ -47,6 +50,7 @@ FILES = {
     "python": "model.py",
     INT8: "model.int8.onnx",
     WEB: "model.html",
+    LITERT: "model.tflite",
 }
 """File name of each format."""
 
@@ -75,6 +79,8 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
         asked.add("onnx")  # it is made from that file, and judged beside it
     if "onnx" in asked:
         require_onnx()
+    if LITERT in asked:
+        require_litert()
     if "python" in asked:
         asked.add("safetensors")  # the program reads its weights from that file
     return tuple(name for name in FORMATS if name in asked)
@@ -153,4 +159,5 @@ _WRITERS: Mapping[str, Callable[[_Model, Path], None]] = {
     "python": _write_python,
     INT8: _write_int8,
     WEB: _write_web,
+    LITERT: lambda model, path: write_litert(model.network, model.architecture, path),
 }

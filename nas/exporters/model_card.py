@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from nas.architectures.cost import cost
 from nas.errors import visible
 from nas.exporters.calibration import Calibration, Threshold
-from nas.exporters.formats import FILES, INT8, WEB
+from nas.exporters.formats import FILES, INT8, LITERT, WEB
 from nas.exporters.trained_network import TrainedNetwork
 from nas.exporters.verification import Agreement
 from nas.study.precision import wilson_interval
@@ -24,6 +24,7 @@ PURPOSES = {
     "pt2": "for `torch.export.load`, with the same input and output",
     INT8: "the ONNX model in 8-bit integers, with the same input and output",
     WEB: "a page for any browser, without a server or a network: open it and drop images on it",
+    LITERT: "for LiteRT (TensorFlow Lite) on phones and boards, with the same input and output in floats",
 }
 
 

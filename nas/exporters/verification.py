@@ -27,7 +27,8 @@ from nas.architectures.onnx_model import INPUT, OUTPUT
 from nas.data.cache import save_images
 from nas.data.images import Images, Labels, Split
 from nas.errors import ExportError
-from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INT8
+from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INT8, LITERT
+from nas.exporters.litert import load_litert
 from nas.exporters.tolerance import allowed
 from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
 from nas.units import percent_text
@@ -48,7 +49,17 @@ __all__ = [
 ARCHITECTURE_FILE, PREPROCESSING_FILE = "architecture.yaml", "preprocessing.json"
 BATCH = 256
 ROUNDS, RUNS_PER_ROUND = 10, 20
-PACKAGES = ("nas", "torch", "numpy", "safetensors", "onnx", "onnxruntime", "onnxscript")
+PACKAGES = (
+    "nas",
+    "torch",
+    "numpy",
+    "safetensors",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "litert-torch",
+    "ai-edge-litert",
+)
 
 Logits = NDArray[np.float32]
 Model = Callable[["Tensor"], "Tensor"]
@@ -108,7 +119,7 @@ def verify(
     found = json.loads((handover / "agreement.json").read_text(encoding="utf-8"))
     agreements = {name: Agreement(**found[name]) for name in formats}
     most = allowed(reference)
-    for name in EXACT:
+    for name in (*EXACT, LITERT):
         if name in agreements and not (difference := agreements[name].largest_difference) <= most:  # also true for NaN
             raise ExportError(
                 f"{name}: the logits of {FILES[name]} differ from the trained network's by {difference:.3g}; "
@@ -243,6 +254,7 @@ _LOADERS: Mapping[str, Callable[[Path], Model]] = {
     "safetensors": _load_safetensors,
     "python": _load_python,
     INT8: partial(_load_onnx, file=FILES[INT8]),
+    LITERT: lambda folder: load_litert(folder / FILES[LITERT]),
 }
 
 

@@ -16,6 +16,7 @@ EXTRAS = {
     "dashboard": "streamlit",
     "data": "datasets",
     "export": "onnxruntime",
+    "litert": "litert-torch",
     "postgresql": "psycopg",
     "ray": "ray",
     "s3": "s3fs",

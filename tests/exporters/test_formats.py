@@ -16,13 +16,15 @@ from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.network import GroupConvNet
 from nas.errors import InvalidValue, MissingExtra
-from nas.exporters.formats import FILES, FORMATS, checked_formats, write_formats
+from nas.exporters.formats import FILES, FORMATS, LITERT, checked_formats, write_formats
+from nas.exporters.litert import load_litert
 
 # Projections and identities, groups of one and of many channels, strides that do not divide the map.
 ARCHITECTURE = Architecture(
     Input(3, 9), 5, (StemConv(8, 2),), (Stage(2, 12, 4, 16, 1), Stage(1, 16, 16, 24, 2), Stage(2, 8, 1, 24, 1))
 )
 DATA = random_data(ARCHITECTURE.input, 5, 40, np.random.default_rng(0))
+HERE = tuple(name for name in FORMATS if name != LITERT)
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -34,12 +36,12 @@ def network() -> GroupConvNet:
 @pytest.fixture(scope="module")
 def folder(network: GroupConvNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("formats")
-    write_formats(folder, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA, notes={"classes": "[]"})
+    write_formats(folder, network, architecture=ARCHITECTURE, formats=HERE, images=DATA, notes={"classes": "[]"})
     return folder
 
 
 def test_a_format_is_a_file(folder: Path) -> None:
-    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES.values())
+    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES[name] for name in HERE)
 
 
 @pytest.mark.parametrize("images", [1, 2, 7])
@@ -76,8 +78,8 @@ def test_integers_take_a_fraction_of_the_room(folder: Path) -> None:
 
 
 def test_the_same_network_gives_the_same_bytes(folder: Path, network: GroupConvNet, tmp_path: Path) -> None:
-    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA)
-    for name in set(FORMATS) - {"safetensors"}:  # has other notes
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=HERE, images=DATA)
+    for name in set(HERE) - {"safetensors"}:  # has other notes
         assert (tmp_path / FILES[name]).read_bytes() == (folder / FILES[name]).read_bytes(), name
 
 
@@ -116,13 +118,13 @@ def test_pt2_needs_nothing_of_ours(folder: Path, network: GroupConvNet) -> None:
 
 def test_the_network_itself_stays_as_it_was(network: GroupConvNet, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=FORMATS, images=DATA)
+    write_formats(tmp_path, network, architecture=ARCHITECTURE, formats=HERE, images=DATA)
     assert before.keys() == network.state_dict().keys()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_formats_are_checked_and_bring_what_they_read() -> None:
-    assert checked_formats(FORMATS) == FORMATS
+    assert checked_formats(HERE) == HERE
     assert checked_formats(["safetensors", "onnx"]) == ("onnx", "safetensors")
     assert checked_formats(["python"]) == ("safetensors", "python")
     assert checked_formats(["onnx-int8"]) == ("onnx", "onnx-int8")
@@ -133,9 +135,12 @@ def test_formats_are_checked_and_bring_what_they_read() -> None:
     [
         ([], r"formats=\[\]: must have at least one"),
         ("onnx", "formats='onnx': must be a list"),
-        (["onx"], "formats='onx': must be one of onnx, pt2, safetensors, python, onnx-int8, web; did you mean 'onnx'"),
+        (
+            ["onx"],
+            "formats='onx': must be one of onnx, pt2, safetensors, python, onnx-int8, web, litert; did you mean 'onnx'",
+        ),
         ([3], "formats=3: must be one of onnx"),
-        (["pt2", "pt2"], "each at most once; allowed: onnx, pt2, safetensors, python, onnx-int8, web"),
+        (["pt2", "pt2"], "each at most once; allowed: onnx, pt2, safetensors, python, onnx-int8, web, litert"),
     ],
 )
 def test_other_formats_are_one_line(formats: list[str], message: str) -> None:
@@ -146,5 +151,27 @@ def test_other_formats_are_one_line(formats: list[str], message: str) -> None:
 def test_without_the_extra_there_is_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingExtra, match=r"the ONNX format needs the extra 'export': pip install 'nas\[export\]'"):
-        checked_formats(FORMATS)
+        checked_formats(HERE)
     assert checked_formats(["pt2", "python"]) == ("pt2", "safetensors", "python")
+
+
+def test_without_the_extra_there_is_no_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.exporters.litert.NEEDS", ("no_such_package",))
+    with pytest.raises(MissingExtra, match=r"the LiteRT format needs the extra 'litert': pip install 'nas\[litert\]'"):
+        checked_formats(["litert"])
+
+
+def test_litert_maps_any_number_of_images_to_the_same_logits(network: GroupConvNet, tmp_path: Path) -> None:
+    """Where its packages are installed, which is not where the others' versions are fixed (constraints.txt)."""
+    pytest.importorskip("litert_torch")
+    assert checked_formats(["litert"]) == ("litert",)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_formats(tmp_path / name, network, architecture=ARCHITECTURE, formats=["litert"], images=DATA)
+    file, again = (tmp_path / name / FILES["litert"] for name in ("one", "two"))
+    assert file.read_bytes() == again.read_bytes()
+    model = load_litert(file)
+    for number in (1, 3, 64):
+        images = torch.randn(number, 3, 9, 9)
+        with torch.inference_mode():
+            assert torch.allclose(model(images), network(images), atol=1e-5)
