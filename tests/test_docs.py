@@ -56,8 +56,8 @@ def test_readme_names_only_targets_that_the_makefile_has() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [README, GUIDE], ids=lambda file: file.name)
 def test_python_examples_run_as_written(file: Path, tmp_path: Path) -> None:
-    programs = blocks(file, "python")
-    assert programs
+    programs = [program for program in blocks(file, "python") if "onnxruntime" not in program]
+    assert programs  # the one for boards runs in tests/exporters/test_oblong_images.py, on a bundle
     for program in programs:
         assert run([sys.executable, "-c", program], tmp_path)
 

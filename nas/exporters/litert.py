@@ -1,9 +1,10 @@
 """LiteRT (TensorFlow Lite): writes and reads the format that phones and small boards run."""
 
-import contextlib
-import io
 import os
+import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING
 from nas.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from nas.architectures.architecture import Architecture
@@ -38,9 +37,7 @@ def write_litert(network: "GroupConvNet", architecture: "Architecture", path: Pa
 
     N is any number: XNNPACK, which runs such models on phones, refuses some batches of models with a fixed one.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    said = io.StringIO()  # the progress of many stages
-    with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with _silenced(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import litert_torch
         import torch
@@ -51,7 +48,24 @@ def write_litert(network: "GroupConvNet", architecture: "Architecture", path: Pa
         model.export(str(path))
 
 
-def load_litert(path: Path) -> "Callable[[Tensor], Tensor]":
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Discards the converter's progress and its libraries' greetings, which are not written by Python alone."""
+    sys.stdout.flush()
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream, _ in kept:
+            os.dup2(nowhere.fileno(), stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
+
+
+def load_litert(path: Path) -> Callable[["Tensor"], "Tensor"]:
     """Returns a LiteRT model as a function from images to logits; it runs on one thread."""
     import torch
     from ai_edge_litert.interpreter import Interpreter

@@ -24,7 +24,7 @@ PURPOSES = {
     "pt2": "for `torch.export.load`, with the same input and output",
     INT8: "the ONNX model in 8-bit integers, with the same input and output",
     WEB: "a page for any browser, without a server or a network: open it and drop images on it",
-    LITERT: "for LiteRT (TensorFlow Lite) on phones and boards, with the same input and output in floats",
+    LITERT: "for LiteRT (TensorFlow Lite) on phones: images (N, channels, height, width) → logits (N, classes)",
 }
 
 

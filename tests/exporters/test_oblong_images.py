@@ -12,6 +12,7 @@ from PIL import Image
 import nas
 from nas import Input
 from nas.analysis.figures.architecture import drawing_numbers
+from tests.test_docs import GUIDE, blocks
 
 
 @pytest.fixture
@@ -52,6 +53,13 @@ def test_they_are_searched_and_exported_in_their_own_proportions(photos: Path, t
     command = [sys.executable, str(exported.folder / "model.py"), *map(str, files)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.rpartition(": ")[2].split()[0] for line in ran.stdout.splitlines()] == ["bright", "dark"]
+    (program,) = [each for each in blocks(GUIDE, "python") if "onnxruntime" in each]
+    command = [sys.executable, "-c", program]
+    for file, line in zip(files, ran.stdout.splitlines(), strict=True):
+        there = subprocess.run([*command, file], cwd=exported.folder, capture_output=True, text=True, check=True)
+        (label, share), (same, percent, *_) = there.stdout.splitlines()[0].split(), line.rpartition(": ")[2].split()
+        assert label == same
+        assert float(share.rstrip("%")) == pytest.approx(float(percent.rstrip("%,")), abs=0.2)
     assert "images of 24×40 pixels" in (exported.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
