@@ -280,7 +280,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
         show_precision(console, loaded)
 
 
-@click.command(short_help="Try flips, crops and other learning rates on a data set.")
+@click.command(short_help="Try augmentations and other learning rates on a data set.")
 @click.argument("space", required=False, metavar="[SPACE]")
 @click.option("--data", required=True, metavar="SRC", help="digits, a folder of images, a parquet file or a hub name.")
 @click.option("--study", metavar="NAME", help="The folder of the trainings; by default the data's name.")

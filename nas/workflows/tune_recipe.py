@@ -26,6 +26,8 @@ from nas.workflows.repeat import repeat
 __all__ = ["TunedRecipe", "TuningOptions", "recipe_changes", "tune_recipe"]
 
 BASE = "base"
+AUGMENTATIONS = {"flip_vertical": True, "random_augment": 1.0, "mixup": 0.5}
+"""Augmentations that are tried where they are off."""
 
 
 class TuningOptions(ImageOptions, ScalingOptions, total=False):
@@ -75,7 +77,7 @@ def tune_recipe(
     again resumes where it stopped. The validation images judge; they are those of a search with the same seed.
 
     Args:
-        space: the space; only fields of its recipe that are `auto` are tuned.
+        space: the space; only fields of its recipe that are `auto`, and augmentations that are off, are tuned.
         data: anything that `nas.load_data` accepts.
         name: the folder in `runs` for the trainings, one study for each recipe. None: derived from the names of the
             space and the data.
@@ -96,14 +98,12 @@ def tune_recipe(
     of_workers: Any = {key: value for key, value in options.items() if key not in of_images}
     scaling = ScalingConfig(**of_workers)
     images, description = load_described(data, space.input, seed=seed, **of_images)
-    space, tuned = space.with_changes(classes=len(images.classes)), space.recipe.auto
+    space, tuned = space.with_changes(classes=len(images.classes)), open_fields(space.recipe)
     name = name or usual_study_name(space.name, description["source"])
     base = space.recipe.for_images(len(images.train.labels), space.input, multi_label=images.is_multi_label)
     changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]
     if not changes:
-        raise InvalidValue(
-            "recipe: the space sets flip, crop_padding and learning_rate itself; leave one out to try it"
-        )
+        raise InvalidValue("recipe: the space sets all that could be tried itself; leave learning_rate out, or flip")
     networks = tuple(dict.fromkeys(preflight(space).examples[::2]))  # of low and of high FLOPs
     points = [space.point(network) for network in networks]
 
@@ -135,10 +135,18 @@ def tune_recipe(
     )
 
 
+def open_fields(recipe: Recipe) -> frozenset[str]:
+    """Returns the fields of a recipe that may be tuned: those that are `auto`, and augmentations that are off."""
+    return recipe.auto | {name for name in AUGMENTATIONS if not getattr(recipe, name)}
+
+
 def recipe_changes(recipe: Recipe, shape: Input) -> Iterator[tuple[str, Any]]:
-    """Yields the fields to change and their values: mirroring and crops or none, half and twice the learning rate."""
+    """Yields the fields to change and their values: augmentations or none, half and twice the learning rate."""
     yield "flip", not recipe.flip
     yield "crop_padding", 0 if recipe.crop_padding else max(1, shape.size // 16)
+    for name, value in AUGMENTATIONS.items():
+        if not getattr(recipe, name) and not (name == "mixup" and recipe.cutmix):  # which mix images already
+            yield name, value
     yield "learning_rate", recipe.learning_rate / 2
     yield "learning_rate", recipe.learning_rate * 2
 

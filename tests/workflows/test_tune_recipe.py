@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from tests.helpers import TINY, Ran
 
 COLOUR = {**TINY, "input": {"channels": 3, "size": 8}, "recipe": {"epochs": 4}}
 """Its recipe mirrors, as is usual for colour images."""
+ON: dict[str, Any] = {"flip_vertical": True, "random_augment": 0.5, "mixup": 0.2}
+"""Augmentations that are tried where they are off."""
 
 
 def sides(number: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -36,14 +39,15 @@ def test_a_change_that_helps_is_kept(tmp_path: Path) -> None:
     flip = next(effect for effect in found.effects if effect.field == "flip")
     assert (flip.value, flip.pairs) == (False, 4)
     assert flip.mean > 0.2
-    assert {effect.field for effect in found.effects} == {"flip", "crop_padding", "learning_rate"}
+    tried = {"flip", "flip_vertical", "crop_padding", "random_augment", "mixup", "learning_rate"}
+    assert {effect.field for effect in found.effects} == tried
     assert SearchSpace.from_dict(found.space.to_dict()) == found.space
     assert list_studies(tmp_path) == []  # the trainings of recipes are no searches
 
 
 @pytest.mark.slow
 def test_it_resumes_and_gives_the_same(tmp_path: Path) -> None:
-    space = SearchSpace.from_dict({**COLOUR, "recipe": {"epochs": 1, "learning_rate": 0.01, "crop_padding": 0}})
+    space = SearchSpace.from_dict({**COLOUR, "recipe": {"epochs": 1, "learning_rate": 0.01, "crop_padding": 0, **ON}})
     found = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
     trained = {file: file.read_bytes() for file in tmp_path.rglob("journal.log")}
     assert len(trained) == 2  # fields that the space sets stay
@@ -72,8 +76,8 @@ def test_a_recipe_by_which_every_training_fails_is_one_line(tmp_path: Path) -> N
 
 
 def test_a_space_that_leaves_nothing_open_is_refused(tmp_path: Path) -> None:
-    recipe = {"epochs": 1, "learning_rate": 0.01, "flip": False, "crop_padding": 0}
-    with pytest.raises(NasError, match="leave one out to try it"):
+    recipe = {"epochs": 1, "learning_rate": 0.01, "flip": False, "crop_padding": 0, **ON}
+    with pytest.raises(NasError, match="leave learning_rate out"):
         tune_recipe(SearchSpace.from_dict({**COLOUR, "recipe": recipe}), sides(), runs=tmp_path)
     assert not any(tmp_path.iterdir())
 
@@ -95,7 +99,7 @@ def test_the_command_prints_a_table_a_space_or_json(tmp_path: Path, nas_command:
     assert "learning_rate: 0.0025" in ran.out  # half of what follows from batches of 8
     ran = nas_command("recipe", *common, "--json")
     found = json.loads(ran.out)
-    assert {effect["field"] for effect in found["effects"]} == {"crop_padding", "learning_rate"}
+    assert {effect["field"] for effect in found["effects"]} == {*ON, "crop_padding", "learning_rate"}
     ran = nas_command("recipe", *common, "--yaml")
     space = SearchSpace.from_dict(yaml.safe_load(ran.out))
     assert space.recipe.to_dict() == found["recipe"]
