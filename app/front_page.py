@@ -18,10 +18,13 @@ from nas.units import percent_text
 
 HELP = (
     "Each point is a trained network. The staircase is the front: the networks that no other one beats on both "
-    "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Accuracies "
-    "are estimates by a model of all trainings, as single measurements are partly luck; point at one to see both. Bars "
-    "are 95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
+    "accuracy and cost. The star is its knee, beyond which accuracy rises more slowly with each doubling. Bars are "
+    "95 % intervals; in the light band a network may be as good as the front, and the difference chance. "
     "Click a point to open it; draw a lasso around several to compare them."
+)
+ESTIMATED = (
+    "Accuracies are estimates by a model of all trainings, as single measurements are partly luck; point at one to see "
+    "both."
 )
 CONFIRMED = (
     "Diamonds are confirmed: means over several trainings from scratch, with a bar of one standard deviation; a dotted "
@@ -44,7 +47,8 @@ def show(seen: live.Snapshot) -> None:
         figure = seen.shared(_figure, axis.key, budget, logarithmic, _selected(open_trial))
         words = f"accuracy against {axis.noun} of {len(seen.records)} trials; {len(seen.front)} are on the front"
         chart.chart(figure, "front", alt=words, on_pick=selection.choose_trials)
-        st.caption(HELP if seen.confirmed is None else f"{HELP} {CONFIRMED}")
+        said = {HELP: True, ESTIMATED: seen.front[0].estimate if seen.front else None, CONFIRMED: seen.confirmed}
+        st.caption(" ".join(words for words, applies in said.items() if applies))
         if seen.confirmed is not None:
             for sentence in filter(None, [seen.confirmed.optimism_text(), seen.confirmed.unfinished_text()]):
                 st.text(sentence)

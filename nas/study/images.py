@@ -52,8 +52,8 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         images = train_on_all(images)
     if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
         raise DataError(
-            f"{source}: its images are not those of the study; they have changed since the search, or are others: put back "
-            "what was removed or added, or name a copy of them with --data"
+            f"{source}: its images are not those of the study; they have changed since the search, or are others: put "
+            "back what was removed, take out what was added, or name a copy of them with --data"
         )
     return images
 

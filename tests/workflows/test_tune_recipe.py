@@ -47,7 +47,8 @@ def test_a_change_that_helps_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_resumes_and_gives_the_same(tmp_path: Path) -> None:
-    space = SearchSpace.from_dict({**COLOUR, "recipe": {"epochs": 1, "learning_rate": 0.01, "crop_padding": 0, **ON}})
+    recipe = {"epochs": 1, "learning_rate": 0.01, "crop_padding": 0} | ON
+    space = SearchSpace.from_dict({**COLOUR, "recipe": recipe})
     found = tune_recipe(space, sides(), name="t", runs=tmp_path, device="cpu")
     trained = {file: file.read_bytes() for file in tmp_path.rglob("journal.log")}
     assert len(trained) == 2  # fields that the space sets stay
