@@ -8,18 +8,15 @@ in benchmarks/results/augmentation and printed again.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.few_images import NETWORKS, drawn
+from benchmarks.few_images import NETWORKS, judged, keep, kept
 from nas import Recipe
-from nas.training.train import evaluate, on_device, train
 
 RESULTS = Path(__file__).parent / "results" / "augmentation"
 SETS = (("CIFAR-10", 1000, 100), ("CIFAR-10", 4000, 32), ("Fashion-MNIST", 1000, 100))
@@ -43,21 +40,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def accuracy(task: tuple[str, int, int], variant: str, seed: int, cifar: Path | None) -> float:
     """The accuracy in per cent: from its file, or of a training."""
     name, number, epochs = task
-    network = NETWORKS[name]
-    recipe = Recipe.from_dict({"epochs": epochs, **VARIANTS[variant]}).for_images(number, network.input)
     key = "-".join(f"{field}-{value}" for field, value in VARIANTS[variant].items()) or "as-it-is"
     file = RESULTS / f"{name}-{number}-{epochs}-{key}-{seed}.json"
     if not file.exists():
-        import torch
-
-        torch.set_num_threads(1)
-        data, judging = drawn(name, number, seed, cifar)
-        result = train(network, on_device(data, recipe, "cpu"), recipe, seed=seed)
-        judged = on_device(replace(data, validation=judging), recipe, "cpu")
-        found = 100 * evaluate(network, result.weights, judged, recipe=recipe)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"accuracy": round(found, 3)}))
-    return float(json.loads(file.read_text())["accuracy"])
+        recipe = Recipe.from_dict({"epochs": epochs, **VARIANTS[variant]}).for_images(number, NETWORKS[name].input)
+        keep(file, judged(name, number, recipe, seed=seed, cifar=cifar))
+    return kept(file)
 
 
 def rows(sets: Sequence[tuple[str, int, int]], seeds: int, cifar: Path | None) -> Iterator[str]:

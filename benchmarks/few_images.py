@@ -56,16 +56,30 @@ def trained(name: str, number: int, length: tuple[int, int], seed: int, cifar: P
     epochs, batch = length
     file = RESULTS / f"{name}-{number}-{epochs}-{batch}-{seed}.json"
     if not file.exists():
-        import torch
+        recipe = recipe_of(number, length, NETWORKS[name].input)
+        keep(file, judged(name, number, recipe, seed=seed, cifar=cifar))
+    return kept(file)
 
-        torch.set_num_threads(1)
-        network, (data, judging) = NETWORKS[name], drawn(name, number, seed, cifar)
-        recipe = recipe_of(number, length, network.input)
-        result = train(network, on_device(data, recipe, "cpu"), recipe, seed=seed)
-        judged = on_device(replace(data, validation=judging), recipe, "cpu")
-        accuracy = 100 * evaluate(network, result.weights, judged, recipe=recipe)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"accuracy": round(accuracy, 3)}))
+
+def judged(name: str, number: int, recipe: Recipe, *, seed: int, cifar: Path | None) -> float:
+    """Trains the network of a data set on one core, and returns its accuracy on the images that judge, in per cent."""
+    import torch
+
+    torch.set_num_threads(1)
+    network, (data, judging) = NETWORKS[name], drawn(name, number, seed, cifar)
+    result = train(network, on_device(data, recipe, "cpu"), recipe, seed=seed)
+    there = on_device(replace(data, validation=judging), recipe, "cpu")
+    return 100 * evaluate(network, result.weights, there, recipe=recipe)
+
+
+def keep(file: Path, accuracy: float) -> None:
+    """Writes an accuracy to its file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"accuracy": round(accuracy, 3)}))
+
+
+def kept(file: Path) -> float:
+    """Reads an accuracy from its file."""
     return float(json.loads(file.read_text())["accuracy"])
 
 

@@ -27,6 +27,18 @@ TINY = {
     "recipe": {"epochs": 2, "batch_size": 64, "crop_padding": 1},
 }
 
+AUGMENTED: dict[str, Any] = {
+    "flip": True,
+    "flip_vertical": True,
+    "rotation": 15,
+    "color_jitter": 0.3,
+    "cutout": 0.3,
+    "mixup": 0.4,
+    "cutmix": 0.4,
+    "random_augment": 1,
+}
+"""Fields of a recipe with every augmentation."""
+
 
 def formula(architecture: Architecture, report: Callable[[int, float], None]) -> float:
     """One's own training, as `evaluate=` takes it: an accuracy that grows with FLOPs, plus a little of its own."""

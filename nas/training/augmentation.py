@@ -140,14 +140,18 @@ def _signed(count: int, device: torch.device, generator: torch.Generator) -> Ten
 
 
 def _moved(images: Tensor, changes: _Changes) -> Tensor:
-    """Rotates around the centre, shears and shifts."""
+    """Rotates around the centre, shears and shifts.
+
+    Places are computed by elements, as autocast would have `torch.nn.functional.affine_grid` round them to bfloat16.
+    """
     height, width = images.shape[1:3]
+    x, y = (_centres(side, images.device) * (2 / side) - 1 for side in (width, height))
+    x, y = x.view(1, 1, -1, 1), y.view(1, -1, 1, 1)
     cosine, sine = changes.angle.cos(), changes.angle.sin()
     # Coordinates go from −1 to 1 over either side, so that a turn has to know their proportion.
-    to_x = [cosine, (changes.shear_x - sine) * (height / width), changes.shift_x]
-    to_y = [(changes.shear_y + sine) * (width / height), cosine, changes.shift_y]
-    places = torch.cat([torch.cat(row, dim=1).flatten(1)[:, None] for row in (to_x, to_y)], dim=1)
-    grid = F.affine_grid(places, [len(images), 1, height, width], align_corners=False)
+    from_x = cosine * x + (changes.shear_x - sine) * (height / width) * y + changes.shift_x
+    from_y = (changes.shear_y + sine) * (width / height) * x + cosine * y + changes.shift_y
+    grid = torch.cat([from_x, from_y], dim=3)
     found = F.grid_sample(images.permute(0, 3, 1, 2), grid, padding_mode="reflection", align_corners=False)
     return found.permute(0, 2, 3, 1)
 
@@ -178,10 +182,14 @@ def _inside(height: int, width: int, tall: Tensor, wide: Tensor, generator: torc
     `tall` and `wide` are its sides in pixels, (B, 1, 1, 1).
     """
     count, device = len(tall), tall.device
-    rows = torch.arange(height, device=device).view(1, -1, 1, 1) + 0.5
-    columns = torch.arange(width, device=device).view(1, 1, -1, 1) + 0.5
+    rows, columns = _centres(height, device).view(1, -1, 1, 1), _centres(width, device).view(1, 1, -1, 1)
     y, x = (side * _uniform(count, device, generator) for side in (height, width))
     return ((rows - y).abs() * 2 < tall) & ((columns - x).abs() * 2 < wide)
+
+
+def _centres(side: int, device: torch.device) -> Tensor:
+    """Returns the coordinates of pixels along a side: 0.5, 1.5 and so on."""
+    return torch.arange(side, device=device) + 0.5
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:

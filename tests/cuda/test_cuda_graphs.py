@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,16 +15,19 @@ from nas.system.hardware import CUDA_GRAPHS
 from nas.training.augmentation import Augmentation
 from nas.training.module import TrainingModule
 from nas.training.train import on_device, train
+from tests.helpers import AUGMENTED
 
 STEPS = 20
 MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    "fields", [{"optimizer": "muon", **AUGMENTED}, {"optimizer": "adamw", "flip": True}, {"optimizer": "sgd"}]
+)
 def test_twenty_steps_are_the_eager_ones(
-    digits: ImageData, network: Architecture, recipe: Recipe, optimizer: str, monkeypatch: pytest.MonkeyPatch
+    digits: ImageData, network: Architecture, recipe: Recipe, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = replace(recipe, optimizer=optimizer, flip=True)
+    recipe = replace(recipe, **fields)
     data = on_device(digits, recipe, "cuda")
     weights, losses, drawn = [], [], []
     for graphs in ("0", "1"):

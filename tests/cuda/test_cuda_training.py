@@ -23,7 +23,7 @@ from nas.training.checkpoint import Checkpoint, Progress
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, train
 from nas.training.trainer import in_half
-from tests.helpers import checkpoint_every_epoch
+from tests.helpers import AUGMENTED, checkpoint_every_epoch
 
 SEEDS = (0, 1, 2)
 PLAIN = Augmentation(Recipe(), classes=10)
@@ -108,7 +108,7 @@ def test_each_step_under_autocast_sees_the_weights_of_the_one_before(
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 def test_no_step_waits_for_the_gpu(digits: ImageData, network: Architecture, recipe: Recipe, optimizer: str) -> None:
-    recipe = replace(recipe, flip=True, optimizer=optimizer)
+    recipe = replace(recipe, optimizer=optimizer, **AUGMENTED)
     data = on_device(digits, recipe, "cuda")
     module = module_of(network, data, recipe)
     made, rows = module.configure_optimizers(), torch.arange(64, device=data.device)

@@ -14,18 +14,9 @@ from nas.data.images import ImageData
 from nas.errors import InvalidValue
 from nas.training.augmentation import Augmentation
 from nas.training.train import on_device, train
+from tests.helpers import AUGMENTED
 
 MEAN = torch.tensor([90.0, 100.0, 110.0])
-EVERYTHING: dict[str, Any] = {
-    "flip": True,
-    "flip_vertical": True,
-    "rotation": 15,
-    "color_jitter": 0.3,
-    "cutout": 0.3,
-    "mixup": 0.4,
-    "cutmix": 0.4,
-    "random_augment": 1,
-}
 
 
 def augmented(images: Tensor, labels: Tensor | None = None, *, seed: int = 0, **recipe: Any) -> tuple[Tensor, Tensor]:
@@ -66,6 +57,14 @@ def test_a_rotation_turns_around_the_centre_by_at_most_its_angle_whatever_the_pr
     assert -41 < angles.min() < -36
     assert angles.mean().abs() < 4
     assert labels.tolist() == list(range(500))
+
+
+def test_mixed_precision_does_not_round_the_changes() -> None:
+    plain, _ = augmented(photos(), **AUGMENTED)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, shares = augmented(photos(), **AUGMENTED)
+    assert torch.equal(mixed, plain)
+    assert shares.dtype == torch.float32
 
 
 def test_what_comes_into_view_is_a_reflection() -> None:
@@ -167,7 +166,7 @@ def test_a_training_with_everything_is_repeatable_and_streamed_alike(
         tiny = tiny.with_changes(input=replace(tiny.input, channels=3))
         digits = _in_colour(digits)
     network = tiny.architecture(next(tiny.points()))
-    recipe = replace(tiny.recipe, epochs=2, batch_size=32, **EVERYTHING)
+    recipe = replace(tiny.recipe, epochs=2, batch_size=32, **AUGMENTED)
     data = on_device(digits, recipe, "cpu")
     first = train(network, data, recipe, seed=1)
     again = train(network, data, recipe, seed=1)
@@ -194,7 +193,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
 ) -> None:
     monkeypatch.setattr("nas.training.checkpoint.SECONDS_BEFORE_FIRST", 0.0)
     network = tiny.architecture(next(tiny.points()))
-    recipe, file = replace(tiny.recipe, epochs=3, **EVERYTHING), tmp_path / "checkpoint"
+    recipe, file = replace(tiny.recipe, epochs=3, **AUGMENTED), tmp_path / "checkpoint"
     data = on_device(digits, recipe, "cpu")
     undisturbed = train(network, data, recipe, seed=3)
 
