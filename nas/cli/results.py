@@ -100,10 +100,9 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
     console.print(f"{study.name}:{record.trial}  {record.name}", style="bold", soft_wrap=True)
     for sentence in choice.sentences:
         console.print(sentence, soft_wrap=True)
-    console.print(f"\nNext: {export_command(study, record.trial)}", soft_wrap=True)
-    console.print(
-        "First, to have it trained on the validation images too:", train_command(study, record.trial), soft_wrap=True
-    )
+    train, export = train_command(study, record.trial), export_command(study, record.trial)
+    console.print(f"\nTo train it on the validation images too: {train}", soft_wrap=True)
+    console.print(f"Next: {export}", soft_wrap=True)
 
 
 @click.command(short_help="Write a trained network as files that need no nas, verified.")
