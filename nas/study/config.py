@@ -26,6 +26,8 @@ CHECKS: dict[str, Callable[[object, str], object]] = {
     "all_images": boolean,
     "multi_label": boolean,
 }
+LATER_FIELDS = {"random_augment": 0.0}
+"""Fields of recipes that follow from the data and that older studies lack, as these were trained."""
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
 NOT_COMPARED = (
     *("versions", "space.purpose", "space.name"),
@@ -107,7 +109,7 @@ class StudyConfig:
         """
         top = mapping(data, "study", required=("space", "data", "seed"), optional=("objective", "versions"))
         return cls(
-            SearchSpace.from_dict(top["space"]),
+            SearchSpace.from_dict(_as_it_was(top["space"])),
             _images(top["data"]),
             integer(top["seed"], "seed", minimum=0, maximum=2**32 - 1),
             one_of(top.get("objective", BY_FLOPS), "objective", (BY_FLOPS, BY_LATENCY)),
@@ -121,6 +123,13 @@ class StudyConfig:
             for key in {**mine, **theirs}
             if mine.get(key) != theirs.get(key) and not key.startswith(NOT_COMPARED)
         ]
+
+
+def _as_it_was(space: object) -> object:
+    """Returns a recorded space with the fields of its recipe that came later; today they would follow from the data."""
+    if not isinstance(space, Mapping) or not isinstance(space.get("recipe"), Mapping):
+        return space
+    return {**space, "recipe": {**LATER_FIELDS, **space["recipe"]}}
 
 
 def _images(data: object) -> dict[str, Any]:

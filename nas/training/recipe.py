@@ -29,6 +29,8 @@ BATCHES = {0: 8, 500: 16, 1_024: 32, 20_000: 64, 200_000: 128}
 """Batch size from this number of training images on; small ones help where images are few (docs/benchmarks.md)."""
 CROPPED_FROM = 15
 """Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
+FEW_IMAGES, MANY_EPOCHS = 2_500, 60
+"""Where random operations pay: fewer colour images than this, seen at least so often (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Recipe:
     of reflected pixels around an image before a random crop of its own size (0: no crop). `flip` mirrors images left to
     right half of the time, which is wrong for digits and text, `flip_vertical` turns half of them upside down.
 
-    Other augmentations are off unless a recipe names them; each image draws its own (`nas.training.augmentation`).
+    Of other augmentations only `random_augment` may follow from the data; the others are off unless a recipe names
+    them. Each image draws its own (`nas.training.augmentation`).
     `rotation` is the largest angle, in degrees. `color_jitter` is the largest change of brightness, contrast and
     saturation, as a share of them. `cutout` is the side of a square that is blanked, as a share of the shorter side
     (DeVries and Taylor, arXiv:1708.04552). `mixup` (Zhang et al., arXiv:1710.09412) and `cutmix` (Yun et al.,
@@ -186,6 +189,11 @@ def _crop_padding(recipe: Recipe, number: int, shape: Input) -> int:
     return shape.size // 16 if shape.channels > 1 and recipe.epochs >= CROPPED_FROM else 0
 
 
+def _random_augment(recipe: Recipe, number: int, shape: Input) -> float:
+    few_and_seen_often = number < FEW_IMAGES and recipe.epochs >= MANY_EPOCHS
+    return 1.0 if few_and_seen_often and shape.channels > 1 and shape.size >= MUON_FROM else 0.0
+
+
 def _flip(recipe: Recipe, number: int, shape: Input) -> bool:
     return shape.channels > 1  # grey images are often of text or digits, which a mirror changes
 
@@ -197,4 +205,5 @@ _OF_DATA: dict[str, Callable[[Recipe, int, Input], Any]] = {
     "learning_rate": _learning_rate,
     "crop_padding": _crop_padding,
     "flip": _flip,
+    "random_augment": _random_augment,
 }

@@ -26,7 +26,7 @@ from nas.workflows.repeat import repeat
 __all__ = ["TunedRecipe", "TuningOptions", "recipe_changes", "tune_recipe"]
 
 BASE = "base"
-AUGMENTATIONS = {"flip_vertical": True, "random_augment": 1.0, "mixup": 0.5}
+AUGMENTATIONS = {"flip_vertical": True, "mixup": 0.5}
 """Augmentations that are tried where they are off."""
 
 
@@ -144,6 +144,7 @@ def recipe_changes(recipe: Recipe, shape: Input) -> Iterator[tuple[str, Any]]:
     """Yields the fields to change and their values: augmentations or none, half and twice the learning rate."""
     yield "flip", not recipe.flip
     yield "crop_padding", 0 if recipe.crop_padding else max(1, shape.size // 16)
+    yield "random_augment", 0.0 if recipe.random_augment else 1.0
     for name, value in AUGMENTATIONS.items():
         if not getattr(recipe, name) and not (name == "mixup" and recipe.cutmix):  # which mix images already
             yield name, value

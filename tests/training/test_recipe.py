@@ -15,6 +15,7 @@ def test_auto_is_kept_until_the_data_is_there() -> None:
         "batch_size",
         "learning_rate",
         "crop_padding",
+        "random_augment",
     }
     assert Recipe.from_dict(recipe.to_dict()) == recipe
     settled = recipe.for_images(2000, GREY)
@@ -50,6 +51,15 @@ def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
     grey, colour = (Recipe.from_dict({}).for_images(1000, shape) for shape in (GREY, COLOUR))
     assert (grey.flip, grey.crop_padding) == (False, 0)
     assert (colour.flip, colour.crop_padding) == (True, 2)
+
+
+def test_few_colour_images_that_are_seen_often_are_changed_at_random() -> None:
+    few = Recipe.from_dict({}).for_images(1000, COLOUR)
+    assert (few.epochs >= 60, few.random_augment) == (True, 1.0)
+    assert Recipe.from_dict({}).for_images(1000, GREY).random_augment == 0  # text and digits may be grey
+    assert Recipe.from_dict({}).for_images(4000, COLOUR).random_augment == 0
+    assert Recipe.from_dict({"epochs": 20}).for_images(1000, COLOUR).random_augment == 0
+    assert Recipe.from_dict({"random_augment": 0}).for_images(1000, COLOUR).random_augment == 0
 
 
 def test_what_is_replaced_in_python_stays() -> None:
