@@ -1,10 +1,10 @@
 """What each augmentation brings where images are few: accuracy on 4,000 images that no training sees.
 
-    python -m benchmarks.augmentation [--cifar10 FOLDER_OF_PARQUET_FILES] [--seeds 3]
+    python -m benchmarks.augmentation [--cifar10 FOLDER_OF_PARQUET_FILES]
 
 Data and networks are those of `benchmarks.few_images`, and all else follows from the images: crops and flips of colour
-images as well. Accuracies are in per cent, the mean over seeds and their standard deviation. What was trained is kept
-in benchmarks/results/augmentation and printed again.
+images as well. Accuracies are in per cent: of one seed, or the mean and standard deviation of three where nas may choose
+the augmentation by itself. What was trained is kept in benchmarks/results/augmentation and printed again.
 """
 
 import argparse
@@ -19,10 +19,18 @@ from benchmarks.few_images import NETWORKS, judged, keep, kept
 from nas import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "augmentation"
-SETS = (("CIFAR-10", 1000, 100), ("CIFAR-10", 4000, 32), ("Fashion-MNIST", 1000, 100))
-"""Data, number of training images, epochs."""
+SETS = {
+    ("CIFAR-10", 300, 100): False,
+    ("CIFAR-10", 1000, 65): False,
+    ("CIFAR-10", 1000, 100): True,
+    ("CIFAR-10", 2000, 65): False,
+    ("CIFAR-10", 4000, 32): True,
+    ("Fashion-MNIST", 1000, 100): False,
+}
+"""Data, number of training images, epochs; and whether all variants are tried."""
+CROPS, CHOSEN, SEEDS = "crops and flips alone", "random_augment: 1", 3
 VARIANTS: dict[str, dict[str, Any]] = {
-    "follows from the data": {},
+    CROPS: {},
     "no crop, no flip": {"flip": False, "crop_padding": 0},
     "flip_vertical": {"flip_vertical": True},
     "rotation: 15": {"rotation": 15},
@@ -31,10 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mixup: 0.5": {"mixup": 0.5},
     "cutmix: 0.5": {"cutmix": 0.5},
     "random_augment: 0.5": {"random_augment": 0.5},
-    "random_augment: 1": {"random_augment": 1},
+    CHOSEN: {"random_augment": 1},
     "random_augment: 1, cutmix: 0.5": {"random_augment": 1, "cutmix": 0.5},
 }
-"""Changes to the recipe that follows from the data."""
+"""Changes to the recipe that follows from the data, without `random_augment`."""
 
 
 def accuracy(task: tuple[str, int, int], variant: str, seed: int, cifar: Path | None) -> float:
@@ -43,25 +51,31 @@ def accuracy(task: tuple[str, int, int], variant: str, seed: int, cifar: Path | 
     key = "-".join(f"{field}-{value}" for field, value in VARIANTS[variant].items()) or "as-it-is"
     file = RESULTS / f"{name}-{number}-{epochs}-{key}-{seed}.json"
     if not file.exists():
-        recipe = Recipe.from_dict({"epochs": epochs, **VARIANTS[variant]}).for_images(number, NETWORKS[name].input)
+        recipe = Recipe.from_dict({"epochs": epochs, "random_augment": 0, **VARIANTS[variant]})
+        recipe = recipe.for_images(number, NETWORKS[name].input)
         keep(file, judged(name, number, recipe, seed=seed, cifar=cifar))
     return kept(file)
 
 
-def rows(sets: Sequence[tuple[str, int, int]], seeds: int, cifar: Path | None) -> Iterator[str]:
+def seeds_of(task: tuple[str, int, int], variant: str) -> range:
+    """The seeds on which a variant is trained for a data set; none where it is not tried."""
+    return range(SEEDS if variant in (CROPS, CHOSEN) else int(SETS[task]))
+
+
+def rows(tasks: Sequence[tuple[str, int, int]], cifar: Path | None) -> Iterator[str]:
     """The lines of the table."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = {
-            (each, variant, seed): pool.submit(accuracy, each, variant, seed, cifar)
-            for seed in range(seeds)
-            for each in sets
+            (task, variant): [pool.submit(accuracy, task, variant, seed, cifar) for seed in seeds_of(task, variant)]
+            for task in tasks
             for variant in VARIANTS
         }
         for variant in VARIANTS:
             cells = []
-            for each in sets:
-                values = [found[each, variant, seed].result() for seed in range(seeds)]
-                cells.append(f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if seeds > 1 else ""))
+            for task in tasks:
+                values = [future.result() for future in found[task, variant]]
+                mean = f"{fmean(values):.1f}" if values else ""
+                cells.append(mean + (f" ± {stdev(values):.1f}" if len(values) > 1 else ""))
             yield f"| {variant} | {' | '.join(cells)} |"
 
 
@@ -69,12 +83,11 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    sets = [each for each in SETS if given.cifar10 or each[0] != "CIFAR-10"]
-    print(f"| recipe | {' | '.join(f'{name}, {number:,} images, {epochs} epochs' for name, number, epochs in sets)} |")
-    print(f"|---|{'---|' * len(sets)}")
-    for row in rows(sets, given.seeds, given.cifar10):
+    cifar = parser.parse_args().cifar10
+    tasks = [task for task in SETS if cifar or task[0] != "CIFAR-10"]
+    print(f"| recipe | {' | '.join(f'{name}, {number:,} images, {epochs} epochs' for name, number, epochs in tasks)} |")
+    print(f"|---|{'---|' * len(tasks)}")
+    for row in rows(tasks, cifar):
         print(row, flush=True)
 
 
