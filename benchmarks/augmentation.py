@@ -3,7 +3,7 @@
     python -m benchmarks.augmentation [--cifar10 FOLDER_OF_PARQUET_FILES]
 
 Data and networks are those of `benchmarks.few_images`, and all else follows from the images: crops and flips of colour
-images as well. Accuracies are in per cent: of one seed, or the mean and standard deviation of three where nas may choose
+images as well. Accuracies are in per cent: of one seed, or the mean and standard deviation of three where nas chooses
 the augmentation by itself. What was trained is kept in benchmarks/results/augmentation and printed again.
 """
 

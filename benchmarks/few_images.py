@@ -46,9 +46,9 @@ def drawn(name: str, number: int, seed: int, cifar: Path | None) -> tuple[ImageD
 
 
 def recipe_of(number: int, length: tuple[int, int], shape: Input) -> Recipe:
-    """The recipe that follows from the images, with this length and batch size."""
+    """The recipe that follows from the images, with this length and batch size, and crops and flips alone."""
     epochs, batch = length
-    return Recipe.from_dict({"epochs": epochs, "batch_size": batch}).for_images(number, shape)
+    return Recipe.from_dict({"epochs": epochs, "batch_size": batch, "random_augment": 0}).for_images(number, shape)
 
 
 def trained(name: str, number: int, length: tuple[int, int], seed: int, cifar: Path | None) -> float:
