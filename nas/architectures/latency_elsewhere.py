@@ -57,7 +57,7 @@ def measure_elsewhere(architectures: Sequence[Architecture], on: str, *, timeout
     except ValueError as error:
         raise InvalidValue(f"on={on!r}: is not a command: {error}") from None
     device, found = "", list[float]()
-    if len(command) == len(PYTHON):
+    if not on.strip():
         raise InvalidValue("on='': must be a command that runs another one on the device, such as 'ssh pi@board'")
     for models in _parts(architectures):
         device, milliseconds = _ask(command, models, on=on, timeout=timeout)

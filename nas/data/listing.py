@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -43,13 +42,13 @@ class Encoded(NamedTuple):
 class Listing(NamedTuple):
     """The images of a source by split (train, validation, test).
 
-    `version` changes with the source's content; `others` counts the files of a folder that are left out, by suffix.
+    `version` changes with the source's content. `others` counts the files of a folder that are left out, by suffix.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Encoded]
     version: str
-    others: Mapping[str, int] = MappingProxyType({})
+    others: Callable[[], Mapping[str, int]] = dict
 
 
 def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -248,7 +248,7 @@ def _files(source: str) -> tuple[tuple[str, ...], bool, list[_Seen], dict[str, i
                     _Seen(visible(name), split, own, look)
                     for (name, _), own, look in zip(batch, islice(labels, len(batch)), looks, strict=True)
                 ]
-    return listing.classes, listing.splits["train"].labels.ndim == 2, seen, dict(listing.others)
+    return listing.classes, listing.splits["train"].labels.ndim == 2, seen, dict(listing.others())
 
 
 def _digits() -> tuple[tuple[str, ...], bool, list[_Seen], dict[str, int]]:

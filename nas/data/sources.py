@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,8 @@ def _list_folder(source: str, root: Path, group_by: str | None) -> Listing:
         stamps += [stamp(file) for file, _ in pairs]
     classes = tuple(os.fsencode(name).decode("utf-8", "replace") for name in classes)  # names need not be UTF-8
     version = hashlib.sha256(os.fsencode("\n".join(stamps))).hexdigest()
-    others = Counter(kind for folders in parts.values() for folder in _folders(folders) for kind in _kinds(folder))
-    return Listing(class_names(source, classes), splits, version, dict(others))
+    inside = [folder for part in parts.values() for folder in _folders(part)]
+    return Listing(class_names(source, classes), splits, version, lambda: Counter(chain(*map(_kinds, inside))))
 
 
 def _kinds(folder: Path) -> list[str]:
