@@ -64,7 +64,7 @@ def show(place: live.Place, seen: live.Snapshot | None) -> None:
         return
     left, right = st.columns([1.25, 1], gap="large")
     with left:
-        source = _source()
+        source = _source(seen)
         if source is None:
             return
         base = _base(source, seen)
@@ -77,11 +77,12 @@ def show(place: live.Place, seen: live.Snapshot | None) -> None:
         _start(place, source, base=base, space=space, earlier=_earlier(seen, space))
 
 
-def _source() -> Source | None:
-    """Asks where the images are, and shows what is there."""
+def _source(seen: live.Snapshot | None) -> Source | None:
+    """Asks where the images are, at first those of the selected study, and shows what is there."""
+    known = str(seen.study.config.data["source"]) if seen is not None else DIGITS
     where = st.text_input(
         "Images",
-        DIGITS,
+        known if Path(known).exists() else DIGITS,
         key="images",
         help="A folder with a folder of images for each class, a parquet or CSV file, digits.",
     ).strip()

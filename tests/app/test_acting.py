@@ -250,6 +250,15 @@ def test_image_files_are_grouped_and_made_square_as_asked(open_page: Open, tmp_p
     assert any("--resize letterbox --group-by folder --study" in code.value for code in app.code)
 
 
+def test_the_form_begins_with_the_images_of_the_study(open_page: Open, study: Study, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
+    nas.search(data=str(photos), evaluate=formula, trials=1, name="of-photos", runs=study.folder.parent)
+    app = open_page("new", study="of-photos")
+    assert not app.exception
+    assert app.text_input(key="images").value == str(photos)
+    assert open_page("new", study="s").text_input(key="images").value == "digits"
+
+
 def test_images_with_several_labels_are_judged_by_the_metric_for_them(open_page: Open, tmp_path: Path) -> None:
     app = open_page("new")
     app.text_input(key="images").set_value(str(write_patches(tmp_path, 30))).run()
