@@ -29,8 +29,9 @@ BATCHES = {0: 8, 500: 16, 1_024: 32, 20_000: 64, 200_000: 128}
 """Batch size from this number of training images on; small ones help where images are few (docs/benchmarks.md)."""
 CROPPED_FROM = 15
 """Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
-FEW_IMAGES, MANY_EPOCHS = 2_500, 60
-"""Where random operations pay: fewer colour images than this, seen at least so often (docs/benchmarks.md)."""
+FEW_IMAGES, MANY_EPOCHS, RANDOM_AUGMENT_FROM = 2_500, 60, 16
+"""Where random operations pay: fewer images than this, seen at least so often, and of so many pixels that turning them
+leaves something to see (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _crop_padding(recipe: Recipe, number: int, shape: Input) -> int:
 
 def _random_augment(recipe: Recipe, number: int, shape: Input) -> float:
     few_and_seen_often = number < FEW_IMAGES and recipe.epochs >= MANY_EPOCHS
-    return 1.0 if few_and_seen_often and shape.channels > 1 and shape.size >= MUON_FROM else 0.0
+    return 1.0 if few_and_seen_often and shape.size >= RANDOM_AUGMENT_FROM else 0.0
 
 
 def _flip(recipe: Recipe, number: int, shape: Input) -> bool:

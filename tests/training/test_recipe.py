@@ -47,16 +47,17 @@ def test_few_images_are_trained_on_in_small_batches(number: int, size: int) -> N
     assert Recipe.from_dict({}).for_images(number, COLOUR).batch_size == size
 
 
-def test_grey_images_are_never_mirrored_or_moved_by_default() -> None:
+def test_grey_images_are_never_mirrored_by_default() -> None:
     grey, colour = (Recipe.from_dict({}).for_images(1000, shape) for shape in (GREY, COLOUR))
     assert (grey.flip, grey.crop_padding) == (False, 0)
     assert (colour.flip, colour.crop_padding) == (True, 2)
 
 
-def test_few_colour_images_that_are_seen_often_are_changed_at_random() -> None:
+def test_few_images_that_are_seen_often_are_changed_at_random() -> None:
     few = Recipe.from_dict({}).for_images(1000, COLOUR)
     assert (few.epochs >= 60, few.random_augment) == (True, 1.0)
-    assert Recipe.from_dict({}).for_images(1000, GREY).random_augment == 0  # text and digits may be grey
+    assert Recipe.from_dict({}).for_images(1000, GREY).random_augment == 1
+    assert Recipe.from_dict({}).for_images(1000, Input(3, 8)).random_augment == 0
     assert Recipe.from_dict({}).for_images(4000, COLOUR).random_augment == 0
     assert Recipe.from_dict({"epochs": 20}).for_images(1000, COLOUR).random_augment == 0
     assert Recipe.from_dict({"random_augment": 0}).for_images(1000, COLOUR).random_augment == 0
