@@ -13,7 +13,7 @@ from nas.errors import NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
 from nas.system.hardware import AUTO, device_of, in_words
-from nas.units import percent_text
+from nas.units import counted, percent_text
 
 __all__ = [
     "MOST_MEASURED",
@@ -214,8 +214,7 @@ def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recomme
         raise NasError(nearest_miss(records, limits, min_accuracy=wanted.min_accuracy))
     unmeasured = sum(LATENCY.value(record) is None for record in trained_networks(records))
     if wanted.max_latency is not None and unmeasured:
-        left_out = f"{unmeasured} networks are" if unmeasured > 1 else "1 network is"
-        choice.sentences.append(f"{left_out} left out: there is no latency of {'them' if unmeasured > 1 else 'it'}.")
+        choice.sentences.append(f"Left out, as their latency was not measured: {counted(unmeasured, 'network')}.")
     return choice
 
 

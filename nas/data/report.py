@@ -263,9 +263,11 @@ def _digits() -> tuple[tuple[str, ...], bool, list[_Seen], dict[str, int]]:
 def _nested(source: str, classes: Sequence[str], seen: Sequence[_Seen]) -> dict[str, tuple[str, ...]]:
     """Returns the subfolders of each class of an image folder whose images all lie in some."""
     folders: dict[str, set[str]] = {name: set() for name in classes}
+    if not seen or not (Path(source) / seen[0].name).is_file():  # names of others are no paths
+        return {}
     for one in seen:
         parts = Path(one.name).parts
-        if len(one.labels) != 1 or classes[one.labels[0]] not in parts[:-1] or not (Path(source) / one.name).is_file():
+        if len(one.labels) != 1 or classes[one.labels[0]] not in parts[:-1]:
             return {}
         name = classes[one.labels[0]]
         below = parts[parts.index(name) + 1 : -1]

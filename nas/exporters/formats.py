@@ -37,7 +37,7 @@ EXACT = ("onnx", "pt2", "safetensors", "python")
 """Formats that compute the same as the trained network, which is verified when they are written."""
 INT8, WEB, LITERT = "onnx-int8", "web", "litert"
 """ONNX in 8-bit integers, which may lose accuracy; a page for browsers, which verifies itself when it is opened; and
-LiteRT, exact as well, for which some hundred MB of packages are needed."""
+LiteRT, exact as well, which needs large packages of its own."""
 ACCEPTED_LOSS = 0.01
 """Accuracy that the integers may lose, unless more is accepted."""
 FORMATS = (*EXACT, INT8, WEB, LITERT)

@@ -30,8 +30,8 @@ BATCHES = {0: 8, 500: 16, 1_024: 32, 20_000: 64, 200_000: 128}
 CROPPED_FROM = 15
 """Number of epochs from which colour images are cropped at random; shorter trainings see few images twice."""
 FEW_IMAGES, MANY_EPOCHS, RANDOM_AUGMENT_FROM = 2_500, 60, 16
-"""Where random operations pay: fewer images than this, seen at least so often, and of so many pixels that turning them
-leaves something to see (docs/benchmarks.md)."""
+"""Where random operations pay: fewer images than this, seen at least this often, and of at least this size, as smaller
+ones were not measured (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)

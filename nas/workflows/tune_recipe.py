@@ -103,7 +103,7 @@ def tune_recipe(
     base = space.recipe.for_images(len(images.train.labels), space.input, multi_label=images.is_multi_label)
     changes = [(field, value) for field, value in recipe_changes(base, space.input) if field in tuned]
     if not changes:
-        raise InvalidValue("recipe: the space sets all that could be tried itself; leave learning_rate out, or flip")
+        raise InvalidValue("recipe: the space itself sets all that could be tried; leave learning_rate out, or flip")
     networks = tuple(dict.fromkeys(preflight(space).examples[::2]))  # of low and of high FLOPs
     points = [space.point(network) for network in networks]
 
