@@ -71,11 +71,17 @@ class _Made:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at one moment, identified by `version`."""
+    """A study at one moment, identified by `version`.
+
+    Attributes:
+        live: whether a search was running. It is looked up once: to a page that takes a second, the search must not run
+            where its buttons are drawn and have ended where it decides whether it is watched.
+    """
 
     study: Study
     records: Sequence[TrialRecord]
     search: SearchState | None
+    live: bool
     version: Hashable
     place: Place
     made: _Made = field(default_factory=_Made, repr=False, compare=False)
@@ -135,11 +141,6 @@ class Snapshot:
         """The number of validation images that an accuracy is as precise as; None if unknown."""
         return self.study.config.effective_images
 
-    @property
-    def live(self) -> bool:
-        """Whether a search is running."""
-        return self.search is not None and self.search.live
-
     @cached_property
     def running(self) -> list[TrialRecord]:
         """The running trials."""
@@ -158,11 +159,10 @@ class Snapshot:
 
 
 class _Opened(NamedTuple):
-    """An open study: its last snapshot, when that was read on the monotonic clock, and whether it was live then."""
+    """An open study: its last snapshot, and when that was read on the monotonic clock."""
 
     seen: Snapshot
     read: float
-    live: bool
 
 
 _opened: dict[tuple[str, Place], _Opened] = {}
@@ -254,22 +254,29 @@ def _read(name: str, place: Place) -> Snapshot:
     last = _opened.get((name, place))
     study = last.seen.study if last else Study.open(name, place.runs, storage=place.storage)
     version, now = _version(study), time.monotonic()  # before the records, so that later changes are seen next time
-    unchanged = last and version == last.seen.version and last.seen.live == last.live and last.seen.made.kept
+    unchanged = (
+        last and version == last.seen.version and _is_live(last.seen.search) == last.seen.live and last.seen.made.kept
+    )
     if last and unchanged and now - last.read < SECONDS_BETWEEN_LOOKS:
         return last.seen
-    seen = Snapshot(study, study.estimated_records(), study.attributes.search, version, place)
+    search = study.attributes.search
+    seen = Snapshot(study, study.estimated_records(), search, _is_live(search), version, place)
     if last and unchanged and seen == last.seen and study.storage is None:
         seen = last.seen  # unchanged, so its shared results are still valid
     else:
         _latest.append(seen)
         while len(_latest) > MOST_KEPT:
             _latest.popleft().made.drop()
-    _opened[name, place] = _Opened(seen, now, seen.live)
+    _opened[name, place] = _Opened(seen, now)
     if last is None:
         _keep_from_collector()
     while len(_opened) > MOST_OPENED:
         del _opened[next(iter(_opened))]
     return seen
+
+
+def _is_live(search: SearchState | None) -> bool:
+    return search is not None and search.live
 
 
 def _keep_from_collector() -> None:

@@ -501,6 +501,19 @@ def test_a_search_that_was_killed_just_now_is_seen_though_nothing_was_written(
     assert "perhaps killed" in said(open_page())
 
 
+def test_a_search_that_ends_while_a_page_runs_is_live_to_all_of_that_page(
+    open_page: Open, running: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(DASHBOARD.parent))
+    import live
+
+    seen = live.snapshot("running", live.Place(str(tmp_path)))
+    assert seen.live
+    monkeypatch.setattr(search_state_module, "is_alive", lambda _: False)
+    assert seen.live  # else its buttons would be shown, but it would not be watched: it would run for ever
+    assert not live.snapshot("running", live.Place(str(tmp_path))).live
+
+
 @pytest.mark.parametrize(("address", "fields"), [("127.0.0.1", 1), ("0.0.0.0", 0)])
 def test_visitors_from_elsewhere_name_no_folder_of_this_machine(
     open_page: Open, small: Study, monkeypatch: pytest.MonkeyPatch, address: str, fields: int
