@@ -13,7 +13,6 @@ from benchmarks import (
     crowd,
     dashboards,
     estimates,
-    exports,
     groups,
     lengths,
     live,
@@ -49,7 +48,7 @@ SPEED = (
     crowd,
 )
 SEARCH = (proposals, lengths, choices, promotions, trend, estimates, predictions, parallel, live)
-OTHERS = (exports, optimism)
+OTHERS = (optimism,)
 """`make bench` runs the first, `make bench-search` the second; a name runs one, of the others as well."""
 
 

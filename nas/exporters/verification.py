@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURE_FILE",
+    "LOADERS",
     "PREPROCESSING_FILE",
     "Agreement",
+    "Model",
     "agreement",
     "hand_over",
     "installed",
@@ -108,7 +110,7 @@ def verify(
         ExportError: a file cannot be loaded or run, differs by more than `TOLERANCE` allows, or loses more accuracy
             than is accepted.
     """
-    formats = [name for name in formats if name in _LOADERS]
+    formats = [name for name in formats if name in LOADERS]
     hand_over(images, reference, handover=handover)
     # -P: no imports from the current directory; -B: no compiled model.py in the bundle.
     command = [sys.executable, "-P", "-B", "-m", "nas.exporters.verification", str(folder), str(handover), *formats]
@@ -159,7 +161,7 @@ def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:
         for array in ("images", "labels", "reference")
     )
     settings = json.loads((folder / PREPROCESSING_FILE).read_text(encoding="utf-8"))
-    model, largest = _LOADERS[name](folder), 0.0
+    model, largest = LOADERS[name](folder), 0.0
     found = []
     for start in range(0, len(labels), BATCH):
         rows = slice(start, start + BATCH)
@@ -248,7 +250,7 @@ def _load_python(folder: Path) -> Model:
     return network
 
 
-_LOADERS: Mapping[str, Callable[[Path], Model]] = {
+LOADERS: Mapping[str, Callable[[Path], Model]] = {
     "onnx": _load_onnx,
     "pt2": _load_pt2,
     "safetensors": _load_safetensors,
@@ -256,6 +258,7 @@ _LOADERS: Mapping[str, Callable[[Path], Model]] = {
     INT8: partial(_load_onnx, file=FILES[INT8]),
     LITERT: lambda folder: load_litert(folder / FILES[LITERT]),
 }
+"""How each format of a bundle is loaded as a function from normalised images (N, C, height, width) to logits."""
 
 
 def _main(folder: str, handover: str, *formats: str) -> None:
