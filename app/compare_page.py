@@ -21,7 +21,7 @@ def show(seen: live.Snapshot) -> None:
     if messages.too_early(seen, needed="two trained networks"):
         return
     compared = [trial for trial in selection.current().compared if seen.find(trial) is not None]
-    selection.show_in("compared", compared)
+    selection.show_in("compared", compared, [panel.label(seen, trial) for trial in compared])
     st.multiselect(
         "Trials",
         panel.offered(seen, compared, only=lambda record: record.trained or record.trial in compared),
@@ -29,7 +29,7 @@ def show(seen: live.Snapshot) -> None:
         format_func=lambda number: panel.label(seen, number),
         max_selections=selection.MOST_COMPARED,
         placeholder="Choose two to five",
-        on_change=lambda: selection.choose(compared=tuple(st.session_state["compared"])),
+        on_change=lambda: selection.choose(compared=tuple(map(panel.number_of, st.session_state["compared"]))),
     )
     records = [record for trial in compared if (record := seen.find(trial)) is not None]
     if len(records) < 2:

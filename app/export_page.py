@@ -75,13 +75,13 @@ def _chosen_trial(seen: live.Snapshot) -> int:
     opened = seen.find(selection.current().trial)
     picked = choice.pick.record.trial if choice is not None else seen.front[0].trial
     fitting = opened.trial if opened is not None and opened.trained else picked
-    selection.show_in("exported", fitting)
+    selection.show_in("exported", fitting, panel.label(seen, fitting))
     trial = st.selectbox(
         "Trial",
         panel.offered(seen, [fitting], only=lambda record: record.trained),
         key="exported",
         format_func=lambda number: panel.label(seen, number),
-        on_change=lambda: selection.choose(trial=st.session_state["exported"]),
+        on_change=lambda: selection.choose(trial=panel.number_of(st.session_state["exported"])),
     )
     if choice is not None and trial == picked:
         for sentence in choice.sentences:

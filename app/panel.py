@@ -117,15 +117,28 @@ def offered(seen: live.Snapshot, also: list[int], *, only: Callable[[TrialRecord
 def choose_trial(seen: live.Snapshot, title: str, key: str) -> TrialRecord:
     """Shows a list of trials, and returns the selected one, by default the most accurate; there must be one."""
     selected = seen.find(selection.current().trial) or (seen.front or seen.records)[-1]
-    selection.show_in(key, selected.trial)
+    selection.show_in(key, selected.trial, label(seen, selected.trial))
+
+    def choose() -> None:
+        if (trial := number_of(st.session_state[key])) != selected.trial:
+            selection.choose(trial=trial, design=None)  # a design belongs to its trial
+
     st.selectbox(
         title,
         offered(seen, [selected.trial], only=lambda _: True),
         key=key,
         format_func=lambda trial: label(seen, trial),
-        on_change=lambda: selection.choose(trial=st.session_state[key], design=None),  # a design belongs to its trial
+        on_change=choose,
     )
     return selected
+
+
+def number_of(option: int | str) -> int:
+    """Returns the trial that was chosen in a list of labels.
+
+    Streamlit hands over the label itself if the trial has another one by now: its state and its estimate change.
+    """
+    return option if isinstance(option, int) else int(option.partition(" ")[0])
 
 
 def label(seen: live.Snapshot, trial: int) -> str:

@@ -95,10 +95,14 @@ def write_url() -> None:
     st.session_state["written"] = query
 
 
-def show_in(key: str, value: object) -> None:
-    """Sets a widget's value unless it already has it, so that a widget in use is not disturbed."""
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
+def show_in(key: str, value: object, label: object = None) -> None:
+    """Sets a widget's value unless it already has it, so that a widget in use is not disturbed.
+
+    `label` is the text that stands for the value, if it may change; the browser would go on with the old one.
+    """
+    known = st.session_state.get(f"label of {key}")
+    if key not in st.session_state or st.session_state[key] != value or known != label:
+        st.session_state[key], st.session_state[f"label of {key}"] = value, label
 
 
 def go_to(page: str) -> NoReturn:

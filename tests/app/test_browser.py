@@ -22,6 +22,7 @@ from benchmarks.browser import CHROMIUM, browsing, dashboard
 from nas import SearchSpace, Study
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
+from nas.units import percent_text
 from nas.workflows import steering
 from tests.helpers import formula
 
@@ -264,6 +265,31 @@ def test_a_finished_study_is_left_in_peace_and_a_quiet_one_does_not_flicker(
     wait_for(has_asked)
     page.wait_for_timeout(3000)
     assert page.evaluate("window.changes") == 0
+
+
+@pytest.mark.slow
+def test_a_trial_stays_open_while_its_estimate_changes(
+    tmp_path: Path, tiny: SearchSpace, page: "Page", serve: Serve
+) -> None:
+    def grow(trials: int) -> Study:
+        study = nas.search(tiny, "digits", trials=trials, runs=tmp_path, name="s", evaluate=formula)
+        study.attributes.search = SearchState(99, SearchStatus.RUNNING, this_worker())
+        return study
+
+    study = grow(12)
+    opened = study.front()[-1]
+    page.goto(f"{serve(tmp_path)}/design?study=s&trial={opened.trial}")
+    shown = page.get_by_role("combobox", name="Start from")
+    wait_for(lambda: percent_text(opened.quality) in shown.input_value())
+    for trials in (16, 20):  # the browser answers with the label of before
+        other = grow(trials).record(opened.trial).quality
+        assert other != opened.quality
+        wait_for(lambda other=other: percent_text(other) in shown.input_value())  # type: ignore[misc]
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").wait_for()
+    wait_for(lambda: f"trial={opened.trial}" in page.url)
+    assert not page.get_by_text("encountered an error").count()
+    assert shown.input_value().startswith(f"{opened.trial} · ")
 
 
 def test_a_study_that_vanishes_while_it_is_watched_is_a_calm_page(
