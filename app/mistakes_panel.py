@@ -133,7 +133,7 @@ def _grid(config: StudyConfig, found: list[Classified]) -> None:
 @st.cache_resource(max_entries=2, show_spinner="Loading the images …")
 def _validation(fingerprint: str | None, source: str, _config: StudyConfig) -> Validation:
     """Loads a study's validation images, once for all sessions; the fingerprint tells splits apart."""
-    split = images_of(_config).validation
+    split = images_of(_config).judged
     return Validation(split.images, image_names(split, source))
 
 

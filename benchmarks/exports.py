@@ -4,12 +4,12 @@
     python -m benchmarks.exports --groups
 
 Random architectures of each ready space that keep its budgets, with random weights and BatchNorm statistics, on random
-images. Files are run in a process that has not written them, by one thread; `model.html` in Chromium, on the first few
-images, as a browser is slow. Shown are, over
-the architectures, the largest deviation of a logit from the trained network's (relative to its largest one, or to 1 if
-that is smaller; an export is refused above 0.0001), the share of the images that are put into the same class (mean and
-least), and medians of milliseconds for one image and of the size of the files. Runtimes that are not installed are
-left out. What was measured is kept in benchmarks/results/exports and printed again.
+images. Files are run in a process that has not written them, by one thread; `model.html` in Chromium, on the first
+four images, as a browser is slow. Shown are, over the architectures, the largest deviation of a logit from the trained
+network's (relative to its largest one, or to 1 if that is smaller; an export is refused above 0.0001), the share of the
+images that are put into the same class (mean and least), and medians of milliseconds for one image and of the size of
+the files. Runtimes that are not installed are left out. What was measured is kept in benchmarks/results/exports and
+printed again.
 """
 
 import argparse
@@ -44,8 +44,8 @@ from nas.spaces.search_space import SearchSpace
 from nas.system.resources import ready_spaces
 
 RESULTS = Path(__file__).parent / "results" / "exports"
-ARCHITECTURES, IMAGES, IMAGES_OF_A_PAGE = 20, 64, 8
-WARM_UP, RUNS = 5, 30
+ARCHITECTURES, IMAGES, WARM_UP, RUNS = 20, 64, 5, 30
+IMAGES_OF_A_PAGE, RUNS_OF_A_PAGE = 4, 5
 GROUPS, REPEATS = (1, 2, 4, 8, 16, 32), 5
 
 
@@ -140,16 +140,16 @@ def _run(folder: Path, name: str, pixels: NDArray[np.float32]) -> tuple[NDArray[
     return logits, statistics.median(times[WARM_UP:])
 
 
-RUN_PAGE = """([images, shape, warm_up, runs]) => {
+RUN_PAGE = """([images, shape, runs]) => {
   const [channels, height, width] = shape;
   const values = images.map(image => ({ channels, height, width, values: Float32Array.from(image) }));
   const logits = values.map(image => [...logitsOf(image)]), times = [];
-  for (let run = 0; run < warm_up + runs; run++) {
+  for (let run = 0; run < runs; run++) {
     const start = performance.now();
     logitsOf(values[0]);
     times.push(performance.now() - start);
   }
-  return [logits, times.slice(warm_up)];
+  return [logits, times];
 }"""
 
 
@@ -158,7 +158,7 @@ def _run_page(folder: Path, name: str, pixels: NDArray[np.float32]) -> tuple[NDA
         page = browser.new_page()
         page.goto((folder / RUNTIMES[name].files[0]).as_uri())
         images = pixels[:IMAGES_OF_A_PAGE].reshape(IMAGES_OF_A_PAGE, -1).tolist()
-        logits, times = page.evaluate(RUN_PAGE, [images, pixels.shape[1:], WARM_UP, RUNS])
+        logits, times = page.evaluate(RUN_PAGE, [images, pixels.shape[1:], RUNS_OF_A_PAGE])
     return np.array(logits, np.float32), statistics.median(times)
 
 

@@ -29,7 +29,14 @@ MODULES = sorted(
 NEED_TORCH = {
     *("architectures.network", "architectures.weights", "architectures.latency", "system.cuda_graph"),
     *("training.batches", "training.checkpoint", "training.data_parallel", "training.trainer", "training.module"),
-    *("training.train", "training.muon", "training.losses", "training.evaluation", "training.augmentation"),
+    *(
+        "training.train",
+        "training.muon",
+        "training.losses",
+        "training.evaluation",
+        "training.augmentation",
+        "training.folds",
+    ),
 }
 MOST_LINES, MEDIAN_LINES, MOST_BODY_LINES, MOST_PARAMETERS = 350, 130, 50, 12
 FILES = sorted([*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "app").rglob("*.py")])

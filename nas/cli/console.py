@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "device_option",
     "fail",
+    "folds_option",
     "group_by_option",
     "json_option",
     "make_console",
@@ -48,6 +49,12 @@ validation_option = click.option(
     type=float,
     metavar="SHARE|N",
     help="Images to compare networks by, if the data has no such set; by default a fifth, at most 5,000.",
+)
+folds_option = click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Train K networks for each trial, each judged by another K-th of the images; for few images.",
 )
 group_by_option = click.option(
     "--group-by",

@@ -52,11 +52,11 @@ def show_preflight(console: Console, report: Preflight, took: Estimate) -> None:
 
 def show_precision(console: Console, images: ImageData) -> None:
     """Prints how small a difference of two networks the validation images show, and what more of them would."""
-    train, validation = len(images.train.labels), len(images.validation.labels)
+    train, validation = len(images.train.labels), len(images.judged.labels)
     words = f"On {validation:,} validation images, {_chance_text(validation)} may be chance"
     more = min(2 * validation, MOST_VALIDATION)
     left = train + validation - more
-    if images.validation_share is not None and validation < more < left:
+    if images.validation_share is not None and not images.folds and validation < more < left:
         words += f"; on {more:,} (--validation {more}), {_chance_text(more)}, with {left:,} images left to train on"
     console.print(f"{words}.", soft_wrap=True)
 

@@ -1,14 +1,13 @@
 """The `nas` commands that search (search, worker), and those that prepare a search (space, recipe, doctor)."""
 
-import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli.console import (
     device_option,
+    folds_option,
     group_by_option,
     json_option,
     make_console,
@@ -99,6 +98,7 @@ patience_storage_option = click.option(
 @click.option("--max-params", metavar="N", help="Parameters, such as 1M.")
 @click.option("--max-images", type=click.IntRange(min=1), metavar="N", help="Search on a part of the images.")
 @validation_option
+@folds_option
 @group_by_option
 @resize_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
@@ -197,6 +197,7 @@ def doctor(space: str, seconds: float, as_json: bool) -> None:
 
 def _finish(console: "Console", study: "Study") -> None:
     """Prints the front and the next commands to run, or raises an error if no trial was completed."""
+    from nas.cli.next_steps import show_next
     from nas.cli.tables import show_front, show_summary
     from nas.study.records import TrialState
 
@@ -211,18 +212,7 @@ def _finish(console: "Console", study: "Study") -> None:
     show_summary(console, study)
     if failed:
         console.print(f"{len(failed)} trials failed; `nas trials {study.name}` says why.", style="red")
-    where = "" if study.folder.parent == Path("runs") else f" --runs {shlex.quote(str(study.folder.parent))}"
-    best = study.front()[-1]
-    console.print("\nNext:")
-    hints = {
-        f"nas show {best.trial} {study.name}{where}": "one trial, stage by stage",
-        f"nas confirm {study.name}{where}": "checks the front on other seeds",
-        f"nas export {study.name}{where} --out best": "the most accurate, as files that need no nas",
-        f"nas dashboard{where}": "the front in the browser",
-    }
-    width = max(map(len, hints))
-    for command, purpose in hints.items():
-        console.print(f"  {command:<{width}}   {purpose}", soft_wrap=True)
+    show_next(console, study)
 
 
 @click.command(short_help="Say what a space holds and what a search of it costs here.")
@@ -233,6 +223,7 @@ def _finish(console: "Console", study: "Study") -> None:
 @click.option("--trials", type=click.IntRange(min=1), default=50, metavar="N", help="For the estimate of time.")
 @click.option("--images", type=click.IntRange(min=1), metavar="N", help="Training images, for the estimate of time.")
 @validation_option
+@folds_option
 @group_by_option
 @resize_option
 @click.option("--skip-bad-images", is_flag=True, help="Leave out images that cannot be read.")
@@ -257,7 +248,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
     source = data if data is not None else "digits" if chosen.input == DIGITS else None
     loaded = None
     if source is not None and images is None:
-        how = {name: options[name] for name in ("validation", "group_by", "resize", "skip_bad_images")}
+        how = {name: options[name] for name in ("validation", "folds", "group_by", "resize", "skip_bad_images")}
         loaded, _ = load_described(source, chosen.input, seed=0, **how)
     if images is None:
         images = len(loaded.train.labels) if loaded else 10_000
@@ -268,7 +259,8 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
         click.echo(chosen.to_yaml(), nl=False)
         return
     report = preflight(chosen)
-    took = estimate(report, trials=options["trials"], images=images, device=options["device"])
+    folds = len(loaded.folds) if loaded and loaded.folds else 1
+    took = estimate(report, trials=options["trials"], images=images, folds=folds, device=options["device"])
     if options["as_json"]:
         print_json({**report.to_dict(), "estimate": took._asdict()})
         return

@@ -55,6 +55,7 @@ def save_shared(data: ImageData) -> Path:
         "original_side": data.original_side,
         "validation_share": data.validation_share,
         "resize": data.resize,
+        "folds": data.folds,
         "fingerprint": data.fingerprint,
         "normalization": data.normalization,
         "maps": maps,
@@ -87,7 +88,7 @@ def open_shared(folder: Path) -> ImageData:
         about = json.loads((folder / "about.json").read_text())
         train, validation, test = (_open_split(folder, name, about["maps"].get(name)) for name in SHARED_SPLITS)
         classes, skipped = tuple(about["classes"]), tuple(about["skipped"])
-        rest = skipped, about["original_side"], about["validation_share"], about["resize"]
+        rest = skipped, about["original_side"], about["validation_share"], about["resize"], tuple(about["folds"])
         data = ImageData(about["source"], classes, train, validation, test, *rest)
         normalization = Normalization(*(tuple(values) for values in about["normalization"]))
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:

@@ -30,6 +30,7 @@ __all__ = [
     "class_counts",
     "count_leaks",
     "digest",
+    "folds_of",
     "label_sets",
     "train_on_all",
 ]
@@ -106,6 +107,9 @@ class ImageData:
 
     `validation_share` is the share of each class that was held out for validation; None: the source has a validation
     set of its own. `resize` says how images were made to fit (`nas.data.resizing`).
+
+    `folds` are the sizes of the folds of a cross-validation, in which each image but those of the test set is held out
+    once (`folds_of`). `validation` is the first fold then, and `train` has the others one after the other.
     """
 
     source: str
@@ -117,6 +121,12 @@ class ImageData:
     original_side: int | None = None
     validation_share: float | None = None
     resize: str = CROP
+    folds: tuple[int, ...] = ()
+
+    @property
+    def judged(self) -> Split:
+        """The images that a trial's accuracy is measured on: those for validation, or of all folds in their order."""
+        return _joined(self.validation, self.train) if self.folds else self.validation
 
     @property
     def is_multi_label(self) -> bool:
@@ -155,18 +165,20 @@ class ImageData:
 
     def describe(self) -> dict[str, Any]:
         """Returns the description that a study stores, and compares when it is resumed."""
+        judged = self.judged
         return {
             "source": self.source,
             "classes": list(self.classes),
             "train_images": len(self.train.labels),
-            "validation_images": len(self.validation.labels),
+            "validation_images": len(judged.labels),
             "skipped_images": len(self.skipped),
             "fingerprint": self.fingerprint,
             "validation_share": self.validation_share,
-            "validation_counts": class_counts(self.validation.labels, len(self.classes)),
+            "validation_counts": class_counts(judged.labels, len(self.classes)),
             **({"multi_label": True} if self.is_multi_label else {}),
             **({"original_side": self.original_side} if self.original_side else {}),
             **({"resize": self.resize} if self.resize != CROP else {}),
+            **({"folds": len(self.folds)} if self.folds else {}),
         }
 
 
@@ -217,14 +229,34 @@ def train_on_all(data: ImageData) -> ImageData:
 
     For the training of a network that was chosen: the validation images have served their purpose.
     """
-    images = [data.train.images, data.validation.images]
-    labels = np.concatenate([data.train.labels, data.validation.labels])
-    first, second = images
+    return replace(data, train=_joined(data.train, data.validation), validation=data.test, folds=())
+
+
+def folds_of(data: ImageData) -> list[ImageData]:
+    """Returns the data of each fold: its images for validation, those of the other folds to train on."""
+    images, labels = data.judged
+    ends = np.cumsum(data.folds)
+    parts = []
+    for start, end in zip(ends - data.folds, ends, strict=True):
+        held, rest = np.arange(start, end), np.concatenate([np.arange(start), np.arange(end, len(labels))])
+        train, validation = (Split(_rows_of(images, rows), labels[rows]) for rows in (rest, held))
+        parts.append(replace(data, train=train, validation=validation, folds=()))
+    return parts
+
+
+def _rows_of(images: Images | MappedImages, rows: NDArray[np.intp]) -> MappedImages:
+    """Returns rows of images, which are copied only when they are read."""
+    if isinstance(images, MappedImages):
+        return MappedImages(images.array, images.rows[rows])
+    return MappedImages(images, rows)
+
+
+def _joined(one: Split, other: Split) -> Split:
+    labels = np.concatenate([one.labels, other.labels])
+    first, second = one.images, other.images
     if isinstance(first, MappedImages) and isinstance(second, MappedImages) and first.array is second.array:
-        joined: Images | MappedImages = MappedImages(first.array, np.concatenate([first.rows, second.rows]))
-    else:
-        joined = np.concatenate([part[:] for part in images])
-    return replace(data, train=Split(joined, labels), validation=data.test)
+        return Split(MappedImages(first.array, np.concatenate([first.rows, second.rows])), labels)
+    return Split(np.concatenate([first[:], second[:]]), labels)
 
 
 def arrays_as_images(images: Any, labels: Any) -> RawImages:

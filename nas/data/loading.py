@@ -90,6 +90,7 @@ def load_data(
     seed: int = 0,
     max_images: int | None = None,
     validation: float | None = None,
+    folds: int | None = None,
     group_by: str | None = None,
     resize: str = CROP,
     skip_bad_images: bool = False,
@@ -108,6 +109,7 @@ def load_data(
         max_images: approximate limit on training plus validation images.
         validation: what to hold out for validation if the source has no validation set: below 1 the share of each
             class, else the approximate number of images. None: a fifth, at most 5,000 images.
+        folds: divide the images but those for the test into this many folds for a cross-validation instead.
         group_by: which images belong together, so that no two splits have images of one group: `folder`, the name of a
             column, or a regular expression on their paths (`nas.data.groups`); only for image files.
         resize: how image files of other proportions are made to fit: `crop`, `letterbox` or `stretch`
@@ -129,7 +131,7 @@ def load_data(
         raw = load_digits_images()
     else:
         raw = _files(str(source), wanted, group_by=group_by, resize=resize, skip_bad_images=skip_bad_images)
-    data = split_images(raw, seed=seed, max_images=max_images, validation=validation)
+    data = split_images(raw, seed=seed, max_images=max_images, validation=validation, folds=folds)
     check_input(data, wanted)
     return data
 

@@ -18,7 +18,7 @@ from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, 
 from nas.errors import DataError, InvalidValue
 from nas.validation import integer, real, shown
 
-__all__ = ["HELD_OUT", "MOST_VALIDATION", "split_images"]
+__all__ = ["HELD_OUT", "MOST_FOLDS", "MOST_VALIDATION", "split_images"]
 
 HELD_OUT = 0.2
 """The share of each class held out for the test set if the source has none, and again for validation."""
@@ -28,12 +28,18 @@ MOST_VALIDATION = 5000
 At 90 % accuracy their standard error is 0.4 points, about what two seeds of one network differ by: with still more
 images it is no longer they that hide which network is better, and each of them is worth more as a training image.
 """
+MOST_FOLDS = 20
 
 Rows = NDArray[np.intp]
 
 
 def split_images(
-    raw: RawImages, *, seed: int, max_images: int | None = None, validation: float | None = None
+    raw: RawImages,
+    *,
+    seed: int,
+    max_images: int | None = None,
+    validation: float | None = None,
+    folds: int | None = None,
 ) -> ImageData:
     """Creates the splits that the source lacks, stratified by class and reproducible by `seed`.
 
@@ -46,12 +52,14 @@ def split_images(
         max_images: approximate limit on training plus validation images, kept stratified; the test set stays whole.
         validation: what to hold out for validation if the source has no validation set: below 1 the share of each
             class, else the approximate number of images. None: a fifth, at most `MOST_VALIDATION` images.
+        folds: the number of folds for a cross-validation, in place of one validation set.
 
     Raises:
         DataError: fewer than two classes, an empty class, too few images or groups to split, or a group that stands in
             two splits of the source.
-        InvalidValue: `max_images` or `validation` is out of range.
+        InvalidValue: `max_images`, `validation` or `folds` is out of range, or the last two are both given.
     """
+    _check_folds(raw, folds, validation)
     _check_classes(raw)
     if raw.groups is not None:
         _check_groups(raw.source, raw.groups)
@@ -67,6 +75,12 @@ def split_images(
         rows = rows[_part(_strata(raw.train.labels[rows]), part, rng)]
         held_out = _take(held_out, _part(_strata(held_out.labels), part, rng)) if held_out else None
     share = None
+    if folds is not None:
+        parts = _folds(raw, rows, rng, folds)
+        train, held_out = _take(raw.train, np.concatenate(parts[1:])), _take(raw.train, parts[0])
+        sizes = tuple(map(len, parts))
+        rest = raw.skipped, raw.original_side, 1 / folds, raw.resize, sizes
+        return ImageData(raw.source, raw.classes, train, held_out, test, *rest)
     if held_out is None:
         share = _validation_share(validation, len(rows))
         rows, held = _hold_out(raw, rows, rng, share)
@@ -113,6 +127,44 @@ def _validation_share(asked: float | None, images: int) -> float:
         return min(HELD_OUT, MOST_VALIDATION / images)
     asked = real(asked, "validation", minimum=1e-6, maximum=max(images - 1, 1))
     return asked if asked < 1 else asked / images
+
+
+def _check_folds(raw: RawImages, folds: int | None, validation: float | None) -> None:
+    if folds is None:
+        return
+    integer(folds, "folds", minimum=2, maximum=MOST_FOLDS)
+    if validation is not None:
+        raise InvalidValue(f"folds={folds}: each image is held out once; leave validation={validation:g} out")
+    if raw.validation is not None:
+        raise DataError(f"folds={folds}: {raw.source} has a validation set of its own; leave this out")
+
+
+def _folds(raw: RawImages, rows: Rows, rng: np.random.Generator, folds: int) -> list[Rows]:
+    """Divides training images into folds of about equal size, with about the same share of each class in each."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = raw.train.labels[rows]
+    groups = np.array(raw.groups["train"])[rows] if raw.groups is not None else None
+    counts, unit = class_counts(labels, len(raw.classes)), "images"
+    if groups is not None:
+        has = labels.T == 1 if labels.ndim == 2 else labels == np.arange(len(raw.classes))[:, None]
+        counts, unit = [len(np.unique(groups[images])) for images in has], "groups"
+    fewest = int(np.argmin(counts))
+    if counts[fewest] < folds:
+        raise InvalidValue(
+            f"folds={folds}: class '{raw.classes[fewest]}' has {counts[fewest]} {unit} to train on and validate with; "
+            "at most as many folds, as each needs one"
+        )
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter, strata = kind(folds, shuffle=True, random_state=int(rng.integers(2**31))), _strata(labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that some set of labels has fewer images than there are folds
+        found = [rows[held] for _, held in splitter.split(strata, strata, groups)]
+    for held in found:
+        if 0 in (left := class_counts(raw.train.labels[np.setdiff1d(rows, held)], len(raw.classes))):
+            name = raw.classes[left.index(0)]
+            raise DataError(f"folds={folds}: all {unit} of class '{name}' are in one fold; fewer folds, or more {unit}")
+    return found
 
 
 def _hold_out(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float = HELD_OUT) -> tuple[Rows, Rows]:

@@ -66,6 +66,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
             tuple(member.tested.values()) if member else (),
             last.accuracy,
         )
+    _refuse_folds(study, trial)
     if member is None or member.study is None:
         config = study.config
         if record.length is not None:
@@ -92,3 +93,11 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         tuple(member.tested.values()),
         member.tested.get(best.trial),
     )
+
+
+def _refuse_folds(study: Study, trial: int) -> None:
+    if (folds := study.config.folds) > 1:
+        raise ExportError(
+            f"trial {trial} of '{study.name}': its accuracy is that of {folds} networks, one for each fold; train one "
+            f"on all images first: nas train {study.name}:{trial} --all-images"
+        )

@@ -163,7 +163,7 @@ def _examples(space: SearchSpace, rng: np.random.Generator) -> tuple[Architectur
     return tuple(ordered[int(quantile * (len(ordered) - 1))] for quantile in EXAMPLE_QUANTILES)
 
 
-def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto") -> Estimate:
+def estimate(report: Preflight, *, trials: int, images: int, folds: int = 1, device: str = "auto") -> Estimate:
     """Estimates the duration of a search: times training steps of the examples here, × trials × epochs × images.
 
     A forward pass over a quarter as many validation images adds about a twelfth to each epoch.
@@ -172,6 +172,7 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
         report: the pre-flight of the space, whose examples are timed.
         trials: number of full-length trainings.
         images: number of training images.
+        folds: number of networks that each training is of.
         device: the device to time on.
     """
     from nas.training.train import on_device, steps
@@ -192,7 +193,7 @@ def estimate(report: Preflight, *, trials: int, images: int, device: str = "auto
         seconds.append(min(timed)[0])
         waited.append(min(timed)[1])
     epoch = float(np.mean(seconds)) * images * (1 + 1 / 12)
-    whole = epoch * space.recipe.epochs * trials
+    whole = epoch * space.recipe.epochs * trials * folds
     return Estimate(trials, space.recipe.epochs, images, whole, data.device.type, max(waited) > MOST_WAITED)
 
 

@@ -107,8 +107,8 @@ def _delete(study: Study, plan: SearchPlan, names: Collection[str]) -> None:
 def _beaten(study: Study, there: Iterable[str]) -> list[str]:
     """Returns which of the files there are of networks dominated on accuracy, cost and parameters, or trained longer.
 
-    A lead in accuracy of less than a standard error does not count, as later trainings may reverse it. The rest include
-    the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
+    A lead in accuracy that chance explains does not count: later trainings may reverse it, and estimates may already.
+    The rest include the Pareto front and all trials that a parameter limit may select (`nas.analysis.selection`).
     """
     files: dict[int, list[str]] = {}
     for name in there:
@@ -121,7 +121,7 @@ def _beaten(study: Study, there: Iterable[str]) -> list[str]:
     unbeaten = set()
     for record, point in zip(networks, points, strict=True):
         if record.trial in files:  # of thousands of trials, some dozens
-            lead = record.least_difference(images) / 2  # a standard error of the difference
+            lead = record.least_difference(images)
             beaten = (points <= point - [lead, 0, 0]).all(axis=1) & (points < point).any(axis=1)
             if not beaten.any():
                 unbeaten.add(record.trial)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from nas.data.resizing import RESIZES
+from nas.data.splitting import MOST_FOLDS
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
 from nas.training.metrics import MEANS_OVER_IMAGES, METRIC_NOTES, effective_images
@@ -18,13 +20,14 @@ BY_FLOPS, BY_LATENCY = "flops", "latency"
 
 DESCRIBED = (
     *("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize"),
-    "multi_label",
+    *("multi_label", "folds"),
 )
 CHECKS: dict[str, Callable[[object, str], object]] = {
     "fingerprint": text,
     "group_by": text,
     "all_images": boolean,
     "multi_label": boolean,
+    "folds": partial(integer, minimum=2, maximum=MOST_FOLDS),
 }
 LATER_FIELDS = {"random_augment": 0.0}
 """Fields of recipes that follow from the data and that older studies lack, as these were trained."""
@@ -80,6 +83,11 @@ class StudyConfig:
     def is_multi_label(self) -> bool:
         """Whether an image may have any number of labels instead of exactly one."""
         return bool(self.data.get("multi_label"))
+
+    @property
+    def folds(self) -> int:
+        """The number of folds, for each of which a trial trains a network; 1 if it has one set of validation images."""
+        return 1 if self.on_all_images else int(self.data.get("folds", 1))
 
     @property
     def on_all_images(self) -> bool:

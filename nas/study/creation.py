@@ -31,6 +31,7 @@ CHOSEN = (
     "data.source",
     "data.resize",
     "data.group_by",
+    "data.folds",
     "data.max_images",
     "seed",
     "objective",

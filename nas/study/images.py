@@ -20,6 +20,7 @@ class ImageOptions(TypedDict, total=False):
 
     max_images: int | None
     validation: float | None
+    folds: int | None
     group_by: str | None
     resize: str | None
     skip_bad_images: bool
@@ -43,7 +44,7 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         config.space.input,
         seed=config.seed,
         max_images=config.data.get("max_images"),
-        validation=_validation_share(config),
+        **_held_out(config),
         group_by=config.data.get("group_by"),
         resize=config.data.get("resize", CROP),
         skip_bad_images=True,
@@ -66,6 +67,7 @@ def load_described(
     known: StudyConfig | None = None,
     max_images: int | None = None,
     validation: float | None = None,
+    folds: int | None = None,
     group_by: str | None = None,
     resize: str | None = None,
     skip_bad_images: bool = False,
@@ -79,6 +81,7 @@ def load_described(
         known: the configuration of the study that they are for, if it exists.
         max_images: a limit on training plus validation images.
         validation: what to hold out for validation. None: as in `known`.
+        folds: the number of folds of a cross-validation instead. None: as in `known`.
         group_by: which images belong together. None: as in `known`.
         resize: how images are made to fit the input. None: as in `known`, or cropped.
         skip_bad_images: skip unreadable images.
@@ -86,7 +89,9 @@ def load_described(
     Raises:
         DataError: the images cannot be loaded, or `validation` is given and they have a validation set of their own.
     """
-    held_out = validation if validation is not None or known is None else _validation_share(known)
+    held_out: _HeldOut = {"validation": validation, "folds": folds}
+    if known is not None and validation is None and folds is None:
+        held_out = _held_out(known)
     if known is not None:
         group_by, resize = group_by or known.data.get("group_by"), resize or known.data.get("resize")
     images = load_data(
@@ -94,7 +99,7 @@ def load_described(
         shape,
         seed=seed,
         max_images=max_images,
-        validation=held_out,
+        **held_out,
         group_by=group_by,
         resize=resize if resize is not None else CROP,
         skip_bad_images=skip_bad_images,
@@ -145,7 +150,13 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
     )
 
 
-def _validation_share(config: StudyConfig) -> float | None:
+class _HeldOut(TypedDict):
+    validation: float | None
+    folds: int | None
+
+
+def _held_out(config: StudyConfig) -> _HeldOut:
     """Returns what was held out for validation of a study's images; studies that recorded nothing held out a fifth."""
-    share: float | None = config.data.get("validation_share", HELD_OUT)
-    return share
+    if (folds := config.data.get("folds")) is not None:
+        return {"validation": None, "folds": folds}
+    return {"validation": config.data.get("validation_share", HELD_OUT), "folds": None}

@@ -1,12 +1,13 @@
 """Classifiers on the pixels themselves, which cost seconds: what a network has to beat."""
 
 import warnings
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.images import ImageData, Labels, Split, class_counts
+from nas.data.images import ImageData, Labels, Split, class_counts, folds_of
 from nas.training.metrics import ACCURACY, LOG_LOSS, MEAN_AVERAGE_PRECISION, MEANS_OVER_IMAGES, score_of_logits
 
 __all__ = ["FREQUENCIES", "LOGISTIC", "MAJORITY", "SVM", "baseline_accuracies"]
@@ -28,7 +29,12 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     Gaussian kernel on their principal components; none of them is tuned. Judged by a metric that gives all classes the
     same weight, the latter two are trained so. Where an image may have several labels, these are the labels'
     frequencies and a regression for each label; judged by the log loss, the frequencies and a regression.
+
+    Of data with folds it is the mean over these.
     """
+    if images.folds:
+        of_folds = [baseline_accuracies(fold, seed=seed, metric=metric) for fold in folds_of(images)]
+        return {name: fmean(found[name] for found in of_folds) for name in of_folds[0]}
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier

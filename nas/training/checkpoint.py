@@ -1,13 +1,13 @@
 """Saves and restores checkpoints: a resumed training ends as if it had never been interrupted.
 
-A checkpoint is a safetensors file, never a pickle, with the states of network, optimiser and random generator; the
-progress is in the header.
+A checkpoint is a safetensors file, never a pickle, with the states of network, optimiser and random generator, or of
+each of several that are trained in turn; the progress is in the header.
 """
 
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from nas.errors import StudyError
 from nas.system.files import why, write_whole
 from nas.validation import integer, real
 
-__all__ = ["Checkpoint", "Progress"]
+__all__ = ["Checkpoint", "Progress", "Trainee"]
 
 SHARE_OF_TIME = 0.05
 """Maximum share of a training's time spent on checkpoints; short epochs are not all saved."""
@@ -35,6 +35,14 @@ class Progress(NamedTuple):
     step: int
 
 
+class Trainee(NamedTuple):
+    """A network in training, and what its training depends on."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+
 class Checkpoint:
     """The checkpoint file of one training, which only a training of the same `identity` can resume from."""
 
@@ -42,9 +50,7 @@ class Checkpoint:
         self._path, self._identity = path, json.dumps(identity, sort_keys=True)
         self._not_before = time.monotonic() + SECONDS_BEFORE_FIRST
 
-    def save(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, *, progress: Progress
-    ) -> None:
+    def save(self, *trainees: Trainee, progress: Progress) -> None:
         """Writes the state after an epoch atomically, if a checkpoint is due.
 
         Raises:
@@ -54,7 +60,7 @@ class Checkpoint:
         if began < self._not_before:
             return
         header = {"identity": self._identity, "progress": json.dumps(progress)}
-        whole = {name: value.contiguous() for name, value in _tensors(network, optimizer, generator).items()}
+        whole = {name: value.contiguous() for name, value in _tensors(trainees).items()}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, safetensors.torch.save(whole, metadata=header))
@@ -76,47 +82,67 @@ class Checkpoint:
             return None
         return Progress(curve, step) if header.get("identity") == self._identity else None
 
-    def holds(self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> bool:
+    def holds(self, *trainees: Trainee) -> bool:
         """Returns whether the file has the complete, finite state of such a training, so that `restore` will not fail.
 
-        `optimizer` is the network's, before its first step.
+        The optimisers are those of the networks, before their first step.
         """
         try:
             tensors = safetensors.torch.load_file(self._path)
-            torch.Generator(generator.device).set_state(tensors["generator"])
+            for prefix, trainee in _named(trainees):
+                torch.Generator(trainee.generator.device).set_state(tensors[f"{prefix}generator"])
         except (OSError, safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
             return False
-        rehearsed, stepped = copy.deepcopy((network, optimizer))
-        for parameter in rehearsed.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        stepped.step()  # an optimiser has no state before its first step
-        expected = _tensors(rehearsed, stepped, generator)
+        expected = _tensors([_stepped(trainee) for trainee in trainees])
         return {name: (value.shape, value.dtype) for name, value in tensors.items()} == {
             name: (value.shape, value.dtype) for name, value in expected.items()
         } and all(value.isfinite().all() for value in tensors.values())
 
-    def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+    def restore(self, *trainees: Trainee) -> None:
         """Restores the saved state, in place; call only if `progress` is not None and `holds` is true."""
         tensors = safetensors.torch.load_file(self._path)
-        network.load_state_dict(_part(tensors, "network"))
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in _part(tensors, "optimizer").items():
-            index, _, field = name.partition(".")
-            parameter = parameters[int(index)]
-            # Fused optimisers expect moments in the memory layout of their parameter.
-            like = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            states.setdefault(int(index), {})[field] = like
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-        generator.set_state(tensors["generator"])
+        for prefix, trainee in _named(trainees):
+            _restore(trainee, tensors, prefix)
 
 
-def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> dict[str, Tensor]:
+def _named(trainees: Sequence[Trainee]) -> list[tuple[str, Trainee]]:
+    """Returns the networks with the prefixes of their tensors' names, which one by itself does not have."""
+    return [(f"{number}." if len(trainees) > 1 else "", trainee) for number, trainee in enumerate(trainees)]
+
+
+def _stepped(trainee: Trainee) -> Trainee:
+    """Returns a copy after one step, as an optimiser has no state before."""
+    network, optimizer = copy.deepcopy((trainee.network, trainee.optimizer))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    return Trainee(network, optimizer, trainee.generator)
+
+
+def _restore(trainee: Trainee, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    network, optimizer, generator = trainee
+    network.load_state_dict(_part(tensors, f"{prefix}network"))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, f"{prefix}optimizer").items():
+        index, _, field = name.partition(".")
+        parameter = parameters[int(index)]
+        # Fused optimisers expect moments in the memory layout of their parameter.
+        like = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        states.setdefault(int(index), {})[field] = like
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    generator.set_state(tensors[f"{prefix}generator"])
+
+
+def _tensors(trainees: Sequence[Trainee]) -> dict[str, Tensor]:
     """Returns the state of a training, on the CPU, by its names in a checkpoint."""
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
-    tensors["generator"] = generator.get_state()
+    tensors: dict[str, Tensor] = {}
+    for prefix, (network, optimizer, generator) in _named(trainees):
+        tensors |= {f"{prefix}network.{name}": value for name, value in network.state_dict().items()}
+        for index, state in optimizer.state_dict()["state"].items():
+            kept = {f"{prefix}optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+            tensors |= kept
+        tensors[f"{prefix}generator"] = generator.get_state()
     return {name: value.detach().cpu() for name, value in tensors.items()}
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from nas.architectures.architecture import Architecture
-from nas.data.images import ImageData
+from nas.data.images import ImageData, folds_of
 from nas.system.gpus import gpus
 from nas.system.hardware import AUTO, device_id
 from nas.system.logs import logger
@@ -30,7 +30,7 @@ def default_objective(
     finished their current trainings on it.
 
     Args:
-        images: the data set.
+        images: the data set. If it has folds, each training is one of a network for each of them.
         recipe: the training recipe; each training sets its own epochs.
         seed: the default training seed.
         device: one of `nas.system.hardware.DEVICES`.
@@ -38,8 +38,9 @@ def default_objective(
     """
     from nas.training.train import on_device, train
 
-    data = on_device(images, recipe, device, share=share)
-    return _objective(train, data, recipe, seed=seed, devices=[device_id(data.device)])
+    parts = folds_of(images) if images.folds else [images]
+    data = [on_device(part, recipe, device, share=share / len(parts)) for part in parts]
+    return _objective(train, data, recipe, seed=seed, devices=[device_id(data[0].device)])
 
 
 def _objective(

@@ -78,7 +78,12 @@ class _Member(NamedTuple):
 
 
 def equal_shares(recipe: Recipe, images: ImageData, most: int) -> int:
-    """Returns the largest number of equal shards, up to `most`, of at least 16 images each, of a batch; at least 1."""
+    """Returns the largest number of equal shards, up to `most`, of at least 16 images each, of a batch; at least 1.
+
+    Networks of several folds are trained by one process.
+    """
+    if images.folds:
+        return 1
     batch = min(recipe.batch_size, len(images.train.labels))
     most = min(most, batch // LEAST_SHARE, len(images.validation.labels))
     return max((number for number in range(1, most + 1) if batch % number == 0), default=1)

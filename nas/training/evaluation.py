@@ -1,5 +1,8 @@
 """Defines `Evaluation`: what a network says of the validation images, gathered on their device in one pass."""
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,7 +30,8 @@ class Evaluation:
     def __init__(
         self, images: DeviceImages, classes: int, *, metric: str, device: torch.device, keeps_predictions: bool
     ) -> None:
-        self._images, self._metric = images, MEAN_AVERAGE_PRECISION if images.is_multi_label else metric
+        self._is_multi_label, self._labels = images.is_multi_label, images.labels
+        self._metric = MEAN_AVERAGE_PRECISION if images.is_multi_label else metric
         self._confusion = self._predicted = self._logits = torch.zeros(0, device=device)
         if not images.is_multi_label:
             self._confusion = torch.zeros(classes, classes, device=device, dtype=torch.long)
@@ -35,11 +39,22 @@ class Evaluation:
         if self._metric in OF_LOGITS:
             self._logits = torch.zeros(len(images), classes, device=device)
 
+    @classmethod
+    def pooled(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
+        """Returns one of the images of all parts, in their order, which different networks may have seen."""
+        whole = copy.copy(parts[0])
+        whole._labels = lambda: np.concatenate([part._labels() for part in parts])
+        whole._confusion = torch.stack([part._confusion for part in parts]).sum(dim=0)
+        whole._predicted, whole._logits = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("_predicted", "_logits")
+        )
+        return whole
+
     def add(self, rows: slice, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch of float32 logits (B, classes) for the images in `rows`."""
         if len(self._logits):
             self._logits[rows] = logits
-        if self._images.is_multi_label:
+        if self._is_multi_label:
             return
         found = logits.argmax(dim=1)
         self._confusion.view(-1).scatter_add_(0, labels * len(self._confusion) + found, torch.ones_like(labels))
@@ -56,7 +71,7 @@ class Evaluation:
     def score(self) -> float:
         """Returns the metric, in [0, 1]."""
         if self._metric in OF_LOGITS:
-            return score_of_logits(self._metric, np.nan_to_num(self._logits.cpu().numpy()), self._images.labels())
+            return score_of_logits(self._metric, np.nan_to_num(self._logits.cpu().numpy()), self._labels())
         return score(self._metric, self.confusion)
 
     @property

@@ -17,7 +17,7 @@ from nas.errors import TrainingFailed
 from nas.system.cuda_graph import CapturedStep, is_wanted
 from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceData
-from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.data_parallel import ALONE, ProcessGroup
 from nas.training.evaluation import Evaluation
 from nas.training.losses import loss_function
@@ -111,13 +111,18 @@ class TrainingModule(lightning.LightningModule):
         progress = checkpoint.progress()
         if progress is None or not self._may_follow(progress):
             return
-        if not checkpoint.holds(self.network, self.configure_optimizers(), self.generator):
+        if not checkpoint.holds(Trainee(self.network, self.configure_optimizers(), self.generator)):
             return
         self.steps_done = progress.step
         for accuracy in progress.curve:
             self.curve.append(accuracy)
             if self._report:
                 self._report(len(self.curve), accuracy)
+
+    def begin_after(self, epochs: int) -> None:
+        """Begins after some epochs, whose accuracies nobody asks for: as one of several that are trained in turn."""
+        self.curve = [0.0] * epochs
+        self.steps_done = epochs * (self._steps // self._recipe.epochs)
 
     def _may_follow(self, progress: Progress) -> bool:
         """Returns whether the progress is a whole number of epochs, some done and some left."""
@@ -127,7 +132,7 @@ class TrainingModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         """Restores the state of an interrupted training, and wraps the network for its process group."""
         if self.checkpoint and self.curve:
-            self.checkpoint.restore(self.network, self._optimizer, self.generator)
+            self.checkpoint.restore(Trainee(self.network, self._optimizer, self.generator))
         self._learner = self._group.wrap(self.network)
 
     @property
@@ -226,7 +231,7 @@ class TrainingModule(lightning.LightningModule):
         self.curve.append(self.evaluation.score())
         if self.checkpoint and self._group.rank == 0 and len(self.curve) < self._recipe.epochs:
             progress = Progress(tuple(self.curve), self.steps_done)
-            self.checkpoint.save(self.network, self._optimizer, self.generator, progress=progress)
+            self.checkpoint.save(Trainee(self.network, self._optimizer, self.generator), progress=progress)
         if self._report:
             self._report(len(self.curve), self.curve[-1])
 

@@ -5,7 +5,7 @@ batches are gathered from images already in memory, so a trial runs at close to 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from nas.system.hardware import AUTO, device_of
 from nas.training.batches import DeviceData, DeviceImages
 from nas.training.checkpoint import Checkpoint
 from nas.training.data_parallel import ALONE, ProcessGroup
+from nas.training.folds import FoldsModule
 from nas.training.module import TrainingModule
 from nas.training.objective import Report, TrainingResult
 from nas.training.recipe import Recipe
@@ -67,7 +68,7 @@ def _fits(data: ImageData, device: torch.device, share: float) -> bool:
 
 def train(
     architecture: Architecture,
-    data: DeviceData,
+    data: DeviceData | Sequence[DeviceData],
     recipe: Recipe,
     *,
     seed: int = 0,
@@ -79,32 +80,39 @@ def train(
 
     Args:
         architecture: the architecture to train.
-        data: the images, from `on_device`.
+        data: the images, from `on_device`; or those of each fold of a cross-validation, for each of which a network is
+            trained. The weights are those of the first fold's network then.
         recipe: the training recipe.
         seed: seeds the weights, the order of the images and their augmentation.
         report: called after every epoch.
         checkpoint: a file written after epochs. If it exists and matches, the training resumes from it, repeats its
             reports, and ends as if never interrupted. The caller deletes it once the result is stored.
         group: the processes that train together (`nas.training.distributed`); all make the same call, and rank 0 writes
-            the checkpoint.
+            the checkpoint. Not for folds.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`).
         KeyboardInterrupt: passed on, where Lightning by itself would exit the process.
     """
+    folds = [data] if isinstance(data, DeviceData) else list(data)
+    device = folds[0].device
     with (
         quiet_lightning(),
         threads_for(architecture, recipe),
-        torch.random.fork_rng(devices=[data.device] if data.device.type == "cuda" else []),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
     ):
         torch.manual_seed(seed)
-        module = TrainingModule(architecture, data, recipe, seed=seed, report=report, group=group)
+        module: TrainingModule | FoldsModule
+        if len(folds) > 1:
+            module = FoldsModule(architecture, folds, recipe, seed=seed, report=report)
+        else:
+            module = TrainingModule(architecture, folds[0], recipe, seed=seed, report=report, group=group)
         if checkpoint is not None:
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
-            identity |= {"images": len(data.train), "device": data.device.type}
+            identity |= {"images": sum(len(fold.train) for fold in folds), "device": device.type}
             module.go_on_from(Checkpoint(checkpoint, identity))
-        half = in_half(data.device, cost(architecture).flops)
-        trainer = bare_trainer(data.device, epochs=recipe.epochs - len(module.curve), half=half)
+        half = in_half(device, cost(architecture).flops)
+        trainer = bare_trainer(device, epochs=recipe.epochs - len(module.curve), half=half)
         try:
             trainer.fit(module)
         finally:

@@ -23,7 +23,7 @@ from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by
 from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
-from nas.study.images import images_to_search
+from nas.study.images import ImageOptions, images_to_search
 from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, SearchPlan
 from nas.study.search_state import SearchStatus
 from nas.study.storage.artifact_store import artifact_store
@@ -68,6 +68,7 @@ def search(
     max_params: int | str | None = None,
     max_images: int | None = None,
     validation: float | None = None,
+    folds: int | None = None,
     group_by: str | None = None,
     resize: str | None = None,
     skip_bad_images: bool = False,
@@ -115,6 +116,8 @@ def search(
         max_images: search on a stratified subset of about this many training and validation images.
         validation: what to hold out for validation if the data has no validation set: below 1 the share of each class,
             else the approximate number of images. None: as in the study, or a fifth, at most 5,000 images.
+        folds: cross-validate where images are few: each trial trains that many networks, each judged by another part of
+            all images but those for the test. None: as in the study, or one network.
         group_by: which images belong together, so that no two splits share a group, as in `nas.load_data`.
         resize: how images of other proportions are made to fit: `crop`, `letterbox` or `stretch`. None: as in the
             study, or `crop`.
@@ -157,11 +160,13 @@ def search(
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
     _check_options(trials=trials, sampler=sampler, stopping=stopping, patience=patience, keep=keep)
+    patience_storage = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     deadline = time.time() + (parse_duration(timeout, "timeout") if timeout is not None else math.inf)
     longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
     earlier = _existing(study_name(name), runs, storage) if name else None
     known = earlier.config if earlier else None
     weighed = _resolve_objective(objectives, known)
+    _check_folds(folds, evaluate)
     _check_latency_on(latency_on, weighed, ray, measure_latency=measure_latency)
     if weighed == BY_LATENCY and latency_on is None:
         workers = _worker_that_measures(workers, ray, trial_timeout)
@@ -171,17 +176,9 @@ def search(
     seed = integer(seed if seed is not None else known.seed if known else 0, "seed", minimum=0, maximum=2**32 - 1)
     images, description = None, dict[str, Any](source="evaluate")
     if data is not None or evaluate is None:
-        images, description = images_to_search(
-            data,
-            space,
-            known=known,
-            seed=seed,
-            max_images=max_images,
-            validation=validation,
-            group_by=group_by,
-            resize=resize,
-            skip_bad_images=skip_bad_images,
-        )
+        how = ImageOptions(max_images=max_images, validation=validation, folds=folds, group_by=group_by, resize=resize)
+        how["skip_bad_images"] = skip_bad_images
+        images, description = images_to_search(data, space, known=known, seed=seed, **how)
         if earlier is None:
             warn_about_images(images, space.recipe)
     space = _settled(space, images)
@@ -190,8 +187,7 @@ def search(
     prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
     there = earlier or _existing(name, runs, storage)
     keep, artifacts = keep or kept_by(there), _store_for(there, artifacts)
-    waits = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
-    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, waits)
+    plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, patience_storage)
     plan = replace(plan, software=software(), references=references, artifacts=artifacts)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
     config = StudyConfig(space, description, seed, weighed)
@@ -258,6 +254,11 @@ def _resolve_objective(asked: str | Sequence[str] | None, known: StudyConfig | N
         allowed = " or ".join(",".join(names) for names in OBJECTIVES)
         raise InvalidValue(f"objectives={shown(asked)}: must be {allowed}")
     return found
+
+
+def _check_folds(folds: int | None, evaluate: Evaluate | None) -> None:
+    if folds is not None and evaluate is not None:
+        raise InvalidValue(f"folds={folds}: evaluate trains one network; leave this out, or train the folds there")
 
 
 def _check_latency_on(latency_on: str | None, weighed: str, ray: str | None, *, measure_latency: bool) -> None:

@@ -19,7 +19,7 @@ from nas import Architecture, ImageData, Recipe, build_network
 from nas.architectures.architecture import Input, Stage, StemConv
 from nas.training import checkpoint as checkpoint_module
 from nas.training.augmentation import Augmentation
-from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.module import TrainingModule, one_cycle
 from nas.training.train import evaluate, on_device, train
 from nas.training.trainer import in_half
@@ -172,7 +172,7 @@ def test_a_checkpoint_restores_optimiser_and_random_numbers(
     made = module.configure_optimizers()
     with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
         module.learn([rows] * 6, made)
-        Checkpoint(file, {}).save(module.network, made, module.generator, progress=Progress((0.5,), 6))
+        Checkpoint(file, {}).save(Trainee(module.network, made, module.generator), progress=Progress((0.5,), 6))
         assert made.state  # which is put back
         module.learn([rows] * 3, made)
         module.close()
@@ -181,8 +181,8 @@ def test_a_checkpoint_restores_optimiser_and_random_numbers(
         theirs = other.configure_optimizers()
         checkpoint = Checkpoint(file, {})
         assert checkpoint.progress() == Progress((0.5,), 6)
-        assert checkpoint.holds(other.network, theirs, other.generator)
-        checkpoint.restore(other.network, theirs, other.generator)
+        assert checkpoint.holds(Trainee(other.network, theirs, other.generator))
+        checkpoint.restore(Trainee(other.network, theirs, other.generator))
         assert all(value.is_cuda for state in theirs.state.values() for value in state.values() if value is not None)
         other.steps_done = 6
         other.learn([rows] * 3, theirs)

@@ -34,7 +34,7 @@ from nas.study.config import StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
-from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.objective import PREDICTION
 from tests.helpers import TINY, Ran, formula, write_photos
 
@@ -388,7 +388,7 @@ def test_weights_and_checkpoints_that_are_cut_anywhere_are_told(
     optimizer.step()
     kept, going_on = tmp_path / "trial-00000.safetensors", tmp_path / "checkpoint.safetensors"
     save_weights(kept, network.state_dict(), architecture)
-    Checkpoint(going_on, {"seed": 0}).save(network, optimizer, generator, progress=Progress((0.5,), 10))
+    Checkpoint(going_on, {"seed": 0}).save(Trainee(network, optimizer, generator), progress=Progress((0.5,), 10))
     assert Checkpoint(going_on, {"seed": 0}).progress() == Progress((0.5,), 10)
     number = 0
     for file in (kept, going_on):

@@ -8,7 +8,7 @@ import torch
 from nas import Recipe, SearchSpace
 from nas.data.images import ImageData
 from nas.training import checkpoint as checkpoint_module
-from nas.training.checkpoint import Checkpoint, Progress
+from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.objective import TrainingResult
 from nas.training.train import on_device, train
 from tests.helpers import checkpoint_every_epoch
@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_counts_for_nothing(tmp_path: Path, change: Any) ->
     network = torch.nn.Linear(2, 2)
     optimizer, generator = torch.optim.SGD(network.parameters(), momentum=0.9), torch.Generator()
     kept = Checkpoint(tmp_path / "file", {"seed": 1})
-    kept.save(network, optimizer, generator, progress=Progress((0.5,), 7))
+    kept.save(Trainee(network, optimizer, generator), progress=Progress((0.5,), 7))
     assert kept.progress() == Progress((0.5,), 7)
     assert Checkpoint(tmp_path / "file", {"seed": 2}).progress() is None
     change(tmp_path / "file")
@@ -102,7 +102,7 @@ def test_a_training_of_a_moment_writes_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(checkpoint_module, "SECONDS_BEFORE_FIRST", 3600.0)
     network = torch.nn.Linear(2, 2)
     kept = Checkpoint(tmp_path / "file", {})
-    kept.save(network, torch.optim.SGD(network.parameters()), torch.Generator(), progress=Progress((0.5,), 7))
+    kept.save(Trainee(network, torch.optim.SGD(network.parameters()), torch.Generator()), progress=Progress((0.5,), 7))
     assert not (tmp_path / "file").exists()
 
 
@@ -112,5 +112,5 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
     optimizer, generator = torch.optim.AdamW(network.parameters(), lr=Recipe().learning_rate), torch.Generator()
     kept = Checkpoint(tmp_path / "file", {})
     for step in range(3):
-        kept.save(network, optimizer, generator, progress=Progress((), step))
+        kept.save(Trainee(network, optimizer, generator), progress=Progress((), step))
     assert kept.progress() == Progress((), 0)
