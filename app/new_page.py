@@ -40,6 +40,7 @@ from nas.units import count_text, duration_text, parse_count
 MADE, DIGITS = "made for the images", "digits"
 EXAMPLES, EXAMPLE_SIZE, SAMPLED = 10, 64, 1000
 SECONDS_KEPT = 60
+FOLDS = ("none", "3", "5", "10")
 HELP = {
     "depth": "Numbers of blocks.",
     "mid": "Widths of the grouped convolutions; in the stem, of its convolution.",
@@ -272,7 +273,9 @@ def _judging(*, multi_label: bool) -> list[str]:
         usual, *_ = values
         value = column.selectbox(field.replace("_", " "), list(values), key=field)
         chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []
-    return chosen
+    words = "A network of each trial for each fold, judged by the images of that fold: for few images."
+    folds = st.segmented_control("folds", FOLDS, default=FOLDS[0], required=True, key="folds", help=words)
+    return [*chosen, *(["--folds", folds] if folds != FOLDS[0] else [])]
 
 
 def _of_files() -> list[str]:

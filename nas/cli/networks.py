@@ -190,7 +190,7 @@ def _image_names(study: "Study", data: str | None) -> list[str] | None:
     from nas.study.images import images_of
 
     try:
-        return image_names(images_of(study.config, data).validation, data or study.config.data["source"])
+        return image_names(images_of(study.config, data).judged, data or study.config.data["source"])
     except NasError as error:
         note(str(error))
         return None

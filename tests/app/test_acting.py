@@ -239,6 +239,9 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
     app.selectbox(key="class_weights").set_value("balanced").run()
     assert not app.exception
     assert any("--metric macro_f1 --class-weights balanced --study" in code.value for code in app.code)
+    app.segmented_control(key="folds").set_value("5").run()
+    assert not app.exception
+    assert any("--class-weights balanced --folds 5 --study" in code.value for code in app.code)
 
 
 def test_image_files_are_grouped_and_made_square_as_asked(open_page: Open, tmp_path: Path) -> None:

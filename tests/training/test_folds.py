@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_in_one_fold_ends_the_training(
     folds: Sequence[DeviceData], recipe: Recipe, network: Architecture
 ) -> None:
     wild = replace(recipe, optimizer="sgd", learning_rate=1000.0, weight_decay=1000.0)
-    with pytest.raises(TrainingFailed, match="the loss was not finite in epoch 1"):
+    with pytest.raises(TrainingFailed, match="the loss was not finite"):
         train(network, folds, wild)
 
 
