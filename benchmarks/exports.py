@@ -8,8 +8,8 @@ images. Files are run in a process that has not written them, by one thread; `mo
 four images, as a browser is slow. Shown are, over the architectures, the largest deviation of a logit from the trained
 network's (relative to its largest one, or to 1 if that is smaller; an export is refused above 0.0001), the share of the
 images that are put into the same class (mean and least), and medians of milliseconds for one image and of the size of
-the files. Runtimes that are not installed are left out. What was measured is kept in benchmarks/results/exports and
-printed again.
+the files. What was measured is kept in benchmarks/results/exports and printed again; of the rest, what is not installed
+is left out.
 """
 
 import argparse
@@ -259,13 +259,10 @@ def main() -> None:
         for what, values in by_groups():
             print(f"| {what} | {statistics.median(values):.3g} | {min(values):.3g} | {max(values):.3g} |", flush=True)
         return
-    names = [
-        name
-        for name, runtime in RUNTIMES.items()
-        if find_spec(runtime.needs) and (not options.files or runtime.files[0] in options.files)
-    ]
+    asked = [name for name, each in RUNTIMES.items() if not options.files or each.files[0] in options.files]
     print("| space | file, run by | deviation | same class | ms | KiB |\n|---|---|---|---|---|---|")
     for space in options.spaces:
+        names = [name for name in asked if _kept(space, name) or find_spec(RUNTIMES[name].needs)]
         for name, measured in measure(space, names):
             deviation, same, milliseconds, size = zip(*measured, strict=True)
             cells = (

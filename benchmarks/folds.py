@@ -34,7 +34,7 @@ from nas.training.train import evaluate, on_device, train
 RESULTS = Path(__file__).parent / "results" / "folds"
 INPUTS = {"Fashion-MNIST": Input(1, 28), "CIFAR-10": Input(3, 32)}
 IMAGES, FOLDS, SEEDS, NETWORKS, DRAWS = 300, 5, 5, 10, 3
-EPOCHS, MOST_FLOPS = 40, 4_000_000
+EPOCHS, MOST_FLOPS = 30, 2_000_000
 
 
 class Found(NamedTuple):
