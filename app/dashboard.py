@@ -119,10 +119,10 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     source = str(config.data.get("source", ""))
     st.text(f"{config.space.name} on {source.rstrip('/').rsplit('/', 1)[-1]}")
     if "train_images" in config.data:
-        st.caption(
-            f"{config.data['train_images']:,} training and {config.validation_images:,} validation images, "
-            f"{config.space.recipe.epochs} epochs each"
-        )
+        images = f"{config.data['train_images']:,} training and {config.validation_images:,} validation images"
+        if config.folds > 1:
+            images = f"{config.validation_images:,} images in {config.folds} folds"
+        st.caption(f"{images}, {config.space.recipe.epochs} epochs each")
 
 
 def standing(seen: live.Snapshot) -> list[str]:

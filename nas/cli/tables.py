@@ -66,6 +66,8 @@ def headline(study: Study) -> str:
     if holds_repetitions(study):
         what = "chosen architectures, trained again" if space.valid > 1 else space.name
     images = f"{data['train_images']:,} training images" if "train_images" in data else "one's own training"
+    if study.config.folds > 1:
+        images = f"{study.config.validation_images:,} images in {study.config.folds} folds"
     if data.get("skipped_images"):
         images += f" ({data['skipped_images']} that cannot be read left out)"
     side, size = data.get("original_side"), space.input.size

@@ -152,8 +152,8 @@ def _folds(raw: RawImages, rows: Rows, rng: np.random.Generator, folds: int) -> 
     fewest = int(np.argmin(counts))
     if counts[fewest] < folds:
         raise InvalidValue(
-            f"folds={folds}: class '{raw.classes[fewest]}' has {counts[fewest]} {unit} to train on and validate with; "
-            "at most as many folds, as each needs one"
+            f"folds={folds}: class '{raw.classes[fewest]}' has {counts[fewest]} {unit} to train on and validate with, "
+            "and each fold needs one"
         )
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter, strata = kind(folds, shuffle=True, random_state=int(rng.integers(2**31))), _strata(labels)

@@ -501,6 +501,15 @@ def test_a_search_that_was_killed_just_now_is_seen_though_nothing_was_written(
     assert "perhaps killed" in said(open_page())
 
 
+@pytest.mark.slow
+def test_the_images_of_all_folds_are_those_that_judge(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
+    nas.search(tiny, "digits", trials=1, folds=3, max_images=90, runs=tmp_path, name="s", references=False)
+    app = open_page("architecture")
+    assert not app.exception
+    assert "90 images in 3 folds, " in said(app)
+    assert "of 90 validation images: taken for another class." in said(app)
+
+
 def test_a_search_that_ends_while_a_page_runs_is_live_to_all_of_that_page(
     open_page: Open, running: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,7 @@ def test_a_study_finds_them_again_and_a_final_training_has_none(folded: ImageDat
         ({"folds": 5, "validation": 0.2}, "folds=5: each image is held out once; leave validation=0.2 out"),
         (
             {"folds": 9, "max_images": 60},
-            r"folds=9: class '\d' has \d images to train on and validate with; at most as many folds",
+            r"folds=9: class '\d' has \d images to train on and validate with, and each fold needs one",
         ),
     ],
 )

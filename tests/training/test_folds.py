@@ -11,6 +11,7 @@ import torch
 import nas
 from nas import NasError, SearchSpace, Study
 from nas.architectures.architecture import Architecture, Input
+from nas.cli.tables import headline
 from nas.data.images import ImageData, folds_of
 from nas.data.loading import load_data
 from nas.errors import TrainingFailed
@@ -154,6 +155,7 @@ def test_from_a_search_to_files(tmp_path: Path, tiny: SearchSpace, workers: int)
     study = nas.search(tiny, "digits", name="s", folds=3, **options)  # type: ignore[arg-type]
     best = study.front()[-1]
     images = images_of(study.config)
+    assert "239 images in 3 folds, " in headline(study)
     predictions = predictions_of(study, best)
     assert np.array_equal(predictions["label"], images.judged.labels)
     assert best.accuracy == (predictions["label"] == predictions["predicted"]).mean()
