@@ -10,6 +10,8 @@ from nas.system.logs import logger
 __all__ = ["outlast"]
 
 LONGEST_PAUSE = 5.0
+QUIET = 1.0
+"""Seconds of failing that are not worth a word: a lost connection alone is made again at once."""
 
 T = TypeVar("T")
 
@@ -31,9 +33,10 @@ def outlast(act: Callable[[], T], *, patience: float, passing: Callable[[Excepti
         try:
             result = act()
         except Exception as error:
-            if (why := passing(error)) is None or time.monotonic() - start >= patience:
+            waited = time.monotonic() - start
+            if (why := passing(error)) is None or waited >= patience:
                 raise
-            if not said and pause > 1:  # a lost connection alone is made again at once
+            if not said and waited > QUIET:
                 logger.warning("%s cannot be used (%s); waiting for up to %.0f s", what, why, patience)
                 said = True
             time.sleep(pause * random.uniform(0.5, 1.0))  # so that workers do not come back all at once

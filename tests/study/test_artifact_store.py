@@ -144,7 +144,7 @@ def test_a_store_that_fails_for_a_while_is_waited_for(answers: list[int | float]
 
 
 def test_a_store_that_does_not_come_back_is_given_up(s3: Server, caplog: pytest.LogCaptureFixture) -> None:
-    store = ArtifactStore(BUCKET, patience=4)
+    store = ArtifactStore(BUCKET, patience=6)
     s3.answers = [500] * 1000
     with caplog.at_level("WARNING", "nas"), pytest.raises(StudyError, match="a cannot be read: "):
         store.get("a")
