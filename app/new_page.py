@@ -85,7 +85,7 @@ def _source(seen: live.Snapshot | None) -> Source | None:
         "Images",
         known if Path(known).exists() else DIGITS,
         key="images",
-        help="A folder with a folder of images for each class, a parquet or CSV file, digits.",
+        help="A folder with a folder of images for each class, a parquet, WebDataset, CSV or npz file, digits.",
     ).strip()
     if not where:
         return None

@@ -63,7 +63,9 @@ patience_storage_option = click.option(
 
 @click.command(short_help="Search a space for its front of accuracy and FLOPs, or latency.")
 @click.argument("space", required=False)
-@click.option("--data", metavar="SRC", help="digits, a folder of images, a parquet file or folder, or a hub name.")
+@click.option(
+    "--data", metavar="SRC", help="digits, a folder of images, a parquet, tar, CSV or npz file, or a hub name."
+)
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
 @runs_option
 @click.option("--trials", default=50, show_default=True, metavar="N", help="Total budget, in full-length trainings.")
@@ -274,7 +276,7 @@ def space(file: str | None, data: str | None, **options: Any) -> None:
 
 @click.command(short_help="Try augmentations and other learning rates on a data set.")
 @click.argument("space", required=False, metavar="[SPACE]")
-@click.option("--data", required=True, metavar="SRC", help="digits, a folder of images, a parquet file or a hub name.")
+@click.option("--data", required=True, metavar="SRC", help="As for nas search.")
 @click.option("--study", metavar="NAME", help="The folder of the trainings; by default the data's name.")
 @runs_option
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")

@@ -12,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import median_low
@@ -24,6 +23,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from nas.architectures.architecture import Input, Sides
 from nas.data.cache import CACHE_VERSION, cache_unusable, write_header, written_whole
+from nas.data.formats import image_formats
 from nas.data.images import (
     ImageData,
     Images,
@@ -45,7 +45,6 @@ __all__ = [
     "DIGITS",
     "MOST_PIXELS",
     "Original",
-    "formats",
     "is_grey",
     "load_data",
     "load_digits_images",
@@ -58,8 +57,6 @@ DIGITS = Input(1, 8)
 """The input shape of the bundled digits."""
 
 DECODED_AT_ONCE = 1024
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that Pillow may detect, whatever the file name; to read some others it runs external programs."""
 MOST_PIXELS = 2**26
 """Images that decode to more pixels are rejected as decompression bombs."""
 LARGE_PIXELS = 2**24
@@ -118,7 +115,7 @@ def load_data(
 
     Raises:
         DataError: the source cannot be used; the message names it and the reason.
-        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
+        MissingExtra: the extra `data`, which parquet and tar files and hub names need, is not installed.
     """
     one_of(resize, "resize", RESIZES)
     if group_by is not None and (not isinstance(source, str | Path) or str(source) == "digits"):
@@ -249,7 +246,9 @@ def _decode(
     """
     original = 0
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
+        with Image.open(
+            io.BytesIO(content) if isinstance(content, bytes) else content, formats=image_formats()
+        ) as opened:
             original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
             opened.draft(
@@ -265,10 +264,16 @@ def _decode(
         return original, None
 
 
+def _opened(content: bytes | Path) -> Image.Image:
+    return Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=image_formats())
+
+
 def look_at(content: bytes | Path) -> Original | None:
     """Returns what an image is like; None if it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats()) as opened:
+        with Image.open(
+            io.BytesIO(content) if isinstance(content, bytes) else content, formats=image_formats()
+        ) as opened:
             sides = upright_sides(opened)
             opened.draft(None, (64, 64))
             if math.prod(opened.size) > LARGE_PIXELS:
@@ -306,13 +311,6 @@ def is_grey(image: Image.Image) -> bool:
     red, green, blue = image.split()
     differences = ImageChops.lighter(ImageChops.difference(red, green), ImageChops.difference(green, blue))
     return bool(np.asarray(differences).max() <= GREY_TOLERANCE)
-
-
-@cache
-def formats() -> list[str]:
-    """Returns the `FORMATS` that this Pillow can read."""
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _fitted(opened: Image.Image, name: str, wanted: Input, resize: str) -> Images | None:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from nas.architectures.architecture import Sides, sides_text
+from nas.data.formats import HEIC_HELP, HEIC_SUFFIXES, image_formats
 from nas.data.images import RARE, label_sets
 from nas.data.inspection import SAME_SHAPE, suitable_sides
 from nas.data.loading import (
     DECODED_AT_ONCE,
     MOST_PIXELS,
-    formats,
     is_grey,
     load_digits_images,
     names_of,
@@ -119,6 +119,8 @@ class DataReport:
                 f"{number:,} {kind or 'without a suffix'}" for kind, number in sorted(self.others.items())
             )
             found.append(f"Left out, as files of other kinds: {kinds}. If these are photos, save them as JPEG or PNG.")
+            if not HEIC_SUFFIXES.isdisjoint(self.others):
+                found.append(f"{HEIC_HELP[0].upper()}{HEIC_HELP[1:]}.")
         if self.unreadable:
             named = names_of(self.unreadable)
             found.append(f"{len(self.unreadable):,} cannot be read: {named}. --skip-bad-images leaves them out.")
@@ -209,7 +211,7 @@ def report_on(source: str) -> DataReport:
 
     Raises:
         DataError: the source cannot be used.
-        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
+        MissingExtra: the extra `data`, which parquet and tar files and hub names need, is not installed.
     """
     classes, multi_label, seen, others = _digits() if source == "digits" else _files(source)
     good = [(one, one.look) for one in seen if one.look is not None]
@@ -283,7 +285,7 @@ def _look(content: bytes | Path) -> _Look | None:
     """Returns what an image is like; None if it cannot be read."""
     try:
         read = content if isinstance(content, bytes) else content.read_bytes()
-        with Image.open(io.BytesIO(read), formats=formats()) as opened:
+        with Image.open(io.BytesIO(read), formats=image_formats()) as opened:
             sides = upright_sides(opened)
             if sides[0] * sides[1] > MOST_PIXELS:
                 return None

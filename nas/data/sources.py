@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.data.array_files import idx_files, list_idx, list_npz
 from nas.data.csv_files import list_csv
+from nas.data.formats import HEIC_HELP, HEIC_SUFFIXES, image_suffixes
 from nas.data.groups import groups_by_name
 from nas.data.images import Labels
 from nas.data.listing import SPLIT_NAMES, Encoded, Listing, class_names, encoded_labels, stamp
@@ -23,15 +24,16 @@ from nas.validation import shown
 
 __all__ = ["list_source"]
 
+SHARDED = {".parquet": "parquet", ".tar": "webdataset"}
+"""Files over which a data set may be divided, with the names of their readers in `datasets`."""
 HUB_NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
+IMAGES, LABELS = ("image", "img"), ("label", "labels", "class", "tags", "cls", "json.label", "json.labels")
+"""Usual names of columns; in WebDataset files, names are suffixes, and fields of JSON follow a dot."""
 LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 
 
 def list_source(source: str, *, group_by: str | None = None) -> Listing:
-    """Lists the images of a folder, a parquet, CSV or npz file, a folder of parquet or IDX files, or a hub name.
+    """Lists the images of a folder, a parquet, tar, CSV or npz file, a folder of parquet, tar or IDX files, or a hub name.
 
     Args:
         source: the source.
@@ -39,7 +41,7 @@ def list_source(source: str, *, group_by: str | None = None) -> Listing:
 
     Raises:
         DataError: the source does not exist or cannot be read, or cannot be grouped so.
-        MissingExtra: the extra `data`, which parquet files and hub names need, is not installed.
+        MissingExtra: the extra `data`, which parquet and tar files and hub names need, is not installed.
     """
     try:
         listing = _listing(source, group_by)
@@ -61,11 +63,11 @@ def _listing(source: str, group_by: str | None) -> Listing:
             raise DataError(f"{source}: is a file but not a {kinds} one; give such a file, or a folder of images")
         return FILES[path.suffix](source, path, group_by)
     if path.is_dir():
-        files = sorted(path.rglob("*.parquet"))
-        if any(_leads_out(file, path) for file in files):
-            raise DataError(f"{source}: a parquet file is {LEADS_OUT}")
-        if files:
-            return _list_parquet(source, _parquet_splits(source, path, files), group_by)
+        for kind in SHARDED:
+            if files := sorted(path.rglob(f"*{kind}")):
+                if any(_leads_out(file, path) for file in files):
+                    raise DataError(f"{source}: a {kind} file is {LEADS_OUT}")
+                return _list_shards(source, _splits_of_shards(source, path, files), group_by)
         return list_idx(source, idx) if (idx := idx_files(path)) else _list_folder(source, path, group_by)
     if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
         raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
@@ -106,15 +108,18 @@ def _list_folder(source: str, root: Path, group_by: str | None) -> Listing:
 def _kinds(folder: Path) -> list[str]:
     """Returns the suffixes of the files in a folder that are taken for no images, each once for a file."""
     files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    return [kind for file in files if (kind := file.suffix.lower()) not in IMAGE_SUFFIXES]
+    known = image_suffixes()
+    return [kind for file in files if (kind := file.suffix.lower()) not in known]
 
 
 def _other_kinds(folder: Path) -> str:
     """Says what a folder without images holds instead."""
     if not folder.is_dir() or not (kinds := sorted(set(_kinds(folder)))):
         return ""
-    known = ", ".join(sorted(IMAGE_SUFFIXES))
-    return f", only {', '.join(kind or 'files without a suffix' for kind in kinds)}; those that can be read are {known}"
+    said = f", only {', '.join(kind or 'files without a suffix' for kind in kinds)}"
+    if HEIC_SUFFIXES.issuperset(kinds):
+        return f"{said}; {HEIC_HELP}"
+    return f"{said}; those that can be read are {', '.join(sorted(image_suffixes()))}"
 
 
 def _split_folders(source: str, root: Path) -> dict[str, Path]:
@@ -167,14 +172,15 @@ def _folders(path: Path) -> list[Path]:
 
 def _image_files(folder: Path) -> list[Path]:
     """Returns all entries with an image suffix except folders; unreadable ones are reported later, not dropped."""
+    known = image_suffixes()
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+        if file.suffix.lower() in known and not file.name.startswith(".") and not file.is_dir()
     )
 
 
-def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
+def _splits_of_shards(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
     """Groups files by split, from the first word of their own or their folders' names; training by default.
 
     `test-00000-of-00001.parquet` and `test/0000.parquet` both belong to the test split.
@@ -186,14 +192,16 @@ def _parquet_splits(source: str, root: Path, files: Sequence[Path]) -> dict[str,
         split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
         splits.setdefault(split, []).append(file)
     if "train" not in splits:
-        raise DataError(f"{source}: has parquet files for {', '.join(splits)} but none for training")
+        raise DataError(f"{source}: has files for {', '.join(splits)} but none for training")
     return splits
 
 
-def _list_parquet(source: str, splits: dict[str, list[Path]], group_by: str | None) -> Listing:
+def _list_shards(source: str, splits: dict[str, list[Path]], group_by: str | None) -> Listing:
+    """Lists parquet files, or WebDataset tars: `KEY.jpg` and `KEY.cls`, or `KEY.json` with a `label`, side by side."""
+    what = SHARDED[next(iter(splits.values()))[0].suffix]
     files = {split: [str(file) for file in paths] for split, paths in splits.items()}
     version = "\n".join(stamp(path) for paths in splits.values() for path in paths)
-    return _list_dataset(source, "parquet", group_by=group_by, data_files=files, version=version)
+    return _list_dataset(source, what, group_by=group_by, data_files=files, version=version)
 
 
 def _list_dataset(
@@ -214,12 +222,14 @@ def _list_dataset(
     fetched = [datasets.config.HF_CACHE_HOME, datasets.config.HF_DATASETS_CACHE, huggingface_hub.constants.HF_HUB_CACHE]
     with _readable(source):
         loaded = datasets.load_dataset(what, **options)
+        if what == SHARDED[".tar"]:
+            loaded = loaded.flatten()  # fields of JSON become columns
         parts = {SPLIT_NAMES[name]: part for name, part in loaded.items() if name in SPLIT_NAMES}
         if "train" not in parts:
             raise DataError(f"{source}: has no training split; it has {', '.join(loaded)}")
         features = parts["train"].features
-        image = _column(source, features, datasets.Image, ("image", "img"))
-        label = _column(source, features, datasets.ClassLabel, ("label", "labels", "class", "tags"))
+        image = _column(source, features, datasets.Image, IMAGES)
+        label = _column(source, features, datasets.ClassLabel, LABELS)
         classes, labels = _labels(source, label, features, {name: list(part[label]) for name, part in parts.items()})
         if group_by is not None and group_by not in features:
             raise DataError(f"group_by={shown(group_by)}: must be a column of {source}: {', '.join(features)}")
@@ -315,7 +325,7 @@ def _lies_within(path: str, folders: Sequence[Path]) -> bool:
 
 
 FILES: dict[str, Callable[[str, Path, str | None], Listing]] = {
-    ".parquet": lambda source, path, group_by: _list_parquet(source, {"train": [path]}, group_by),
+    **{kind: lambda source, path, group_by: _list_shards(source, {"train": [path]}, group_by) for kind in SHARDED},
     ".csv": list_csv,
     ".npz": lambda source, path, _: list_npz(source, path),
 }

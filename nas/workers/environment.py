@@ -16,6 +16,7 @@ EXTRAS = {
     "dashboard": "streamlit",
     "data": "datasets",
     "export": "onnxruntime",
+    "heic": "pillow-heif",
     "litert": "litert-torch",
     "postgresql": "psycopg",
     "ray": "ray",

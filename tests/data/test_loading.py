@@ -1,8 +1,10 @@
 import io
+import json
 import os
 import shutil
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -335,7 +337,7 @@ def test_shared_images_that_are_not_whole_are_refused_in_one_line(
     [
         (lambda root: None, "no such file or folder"),
         (lambda root: root.mkdir(), "holds no class folders"),
-        (lambda root: root.write_text("x"), "not a .parquet, .csv or .npz one"),
+        (lambda root: root.write_text("x"), "not a .parquet, .tar, .csv or .npz one"),
         (lambda root: write_photos(root, classes=("cat",)), "has 1 class"),
         (lambda root: (write_photos(root) / "empty").mkdir(), "class 'empty' has no images"),
         (lambda root: write_photos(root, per_class=2), "class 'cat' has too few images"),
@@ -382,6 +384,47 @@ def test_parquet_with_labels_in_words(tmp_path: Path) -> None:
     parquet(tmp_path / "photos.parquet", 12, names=None)
     data = load_data(str(tmp_path / "photos.parquet"), COLOUR)
     assert data.classes == ("cat", "dog")
+
+
+def tar(file: Path, labels: Sequence[object]) -> None:
+    """A WebDataset file: a number is the content of KEY.cls, anything else that of KEY.json."""
+    pytest.importorskip("datasets")
+    rng = np.random.default_rng(len(file.name))
+    with tarfile.open(file, "w") as archive:
+        for number, label in enumerate(labels):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)).save(buffer, "PNG")
+            suffix = "cls" if isinstance(label, int) else "json"
+            for name, content in (("png", buffer.getvalue()), (suffix, json.dumps(label).encode())):
+                member = tarfile.TarInfo(f"images/{number:04}.{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def test_webdataset_file_and_folder(tmp_path: Path) -> None:
+    tar(tmp_path / "train-000.tar", [number % 2 for number in range(20)])
+    data = load_data(str(tmp_path / "train-000.tar"), COLOUR)
+    assert data.classes == ("0", "1")
+    assert len(data.test.labels) == 4
+    tar(tmp_path / "test-000.tar", [0, 1, 0, 1, 0, 1])
+    data = load_data(str(tmp_path), COLOUR)
+    assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [16, 4, 6]
+
+
+def test_webdataset_with_labels_in_json(tmp_path: Path) -> None:
+    tar(tmp_path / "one.tar", [{"label": ("dog", "cat")[number % 2], "by": "me"} for number in range(20)])
+    assert load_data(str(tmp_path / "one.tar"), COLOUR).classes == ("cat", "dog")
+    tar(tmp_path / "several.tar", [{"labels": ["cat", "dog"][: 1 + number % 2]} for number in range(30)])
+    data = load_data(str(tmp_path / "several.tar"), COLOUR)
+    assert (data.classes, data.train.labels.ndim) == (("cat", "dog"), 2)
+
+
+def test_a_damaged_tar_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "train.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(NasError, match="cannot be read as a data set") as raised:
+        load_data(str(tmp_path), COLOUR)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_damaged_parquet_file_is_one_line(tmp_path: Path) -> None:

@@ -138,14 +138,14 @@ def test_what_a_search_would_refuse_is_said(tmp_path: Path) -> None:
 
 def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "photos", {"cat": 4, "dog": 4})
-    for name in ("cat/one.HEIC", "cat/two.heic", "dog/notes.txt", "dog/.hidden", "beside.pdf"):
+    for name in ("cat/one.MOV", "cat/two.mov", "dog/notes.txt", "dog/.hidden", "beside.pdf"):
         (root / name).write_bytes(b"")
     found = report_on(str(root))
-    assert found.others == {".heic": 2, ".txt": 1}
-    assert any("2 .heic, 1 .txt" in sentence and "JPEG" in sentence for sentence in found.advice())
+    assert found.others == {".mov": 2, ".txt": 1}
+    assert any("2 .mov, 1 .txt" in sentence and "JPEG" in sentence for sentence in found.advice())
     for file in (root / "cat").glob("*.png"):
         file.unlink()
-    with pytest.raises(DataError, match=r"'cat' has no images, only .heic; those that can be read are .*.jpeg, .jpg"):
+    with pytest.raises(DataError, match=r"'cat' has no images, only .mov; those that can be read are .*.jpeg, .jpg"):
         report_on(str(root))
 
 

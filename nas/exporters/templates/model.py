@@ -21,6 +21,7 @@ import struct
 import sys
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,6 +208,10 @@ def read_with_pillow(path: Path, frame: tuple[int, int], resize: str) -> Tensor:
     """Any image file as (3, height, width): upright, on white, in the proportions of `frame`, and resized to it."""
     from PIL import Image, ImageOps
 
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     try:
         with Image.open(path) as opened:
             opened.draft(None, (2 * max(frame), 2 * max(frame)))  # JPEG decoders shrink large photos for nothing
