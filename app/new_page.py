@@ -39,6 +39,7 @@ from nas.units import count_text, duration_text, parse_count
 
 MADE, DIGITS = "made for the images", "digits"
 EXAMPLES, EXAMPLE_SIZE, SAMPLED = 10, 64, 1000
+CLASSES_SHOWN, OF_EACH_CLASS, HEIGHT_OF_CLASSES = 50, 7, 420
 SECONDS_KEPT = 60
 FOLDS = ("none", "3", "5", "10")
 HELP = {
@@ -55,7 +56,7 @@ class Source(NamedTuple):
 
     where: str
     shape: SourceShape
-    examples: dict[str, Images]
+    examples: dict[str, list[Images]]
 
 
 def show(place: live.Place, seen: live.Snapshot | None) -> None:
@@ -99,12 +100,18 @@ def _source(seen: live.Snapshot | None) -> Source | None:
     kinds = f"with any of {shape.classes} labels" if shape.multi_label else f"of {shape.classes} classes"
     st.caption(f"{shape.images:,} images {kinds}, {colours}, of {shape.input} pixels.")
     with st.container(horizontal=True, gap="small"):
-        for name, image in found.examples.items():
-            st.image(image, messages.literal(name[:12]), width=EXAMPLE_SIZE, clamp=True)
+        for name, (image, *_) in found.examples.items():
+            st.image(image, messages.literal(name[:9]), width=EXAMPLE_SIZE, clamp=True)
     words = "Finds unreadable files, copies, leaks and rare classes."
     if st.toggle("Look at every image", help=words, key=f"all {where}"):
         for sentence in _advice(where):
             st.text(sentence)
+        with st.container(height=HEIGHT_OF_CLASSES):
+            for name, images in _of_each_class(where).items():
+                st.caption(messages.literal(name))
+                with st.container(horizontal=True, gap="xsmall"):
+                    for image in images:
+                        st.image(image, width=EXAMPLE_SIZE, clamp=True)
     return found
 
 
@@ -116,6 +123,11 @@ def _look(where: str) -> Source:
 @st.cache_data(ttl=SECONDS_KEPT * 10, max_entries=5, show_spinner="Looking at every image …")
 def _advice(where: str) -> list[str]:
     return report_on(where).advice()
+
+
+@st.cache_data(ttl=SECONDS_KEPT * 10, max_entries=5, show_spinner="Looking at every image …")
+def _of_each_class(where: str) -> dict[str, list[Images]]:
+    return example_images(where, size=EXAMPLE_SIZE, most=CLASSES_SHOWN, each=OF_EACH_CLASS)
 
 
 def _base(source: Source, seen: live.Snapshot | None) -> SearchSpace | None:

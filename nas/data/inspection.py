@@ -83,30 +83,34 @@ def suitable_sides(sides: Sequence[Sides]) -> Sides:
     return (shorter, round(shorter * ratio)) if ratio > 1 else (round(shorter / ratio), shorter)
 
 
-def example_images(source: str, *, size: int, most: int) -> dict[str, Images]:
-    """Returns the first training image of each class, or of `most` classes evenly over all of them.
+def example_images(source: str, *, size: int, most: int, each: int = 1) -> dict[str, list[Images]]:
+    """Returns the first training images of each class, or of `most` classes evenly over all of them.
 
-    Images that cannot be read, and photos too large to decode beside others, are left out.
+    Images that cannot be read, and photos too large to decode beside others, are left out, and classes without others.
 
     Args:
         source: `digits`, or a source of image files as in `nas.load_data`.
         size: side of the square images (size, size, channels).
-        most: greatest number of images.
+        most: greatest number of classes.
+        each: greatest number of images of a class. One that has several labels stands for one of them.
 
     Raises:
         DataError: the source cannot be used.
     """
     if source == "digits":
         raw = load_digits_images()
-        first = _first_of_classes(raw.train.labels, most)
         images = raw.train.images[:]
-        return {raw.classes[label]: images[at] for at, label in first.items()}
+        chosen = _first_of_classes(raw.train.labels, most, each)
+        return {raw.classes[label]: [images[at] for at in places] for label, places in chosen.items()}
     listing = list_source(source)
     train = listing.splits["train"]
-    first = _first_of_classes(train.labels, most)
-    contents = islice(train.images(), max(first) + 1)
-    found = {first[at]: thumbnail(content, size) for at, (_, content) in enumerate(contents) if at in first}
-    return {listing.classes[label]: image for label, image in found.items() if image is not None}
+    chosen = _first_of_classes(train.labels, most, each)
+    label_at = {at: label for label, places in chosen.items() for at in places}
+    found: dict[str, list[Images]] = {listing.classes[label]: [] for label in chosen}
+    for at, (_, content) in enumerate(islice(train.images(), max(label_at) + 1)):
+        if at in label_at and (image := thumbnail(content, size)) is not None:
+            found[listing.classes[label_at[at]]].append(image)
+    return {name: images for name, images in found.items() if images}
 
 
 def image_names(split: Split, source: str) -> list[str] | None:
@@ -128,21 +132,16 @@ def image_names(split: Split, source: str) -> list[str] | None:
     return [names[row] for row in rows.tolist()] if len(names) == len(array) else None
 
 
-def _first_of_classes(labels: Labels, most: int) -> dict[int, int]:
-    """Returns the classes, or `most` of them evenly over all, by the index of their first image.
-
-    An image with several labels stands for one of them.
-    """
-    first: dict[int, int] = {}
-    known = set[int]()
+def _first_of_classes(labels: Labels, most: int, each: int) -> dict[int, list[int]]:
+    """Returns the first `each` images of each class, or of `most` classes evenly over all, in the order of classes."""
+    places: dict[int, list[int]] = {}
     for image, classes in enumerate(label_sets(labels)):
-        new = next((label for label in classes if label not in known), None)
-        if new is not None:
-            first[image] = new
-            known.add(new)
-    in_order = sorted(first, key=first.__getitem__)
-    chosen = np.unique(np.linspace(0, len(in_order) - 1, min(most, len(in_order))).round().astype(int))
-    return {in_order[at]: first[in_order[at]] for at in chosen}
+        lacking = next((label for label in classes if len(places.get(label, ())) < each), None)
+        if lacking is not None:
+            places.setdefault(lacking, []).append(image)
+    known = sorted(places)
+    chosen = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))
+    return {known[at]: places[known[at]] for at in chosen}
 
 
 def _of_arrays(raw: RawImages) -> SourceShape:

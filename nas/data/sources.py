@@ -33,7 +33,7 @@ LEADS_OUT = "a link that leads out of the folder; copy there what it leads to"
 
 
 def list_source(source: str, *, group_by: str | None = None) -> Listing:
-    """Lists the images of a folder, a parquet, tar, CSV or npz file, a folder of parquet, tar or IDX files, or a hub name.
+    """Lists the images of a folder, of parquet, tar, CSV, npz or IDX files, or of a hub name.
 
     Args:
         source: the source.

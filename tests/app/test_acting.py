@@ -235,6 +235,7 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
     app = open_page("new")
     app.toggle(key="all digits").set_value(True).run()
     assert "A search takes them in grey with 8×8 pixels, cropped to squares." in said(app)
+    assert len(app.get("image")) == 10 + 10 * 7  # examples beside the path, and some of each class
     app.selectbox(key="metric").set_value("macro_f1").run()
     app.selectbox(key="class_weights").set_value("balanced").run()
     assert not app.exception

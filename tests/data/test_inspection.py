@@ -99,15 +99,21 @@ def test_a_folder_whose_images_cannot_be_read_is_one_line(tmp_path: Path) -> Non
         inspect_source(str(tmp_path))
 
 
-def test_examples_are_the_first_image_of_each_class(tmp_path: Path) -> None:
+def test_examples_are_the_first_images_of_each_class(tmp_path: Path) -> None:
     folder = write(tmp_path, {"a": COLOUR, "b": 255 - COLOUR, "c": GREY})
     (folder / "b" / "0.png").write_bytes(b"no image")
     found = example_images(str(folder), size=16, most=9)
-    assert {name: image.shape for name, image in found.items()} == {"a": (16, 16, 3), "c": (16, 16, 3)}
+    assert {name: [image.shape for image in of] for name, of in found.items()} == {
+        "a": [(16, 16, 3)] * 1,
+        "c": [(16, 16, 3)] * 1,
+    }
     assert set(example_images(str(folder), size=16, most=2)) == {"a", "c"}
     digits = example_images("digits", size=16, most=10)
     assert list(digits) == [str(number) for number in range(10)]
-    assert digits["3"].shape == (8, 8, 1)
+    assert [image.shape for image in digits["3"]] == [(8, 8, 1)]
+    several = example_images("digits", size=16, most=2, each=7)
+    assert {name: len(images) for name, images in several.items()} == {"0": 7, "9": 7}
+    assert len({image.tobytes() for image in several["9"]}) == 7
 
 
 def test_images_are_named_as_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
