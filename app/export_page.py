@@ -17,6 +17,7 @@ import panel
 import selection
 import streamlit as st
 
+from nas.analysis.confirmation import final_training
 from nas.exporters.formats import FILES, FORMATS, USUAL
 from nas.exporters.trained_network import trained_weights
 
@@ -33,6 +34,15 @@ def show(seen: live.Snapshot) -> None:
     record = seen.find(trial)
     assert record is not None  # only existing trials are offered
     panel.facts(seen, record)
+    folds = seen.study.config.folds
+    if folds > 1 and final_training(seen.study, record.architecture) is None:
+        messages.calm(
+            "To be trained on all images first",
+            f"Its accuracy is that of {folds} networks, one for each fold. This trains the one to export:",
+        )
+        command = ["train", f"{seen.study.name}:{trial}", "--all-images", *seen.place.options]
+        st.code(shlex.join(["nas", *command]), language="bash", wrap_lines=True)
+        return
     source = _moved_images(seen)
     data = ["--data", source] if source else []
     formats = st.pills(

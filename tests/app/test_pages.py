@@ -28,6 +28,7 @@ from nas.study.config import StudyConfig
 from nas.study.search_state import SearchState, SearchStatus
 from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
+from nas.workflows.retrain import retrain_trial
 from tests.faults.killing import until
 from tests.helpers import Ran, formula
 from tests.strategy.test_strategy import timed
@@ -508,6 +509,20 @@ def test_the_images_of_all_folds_are_those_that_judge(open_page: Open, tmp_path:
     assert not app.exception
     assert "90 images in 3 folds, " in said(app)
     assert "of 90 validation images: taken for another class." in said(app)
+
+
+@pytest.mark.slow
+def test_a_network_of_folds_is_exported_once_it_is_trained_on_all_images(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(tiny, "digits", trials=1, folds=3, max_images=90, runs=tmp_path, name="s", references=False)
+    app = open_page("export")
+    assert "To be trained on all images first" in said(app)
+    assert not [button for button in app.button if button.label == "Export"]
+    assert app.main.code[0].value == f"nas train s:0 --all-images --runs {tmp_path}"
+    retrain_trial(study, 0, all_images=True, device="cpu")
+    app.run()
+    assert [button.disabled for button in app.button if button.label == "Export"] == [False]
 
 
 def test_a_search_that_ends_while_a_page_runs_is_live_to_all_of_that_page(
