@@ -67,7 +67,9 @@ def show(seen: live.Snapshot) -> None:
 
 
 def _paired(seen: live.Snapshot, first: int, second: int) -> str | None:
-    """Compares two trials image by image, if the predictions of both were kept."""
+    """Compares two trials image by image, if images have one label and the predictions of both were kept."""
+    if seen.study.config.is_multi_label:
+        return None
     try:
         return paired_sentence(*(predictions_of(seen.study, seen.of(trial)) for trial in (first, second)))
     except NasError:

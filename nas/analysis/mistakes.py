@@ -12,7 +12,7 @@ from nas.errors import InvalidValue
 from nas.units import percent_text
 from nas.validation import shown
 
-__all__ = ["Classified", "Order", "class_index", "mistakes", "paired_sentence"]
+__all__ = ["Classified", "Labelled", "Order", "class_index", "label_mistakes", "mistakes", "paired_sentence"]
 
 
 class Order(StrEnum):
@@ -83,6 +83,47 @@ def mistakes(
             float(one["label_confidence"]),
         )
         for row, one in zip(rows, predictions[rows], strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Whether a validation image has a label, and how probable the network finds it, in [0, 1]."""
+
+    image: int
+    label: str
+    has: bool
+    probability: float
+
+    def text(self) -> str:
+        """Says what is wrong."""
+        return f"{'has' if self.has else 'no'} {self.label}, {percent_text(self.probability)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields for JSON."""
+        return asdict(self)
+
+
+def label_mistakes(
+    predictions: NDArray[np.void], classes: Sequence[str], *, label: int | None = None, order: Order = Order.SUREST
+) -> list[Labelled]:
+    """Returns the labels that images have and that are found improbable, below 0.5, or the reverse.
+
+    Args:
+        predictions: a `label_prediction` for each validation image.
+        classes: the names of the labels.
+        label: only this label.
+        order: which come first.
+    """
+    wrong = predictions["has"] != (predictions["probability"] >= 0.5)
+    if label is not None:
+        wrong &= np.arange(len(classes)) == label
+    rows, labels = np.nonzero(wrong)
+    sure = np.abs(predictions["probability"][rows, labels] - 0.5)
+    place = np.argsort(-sure if order == Order.SUREST else sure, kind="stable")
+    return [
+        Labelled(int(row), classes[at], bool(predictions["has"][row, at]), float(predictions["probability"][row, at]))
+        for row, at in zip(rows[place].tolist(), labels[place].tolist(), strict=True)
     ]
 
 

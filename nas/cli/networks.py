@@ -1,5 +1,6 @@
 """The `nas` commands on a single network: train, profile, mistakes."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +17,11 @@ from nas.cli.console import (
     workers_options,
 )
 from nas.errors import InvalidValue, NasError
+from nas.units import counted
 from nas.validation import shown
 
 if TYPE_CHECKING:
+    from nas.analysis.mistakes import Classified, Labelled, Order
     from nas.study.study import Study
 
 __all__ = ["mistakes", "profile", "train"]
@@ -152,36 +155,51 @@ def mistakes(
 ) -> None:
     """List the validation images that a trial takes for another class, the surest mistakes first.
 
-    Among those are the images whose label is wrong.
+    Among those are the images whose label is wrong. Where images may have several labels: those that it misses, and
+    those that it sees where they are not.
     """
-    from nas.analysis.mistakes import Order, class_index
-    from nas.analysis.mistakes import mistakes as run_mistakes
+    from nas.analysis.mistakes import Order
     from nas.cli.arguments import read_target
-    from nas.study.artifacts import predictions_of
 
     chosen = read_target(target, runs=runs, storage=storage)
     if chosen.study is None or chosen.trial is None:
         raise InvalidValue(f"{target}: is a file; name a study, or one of its trials as STUDY:TRIAL")
-    predictions = predictions_of(chosen.study, chosen.study.record(chosen.trial))
-    classes = chosen.study.config.classes
-    found = run_mistakes(
-        predictions,
-        classes,
-        label=class_index(label, classes, field="--label") if label is not None else None,
-        predicted=class_index(predicted, classes, field="--predicted") if predicted is not None else None,
-        order=Order.CLOSEST if closest else Order.SUREST,
-    )
+    order = Order.CLOSEST if closest else Order.SUREST
+    found, said = _mistakes(chosen.study, chosen.trial, label=label, predicted=predicted, order=order)
     names = _image_names(chosen.study, data)
     rows = [{"name": names[one.image] if names else None, **one.to_dict()} for one in found[:top]]
     if as_json:
         print_json(rows)
         return
-    wrong = sum(predictions["label"] != predictions["predicted"])
-    click.echo(f"Trial {chosen.trial} takes {wrong:,} of {len(predictions):,} validation images for another class.")
+    click.echo(f"Trial {chosen.trial} {said}")
     for one, row in zip(found, rows, strict=False):
         click.echo(f"  {row['name'] or f'image {one.image}'}: {one.text()}")
     if len(found) > top:
         click.echo(f"  and {len(found) - top:,} more; --top {len(found)} lists all")
+
+
+def _mistakes(
+    study: "Study", trial: int, *, label: str | None, predicted: str | None, order: "Order"
+) -> "tuple[Sequence[Classified | Labelled], str]":
+    """Returns what a trial is wrong about, and how much of it there is, in words."""
+    from nas.analysis.mistakes import class_index, label_mistakes
+    from nas.analysis.mistakes import mistakes as run_mistakes
+    from nas.study.artifacts import predictions_of
+
+    predictions = predictions_of(study, study.record(trial))
+    classes = study.config.classes
+    wanted = class_index(label, classes, field="--label") if label is not None else None
+    if study.config.is_multi_label:
+        if predicted is not None:
+            raise InvalidValue(
+                f"--predicted={shown(predicted)}: these images may have several labels; name one with --label"
+            )
+        wrong = label_mistakes(predictions, classes, label=wanted, order=order)
+        return wrong, f"is wrong about {counted(len(wrong), 'label')} of {len(predictions):,} validation images."
+    taken_for = class_index(predicted, classes, field="--predicted") if predicted is not None else None
+    found = run_mistakes(predictions, classes, label=wanted, predicted=taken_for, order=order)
+    others = sum(predictions["label"] != predictions["predicted"])
+    return found, f"takes {others:,} of {len(predictions):,} validation images for another class."
 
 
 def _image_names(study: "Study", data: str | None) -> list[str] | None:

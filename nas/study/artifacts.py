@@ -20,7 +20,7 @@ from nas.study.records import TrialRecord, TrialState, trained_networks
 from nas.study.storage.artifact_store import ArtifactStore, artifact_store
 from nas.study.study import Study
 from nas.system.files import write_whole
-from nas.training.objective import PREDICTION
+from nas.training.objective import PREDICTION, label_prediction
 
 __all__ = [
     "KEEP",
@@ -203,7 +203,9 @@ def load_confusion(path: Path) -> NDArray[np.int64] | None:
 
 
 def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
-    """Reads the predictions (images,) of a trial, each a `PREDICTION`; returns None if there is no such file.
+    """Reads the predictions (images,) of a trial; returns None if there is no such file.
+
+    Each is a `PREDICTION`, or a `label_prediction` where images may have several labels.
 
     Raises:
         StudyError: the file is damaged, or names other classes than there are.
@@ -211,7 +213,7 @@ def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
     if not path.is_file():
         return None
     found = _load_array(path)
-    if found.dtype != PREDICTION or found.ndim != 1 or not _is_sound(found, classes):
+    if found.dtype not in (PREDICTION, label_prediction(classes)) or found.ndim != 1 or not _is_sound(found, classes):
         raise StudyError(f"{path}: is damaged: not the predictions for {classes} classes")
     return np.array(found)
 
@@ -226,16 +228,15 @@ def predictions_of(study: Study, record: TrialRecord) -> NDArray[np.void]:
     found = load_predictions(file, classes=len(study.config.classes))
     if found is None:
         why = "they are kept like its weights" if record.trained else f"it is {record.state}"
-        if study.config.is_multi_label:
-            why = "they are of images with one label each"
         raise StudyError(f"trial {record.trial} of '{study.name}': has no predictions; {why}")
     return found
 
 
 def _is_sound(predictions: NDArray[np.void], classes: int) -> bool:
     """Returns whether all classes exist and all probabilities lie in [0, 1]."""
-    known = all((predictions[name] < classes).all() for name in ("label", "predicted"))
-    shares = (predictions[name] for name in ("confidence", "label_confidence"))
+    of_labels = predictions.dtype != PREDICTION
+    known = of_labels or all((predictions[name] < classes).all() for name in ("label", "predicted"))
+    shares = (predictions[name] for name in (("probability",) if of_labels else ("confidence", "label_confidence")))
     return known and all(((share >= 0) & (share <= 1)).all() for share in shares)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.training.batches import DeviceImages
 from nas.training.data_parallel import ProcessGroup
 from nas.training.metrics import MEAN_AVERAGE_PRECISION, OF_LOGITS, score, score_of_logits
-from nas.training.objective import NO_CONFUSION, NO_PREDICTIONS, PREDICTION
+from nas.training.objective import NO_CONFUSION, NO_PREDICTIONS, PREDICTION, label_prediction
 
 __all__ = ["Evaluation"]
 
@@ -31,6 +31,7 @@ class Evaluation:
         self, images: DeviceImages, classes: int, *, metric: str, device: torch.device, keeps_predictions: bool
     ) -> None:
         self._is_multi_label, self._labels = images.is_multi_label, images.labels
+        self._keeps_predictions = keeps_predictions
         self._metric = MEAN_AVERAGE_PRECISION if images.is_multi_label else metric
         self._confusion = self._predicted = self._logits = torch.zeros(0, device=device)
         if not images.is_multi_label:
@@ -82,7 +83,12 @@ class Evaluation:
 
     @property
     def predictions(self) -> NDArray[np.void]:
-        """A `PREDICTION` for each image, in order; empty if multi-label, or they were not kept."""
+        """A `PREDICTION`, or `label_prediction`, for each image, in order; empty if they were not kept."""
+        if self._is_multi_label and self._keeps_predictions:
+            found = np.zeros(len(self._logits), dtype=label_prediction(self._logits.shape[1]))
+            found["has"] = self._labels()
+            found["probability"] = np.nan_to_num(self._logits.sigmoid().cpu().numpy())
+            return found
         if not len(self._predicted):
             return NO_PREDICTIONS
         return np.rec.fromarrays(np.nan_to_num(self._predicted.cpu().numpy()).T, dtype=PREDICTION)

@@ -26,6 +26,7 @@ __all__ = [
     "TrainingResult",
     "accepts",
     "as_accuracy",
+    "label_prediction",
 ]
 
 Report = Callable[[int, float], None]
@@ -45,6 +46,13 @@ KEYWORDS = ("epochs", "seed", "checkpoint")
 NO_CONFUSION: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
 PREDICTION = np.dtype([("label", "<u4"), ("predicted", "<u4"), ("confidence", "<f4"), ("label_confidence", "<f4")])
 """What a network says of one validation image: its class and the predicted one, and the probability of each."""
+
+
+def label_prediction(classes: int) -> np.dtype[np.void]:
+    """What a network says of one validation image that may have several labels: which it has, and the probabilities."""
+    return np.dtype([("has", "?", (classes,)), ("probability", "<f4", (classes,))])
+
+
 NO_PREDICTIONS: NDArray[np.void] = np.zeros(0, dtype=PREDICTION)
 
 
@@ -75,7 +83,7 @@ class TrainingResult:
         weights: float32 tensors on the CPU; empty: not kept.
         confusion: (classes, classes) counts of the validation images of class i (row) classified as j (column);
             empty: not kept.
-        predictions: a `PREDICTION` for each validation image, in order; empty: not kept.
+        predictions: a `PREDICTION`, or `label_prediction`, for each validation image, in order; empty: not kept.
         measures: additional measurements, by name with unit.
     """
 

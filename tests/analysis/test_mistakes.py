@@ -1,9 +1,19 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from nas import NasError
-from nas.analysis.mistakes import Classified, Order, class_index, mistakes, paired_sentence
-from nas.training.objective import PREDICTION
+from nas.analysis.mistakes import (
+    Classified,
+    Labelled,
+    Order,
+    class_index,
+    label_mistakes,
+    mistakes,
+    paired_sentence,
+)
+from nas.training.objective import PREDICTION, label_prediction
 
 CLASSES = ("cat", "dog", "owl")
 PREDICTIONS = np.array(
@@ -19,7 +29,7 @@ PREDICTIONS = np.array(
 )
 
 
-def images(found: list[Classified]) -> list[int]:
+def images(found: Sequence[Classified | Labelled]) -> list[int]:
     return [one.image for one in found]
 
 
@@ -46,6 +56,20 @@ def test_a_cell_of_the_diagonal_has_what_was_classified_rightly() -> None:
     found = mistakes(PREDICTIONS, CLASSES, label=0, predicted=0, order=Order.CLOSEST)
     assert images(found) == [5, 0]
     assert found[0].text() == "cat, 70.00 %"
+
+
+def test_labels_that_are_missed_or_seen_where_they_are_not() -> None:
+    several = np.zeros(3, dtype=label_prediction(len(CLASSES)))
+    several["has"] = [(True, False, False), (True, True, False), (False, False, True)]
+    several["probability"] = [(0.9, 0.97, 0.1), (0.4, 0.8, 0.2), (0.1, 0.1, 0.02)]
+    found = label_mistakes(several, CLASSES)
+    assert [(one.image, one.text()) for one in found] == [
+        (2, "has owl, 2.00 %"),
+        (0, "no dog, 97.00 %"),
+        (1, "has cat, 40.00 %"),
+    ]
+    assert images(label_mistakes(several, CLASSES, order=Order.CLOSEST)) == [1, 0, 2]
+    assert images(label_mistakes(several, CLASSES, label=1)) == [0]
 
 
 def test_a_class_that_does_not_exist_is_named_with_those_that_do() -> None:

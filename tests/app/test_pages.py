@@ -19,6 +19,7 @@ import nas
 from benchmarks.browser import dashboard, free_port, serving
 from benchmarks.crowd import serving_process
 from nas import NasError, SearchSpace, Study
+from nas.analysis.mistakes import label_mistakes
 from nas.architectures.cost import cost
 from nas.strategy import latency_objective as latency_objective_module
 from nas.strategy.samplers import ValidSampler
@@ -30,7 +31,7 @@ from nas.system.processes import this_worker
 from nas.system.resources import dashboard_server
 from nas.workflows.retrain import retrain_trial
 from tests.faults.killing import until
-from tests.helpers import Ran, formula
+from tests.helpers import Ran, formula, write_patches
 from tests.strategy.test_strategy import timed
 
 pytest.importorskip("streamlit")
@@ -509,6 +510,20 @@ def test_the_images_of_all_folds_are_those_that_judge(open_page: Open, tmp_path:
     assert not app.exception
     assert "90 images in 3 folds, " in said(app)
     assert "of 90 validation images: taken for another class." in said(app)
+
+
+@pytest.mark.slow
+def test_labels_that_are_missed_are_shown_by_label(open_page: Open, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"trials": 1, "epochs": 1, "max_flops": "300k", "references": False, "device": "cpu"}
+    study = nas.search(data=write_patches(tmp_path, 60), runs=tmp_path, name="s", keep="all", **options)
+    app = open_page("architecture")
+    assert "Which labels it finds" in said(app)
+    wrong = label_mistakes(predictions_of(study, study.record(0)), study.config.classes)
+    assert len(app.get("image")) == min(24, len(wrong))
+    app.selectbox(key="label").set_value(0).run()
+    assert not app.exception
+    assert len(app.get("image")) == min(24, sum(one.label == study.config.classes[0] for one in wrong))
+    assert not open_page("compare").exception
 
 
 @pytest.mark.slow

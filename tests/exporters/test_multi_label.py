@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,13 @@ import pytest
 from PIL import Image
 
 import nas
+from nas.analysis.mistakes import label_mistakes
 from nas.exporters.calibration import calibrate, label_thresholds
+from nas.study.artifacts import predictions_of
+from nas.training.metrics import average_precisions
+from nas.units import counted
 from tests.exporters.test_standalone import TORCH_ALONE
-from tests.helpers import PATCHES, patches, write_patches
+from tests.helpers import PATCHES, Ran, patches, write_patches
 
 
 def test_the_threshold_is_where_f1_is_largest() -> None:
@@ -62,6 +67,22 @@ def test_a_search_says_what_it_is_judged_by(study: nas.Study) -> None:
     assert set(study.attributes.baselines) == {"label frequencies", "logistic regression"}
     again = nas.search(runs=study.folder.parent, name="patches", trials=2, device="cpu")  # its settings are compared
     assert again.config.differences(config) == []
+
+
+def test_mistakes_are_listed_by_label(study: nas.Study, nas_command: Callable[..., Ran]) -> None:
+    record = next(record for record in study.records() if study.predictions_file(record.trial).exists())
+    predictions = predictions_of(study, record)
+    precisions = average_precisions(predictions["probability"], predictions["has"].astype(int))
+    assert np.mean(list(precisions.values())) == pytest.approx(record.accuracy, abs=1e-6)
+    wrong = label_mistakes(predictions, study.config.classes)
+    target = f"patches:{record.trial}"
+    ran = nas_command("mistakes", target, "--top", 2, "--runs", study.folder.parent)
+    first, *listed = ran.out.splitlines()
+    said = f"is wrong about {counted(len(wrong), 'label')} of {len(predictions)} validation images."
+    assert first == f"Trial {record.trial} {said}"
+    assert all(one.text() in line for one, line in zip(wrong, listed[:2], strict=False))
+    refused = nas_command("mistakes", target, "--predicted", PATCHES[0], "--runs", study.folder.parent)
+    assert (refused.code, "may have several labels" in refused.err) == (2, True)
 
 
 def test_the_bundle_names_the_labels_of_images(study: nas.Study, tmp_path: Path) -> None:
