@@ -246,9 +246,7 @@ def _decode(
     """
     original = 0
     try:
-        with Image.open(
-            io.BytesIO(content) if isinstance(content, bytes) else content, formats=image_formats()
-        ) as opened:
+        with _opened(content) as opened:
             original = min(opened.size)
             pixels = math.prod(opened.size) if "progressive" in opened.info else 0  # is decoded whole regardless
             opened.draft(
@@ -271,9 +269,7 @@ def _opened(content: bytes | Path) -> Image.Image:
 def look_at(content: bytes | Path) -> Original | None:
     """Returns what an image is like; None if it cannot be read."""
     try:
-        with Image.open(
-            io.BytesIO(content) if isinstance(content, bytes) else content, formats=image_formats()
-        ) as opened:
+        with _opened(content) as opened:
             sides = upright_sides(opened)
             opened.draft(None, (64, 64))
             if math.prod(opened.size) > LARGE_PIXELS:
