@@ -319,6 +319,17 @@ def test_a_bundle_that_is_not_whole_is_one_line(own_folder: Path, tmp_path: Path
     assert ran.stderr == f"{own_folder / 'labels.json'}: cannot be read: No such file or directory\n"
 
 
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_no_error(folder: Path, tmp_path: Path) -> None:
+    picture("RGB", (20, 20)).save(tmp_path / "a.png")
+    command = [sys.executable, "-B", "model.py", *[str(tmp_path / "a.png")] * 50]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        assert ran.stdout
+        assert ran.stderr
+        ran.stdout.close()
+        assert ran.stderr.read() == ""
+
+
 def test_the_program_is_about_this_network_and_tidy(folder: Path) -> None:
     source = (folder / "model.py").read_text(encoding="utf-8")
     assert source == standalone_source(of_colour(3))

@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import struct
 import sys
 import warnings
@@ -419,7 +420,7 @@ def main() -> int:
         try:
             with torch.inference_mode():
                 logits = network(preprocess(path).to(device))[0]
-            print(f"{path}: {answer(logits, labels)}")
+            print(f"{path}: {answer(logits, labels)}", flush=True)
         except Unusable as error:  # the other images may be fine
             print(error, file=sys.stderr)
             code = 2
@@ -427,4 +428,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at the end goes there
+        sys.exit(1)
