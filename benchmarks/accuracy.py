@@ -1,12 +1,13 @@
 """Accuracy on all of Fashion-MNIST: networks that a search found, trained on the 60,000 images, tested on the 10,000.
 
-    python -m benchmarks.accuracy --epochs 30 --seeds 3
+    python -m benchmarks.accuracy --epochs 30 --seeds 3 [--images 48000]
 
 The networks are those that the kept run `nas search`, seed 0, of `benchmarks.outcome fashion` reports at its end at
-most at 1, 3 and 8 M FLOPs: the search saw 4,800 of the training images. Each is trained by the recipe that follows from
-60,000 images, with flips, for the given epochs; the accuracy on the test images after the last one is reported. Nothing
-is chosen by it. The trainings of seed 0 come first, two at once, each on one core. What was trained is kept in
-benchmarks/results/accuracy and printed again; an interrupted training goes on after its last epoch.
+most at 1, 3 and 8 M FLOPs: the search saw 4,800 of the training images, or as many as are named. Each is trained by
+the recipe that follows from 60,000 images, with flips, for the given epochs; the accuracy on the test images after the
+last one is reported. Nothing is chosen by it. The trainings of seed 0 come first, two at once, each on one core. What
+was trained is kept in benchmarks/results/accuracy and printed again; an interrupted training goes on after its last
+epoch.
 """
 
 import argparse
@@ -72,10 +73,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=4800)
     given = parser.parse_args()
-    to = setting("fashion", images=4800, max_flops=8_000_000, seconds=1200, cifar=None)
+    to = setting("fashion", images=given.images, max_flops=8_000_000, seconds=1200, cifar=None)
     print("| network | FLOPs | parameters | test accuracy | by seed |\n|---|---|---|---|---|")
-    for row in rows(found(to, "fashion-4800"), epochs=given.epochs, seeds=given.seeds):
+    for row in rows(found(to, f"fashion-{given.images}"), epochs=given.epochs, seeds=given.seeds):
         print(row, flush=True)
 
 
