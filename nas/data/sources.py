@@ -63,11 +63,10 @@ def _listing(source: str, group_by: str | None) -> Listing:
             raise DataError(f"{source}: is a file but not a {kinds} one; give such a file, or a folder of images")
         return FILES[path.suffix](source, path, group_by)
     if path.is_dir():
-        for kind in SHARDED:
-            if files := sorted(path.rglob(f"*{kind}")):
-                if any(_leads_out(file, path) for file in files):
-                    raise DataError(f"{source}: a {kind} file is {LEADS_OUT}")
-                return _list_shards(source, _splits_of_shards(source, path, files), group_by)
+        if files := _shards(path):
+            if any(_leads_out(file, path) for file in files):
+                raise DataError(f"{source}: a {files[0].suffix} file is {LEADS_OUT}")
+            return _list_shards(source, _splits_of_shards(source, path, files), group_by)
         return list_idx(source, idx) if (idx := idx_files(path)) else _list_folder(source, path, group_by)
     if not HUB_NAME.fullmatch(source) or Path(source).parent.is_dir():
         raise DataError(f"{source}: no such file or folder (nor 'digits', nor OWNER/NAME on the Hugging Face hub)")
@@ -178,6 +177,14 @@ def _image_files(folder: Path) -> list[Path]:
         for file in folder.rglob("*")
         if file.suffix.lower() in known and not file.name.startswith(".") and not file.is_dir()
     )
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Returns the parquet files of a folder, else its tars, but not one that lies beside the images that it held."""
+    if files := sorted(folder.rglob("*.parquet")):
+        return files
+    files = sorted(folder.rglob("*.tar"))
+    return [] if files and any(map(_image_files, _folders(folder))) else files
 
 
 def _splits_of_shards(source: str, root: Path, files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -202,10 +202,10 @@ def load_confusion(path: Path) -> NDArray[np.int64] | None:
     return np.asarray(matrix, dtype=np.int64)
 
 
-def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
+def load_predictions(path: Path, *, classes: int, multi_label: bool = False) -> NDArray[np.void] | None:
     """Reads the predictions (images,) of a trial; returns None if there is no such file.
 
-    Each is a `PREDICTION`, or a `label_prediction` where images may have several labels.
+    Each is a `PREDICTION`, or if `multi_label` a `label_prediction`.
 
     Raises:
         StudyError: the file is damaged, or names other classes than there are.
@@ -213,7 +213,8 @@ def load_predictions(path: Path, *, classes: int) -> NDArray[np.void] | None:
     if not path.is_file():
         return None
     found = _load_array(path)
-    if found.dtype not in (PREDICTION, label_prediction(classes)) or found.ndim != 1 or not _is_sound(found, classes):
+    expected = label_prediction(classes) if multi_label else PREDICTION
+    if found.dtype != expected or found.ndim != 1 or not _is_sound(found, classes):
         raise StudyError(f"{path}: is damaged: not the predictions for {classes} classes")
     return np.array(found)
 
@@ -225,7 +226,8 @@ def predictions_of(study: Study, record: TrialRecord) -> NDArray[np.void]:
         StudyError: its predictions were not kept, or their file is damaged.
     """
     file = brought(study, study.predictions_file(record.trial))
-    found = load_predictions(file, classes=len(study.config.classes))
+    config = study.config
+    found = load_predictions(file, classes=len(config.classes), multi_label=config.is_multi_label)
     if found is None:
         why = "they are kept like its weights" if record.trained else f"it is {record.state}"
         raise StudyError(f"trial {record.trial} of '{study.name}': has no predictions; {why}")

@@ -411,6 +411,13 @@ def test_webdataset_file_and_folder(tmp_path: Path) -> None:
     assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [16, 4, 6]
 
 
+def test_a_tar_beside_the_images_that_it_held_is_left_out(tmp_path: Path) -> None:
+    root = write_photos(tmp_path / "photos")
+    before = load_data(str(root), COLOUR)
+    (root / "photos.tar").write_bytes(b"whatever was unpacked here")
+    assert len(load_data(str(root), COLOUR).train.labels) == len(before.train.labels)
+
+
 def test_webdataset_with_labels_in_json(tmp_path: Path) -> None:
     tar(tmp_path / "one.tar", [{"label": ("dog", "cat")[number % 2], "by": "me"} for number in range(20)])
     assert load_data(str(tmp_path / "one.tar"), COLOUR).classes == ("cat", "dog")

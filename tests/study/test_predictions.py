@@ -6,7 +6,7 @@ import pytest
 import nas
 from nas import NasError, SearchSpace, Study
 from nas.study.artifacts import load_predictions, predictions_of, prune_artifacts, save_array
-from nas.training.objective import PREDICTION
+from nas.training.objective import PREDICTION, label_prediction
 
 GOOD = np.array([(0, 1, 0.75, 0.25), (1, 1, 1.0, 1.0)], dtype=PREDICTION)
 
@@ -42,6 +42,22 @@ def test_what_is_no_prediction_is_one_line(tmp_path: Path, array: np.ndarray) ->
     np.save(tmp_path / "p.npy", array)
     with pytest.raises(NasError, match="is damaged: not the predictions for 2 classes"):
         load_predictions(tmp_path / "p.npy", classes=2)
+
+
+def test_predictions_of_several_labels_are_those_of_such_a_study(tmp_path: Path) -> None:
+    several = np.zeros(4, dtype=label_prediction(2))
+    several["probability"] = 0.25
+    np.save(tmp_path / "p.npy", several)
+    loaded = load_predictions(tmp_path / "p.npy", classes=2, multi_label=True)
+    assert loaded is not None
+    assert (loaded == several).all()
+    for wrong in ({"classes": 2}, {"classes": 3, "multi_label": True}):
+        with pytest.raises(NasError, match="is damaged: not the predictions"):
+            load_predictions(tmp_path / "p.npy", **wrong)  # type: ignore[arg-type]
+    several["probability"][1, 0] = float("nan")
+    np.save(tmp_path / "p.npy", several)
+    with pytest.raises(NasError, match="is damaged"):
+        load_predictions(tmp_path / "p.npy", classes=2, multi_label=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
