@@ -1,4 +1,4 @@
-"""What a trial takes for what, for the page Architecture: the confusion matrix, and the images behind its cells."""
+"""What a trial takes for what, for the page Architecture: the confusion matrix, or labels, and the images behind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import live
 import messages
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 
 from nas.analysis.figures.curves import confusion_figure
@@ -77,10 +78,7 @@ def _open_cell(classes: int) -> Callable[[list[int]], None]:
 def _images(seen: live.Snapshot, record: TrialRecord) -> None:
     """Asks for a cell and an order, and shows the images."""
     classes = seen.study.config.classes
-    try:
-        predictions = predictions_of(seen.study, record)
-    except NasError as error:
-        st.caption(messages.literal(str(error)))
+    if (predictions := _predictions(seen, record)) is None:
         return
     columns = st.columns([1, 1, 1.2])
     label = _asked_class(columns[0], "Class", classes, key="label")
@@ -103,10 +101,7 @@ def _of_labels(seen: live.Snapshot, record: TrialRecord) -> None:
     """Shows how well each label is found where images may have several, and what is wrong with them."""
     st.markdown("**Which labels it finds**")
     classes = seen.study.config.classes
-    try:
-        predictions = predictions_of(seen.study, record)
-    except NasError as error:
-        st.caption(messages.literal(str(error)))
+    if (predictions := _predictions(seen, record)) is None:
         return
     found = average_precisions(predictions["probability"], predictions["has"].astype(np.int64))
     st.dataframe(
@@ -136,6 +131,15 @@ def _of_labels(seen: live.Snapshot, record: TrialRecord) -> None:
             "its probability": [one.probability for one in wrong],
         }
         _grid(seen.study.config, [(one.image, _label_caption(one)) for one in wrong], columns_of)
+
+
+def _predictions(seen: live.Snapshot, record: TrialRecord) -> NDArray[np.void] | None:
+    """Returns what the network says of the validation images; None, once the page says why, if that was not kept."""
+    try:
+        return predictions_of(seen.study, record)
+    except NasError as error:
+        st.caption(messages.literal(str(error)))
+        return None
 
 
 def _asked_class(place: DeltaGenerator, words: str, classes: Sequence[str], *, key: str) -> int | None:

@@ -11,7 +11,7 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
-HEIC_HELP = "to read HEIC, pip install 'nas[heic]', or save them as JPEG"
+HEIC_HELP = "HEIC is read with the extra 'heic': pip install 'nas[heic]'"
 
 
 def image_suffixes() -> frozenset[str]:

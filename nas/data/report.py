@@ -120,7 +120,7 @@ class DataReport:
             )
             found.append(f"Left out, as files of other kinds: {kinds}. If these are photos, save them as JPEG or PNG.")
             if not HEIC_SUFFIXES.isdisjoint(self.others):
-                found.append(f"{HEIC_HELP[0].upper()}{HEIC_HELP[1:]}.")
+                found.append(f"{HEIC_HELP}.")
         if self.unreadable:
             named = names_of(self.unreadable)
             found.append(f"{len(self.unreadable):,} cannot be read: {named}. --skip-bad-images leaves them out.")
