@@ -57,14 +57,26 @@ class Server:
         """Ends it, and does not wait for clients: `fast`, in order; or `immediate`, as a crash would."""
         self._run("pg_ctl", "--wait", "--timeout=60", f"--mode={mode}", "stop")
 
+    def is_running(self) -> bool:
+        """Returns whether it has not ended by itself."""
+        try:
+            self._run("pg_ctl", "status")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def cut(self) -> int:
         """Ends all connections, and returns how many they were."""
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        return self.ask(f"{ended} AND backend_type = 'client backend'")
+
+    def ask(self, query: str) -> int:
+        """Returns the number that is a query's answer."""
         import psycopg
 
         here = f"host={self._folder} port={self._port} user=nas dbname=postgres"  # whatever host it runs on
         with psycopg.connect(here, autocommit=True) as connection:
-            ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            row = connection.execute(f"{ended} AND backend_type = 'client backend'").fetchone()
+            row = connection.execute(query).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -6,8 +6,10 @@ from contextlib import suppress
 from nas.errors import StudyError
 from nas.study.artifacts import remove_stale_files
 from nas.study.plan import SearchPlan
+from nas.study.records import INTERRUPTED, TrialState
 from nas.study.search_state import SearchState, SearchStatus
 from nas.study.storage.backend import storage_errors
+from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.logs import logger
 from nas.system.processes import is_alive, this_worker
@@ -18,6 +20,10 @@ WITHOUT_ARTIFACTS = (
     "study '%s': weights stay on the machine that trains them, so that elsewhere nas export, nas confirm --test, "
     "nas mistakes and the dashboard's page Architecture lack them; nas search --artifacts URL keeps them where all "
     "machines can read them"
+)
+OFTEN_DIED = (
+    "study '%s': has been interrupted %d times while it trained %s; if that training is what ends the process, "
+    "--workers 2 records it as failed and goes on"
 )
 
 
@@ -39,6 +45,7 @@ def run_search(study: Study, plan: SearchPlan, work: Callable[[Study], SearchSta
     with study.heartbeat():
         with study.ask_lock():
             _refuse_second_search(study)
+            _warn_of_fatal_training(study)
             before = sum(record.finished for record in study.records())
             study.attributes.plan = plan
             study.attributes.search = SearchState(plan.trials, SearchStatus.RUNNING, this_worker(), before)
@@ -71,6 +78,26 @@ def _refuse_second_search(study: Study) -> None:
         f"study '{study.name}': another search is running on it, by {state.worker.partition('@')[0]}; wait for it "
         f"or end it, or add a worker: nas worker {study.name}{where}"
     )
+
+
+def _warn_of_fatal_training(study: Study) -> None:
+    """Warns of a training over which the search's process has died again and again: perhaps it is what kills it.
+
+    It is not given up, as a person or a power failure may have ended the process. Whatever kills a worker, and not the
+    search, is certain.
+    """
+    if (last := study.attributes.search) is None or last.state != SearchStatus.RUNNING:
+        return  # it ended in order
+    records = study.records()
+    for waiting in (record for record in records if record.state == TrialState.WAITING):
+        training = (waiting.architecture, waiting.length, waiting.seed)
+        died = [
+            record
+            for record in records
+            if record.reason == INTERRUPTED and (record.architecture, record.length, record.seed) == training
+        ]
+        if len(died) >= MOST_DEATHS:
+            logger.warning(OFTEN_DIED, study.name, len(died), waiting.name)
 
 
 def _end_search(study: Study, status: SearchStatus) -> None:

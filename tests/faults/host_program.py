@@ -17,7 +17,7 @@ from nas.study.storage import heartbeat, locks
 from nas.system.logs import show_log
 from tests.helpers import TINY
 
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = float(os.environ.get("NAS_TEST_GRACE", "8"))
 Report = Callable[[int, float], None]
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,11 +48,28 @@ class Host:
         self._processes: list[subprocess.Popen[bytes]] = []
         _ip("netns", "add", self._namespace)
         _ip("link", "add", "eth0", "netns", self._namespace, "type", "veth", "peer", self._port, "netns", cluster.name)
-        _ip("-n", cluster.name, "link", "set", self._port, "master", "br0", "up")
+        self._line: subprocess.Popen[bytes] | None = None
+        self._set_up()
+        self.start()
+
+    def _set_up(self) -> None:
+        """Gives the devices at both ends of its cable what they need."""
+        _ip("-n", self._cluster.name, "link", "set", self._port, "master", "br0", "up")
         _ip("-n", self._namespace, "address", "add", f"{self.address}/24", "dev", "eth0")
         for device in ("eth0", "lo"):
             _ip("-n", self._namespace, "link", "set", device, "up")
-        self.start()
+
+    def slow_down(self, seconds: float, loss: float) -> None:
+        """Replaces its cable by one on which all takes so many seconds each way, and a share of it is lost."""
+        inside = ["ip", "netns", "exec", self._cluster.name]
+        _ip("-n", self._namespace, "link", "delete", "eth0")
+        far = f"far-{self._port}"
+        command = [*inside, sys.executable, "-m", "tests.faults.slow_line", self._port, far, str(seconds), str(loss)]
+        self._line = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self._line.stdout is not None
+        assert self._line.stdout.readline() == b"ready\n"
+        _ip("-n", self._cluster.name, "link", "set", far, "netns", self._namespace, "name", "eth0")
+        self._set_up()
 
     def start(self) -> None:
         """Boots it: with its first process, whose end takes all others with it."""
@@ -68,9 +85,12 @@ class Host:
         """Returns what to put before a command so that it runs on this host."""
         return ["nsenter", "--target", str(self._first), "--net", "--uts", "--pid", "--mount", *options]
 
-    def run(self, program: str, *arguments: str, said: Path) -> "subprocess.Popen[bytes]":
+    def run(
+        self, program: str, *arguments: str, said: Path, environment: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
         """Starts a Python program on this host, which writes to the end of the file `said`."""
-        command = [*self.enter(), sys.executable, "-m", program, *arguments]
+        variables = [f"{name}={value}" for name, value in (environment or {}).items()]
+        command = [*self.enter(), "env", *variables, sys.executable, "-m", program, *arguments]
         with said.open("ab") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
         self._processes.append(process)
@@ -107,6 +127,9 @@ class Host:
         """Removes it, whatever state it is in."""
         if self._boot.poll() is None:
             self.vanish()
+        if self._line is not None:
+            self._line.kill()
+            self._line.communicate()
         _ip("netns", "delete", self._namespace)
 
 

@@ -1,10 +1,12 @@
 """A search whose database restarts, or loses all connections, at random moments goes on as if nothing had been."""
 
 import random
+import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from tests.faults.killing import check_whole, forked, until, wait_a_moment
 from tests.helpers import TINY
 from tests.postgresql import Server, binaries, running_server
 
-pytest.importorskip("psycopg")
+psycopg = pytest.importorskip("psycopg")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(METHOD != "forkserver", reason="forks as on Linux and macOS"),
@@ -83,6 +85,61 @@ def test_a_search_outlives_restarts_and_cut_connections(
         searching.join(timeout=240)
         assert searching.exitcode == 0
         check_search(Study.open(name, tmp_path, storage=server.url))
+
+
+@pytest.mark.parametrize("faults", [1, pytest.param(12, marks=pytest.mark.long)], ids=["once", "many"])
+def test_a_search_outlives_a_full_disk_of_its_database(
+    tmp_path: Path, tally: Callable[[str, int], None], faults: int
+) -> None:
+    tiny, chance, done = SearchSpace.from_dict(TINY), random.Random(faults), 0
+    with disk(128 * 2**20) as place:
+        server = Server(place)
+        server.start()
+        while done < faults:
+            name = f"s{done}"
+            searching = forked(_search, tiny, tmp_path, name, server.url, 3)
+            until(partial(_has_begun, name, tmp_path, server.local_url))
+            while searching.is_alive() and done < faults:
+                wait_a_moment(chance, 2.0)
+                fill(place)
+                with pytest.raises(psycopg.OperationalError, match=r"No space left on device|closed|refused"):
+                    server.ask("CREATE TABLE large AS SELECT generate_series(1, 100000) AS x; SELECT 0")
+                wait_a_moment(chance, 5.0)
+                (place / FILLER).unlink()
+                if not server.is_running():  # it ends where it cannot write its log
+                    server.start()
+                done += 1
+                tally("a database's full disks", 1)
+            searching.join(timeout=240)
+            assert searching.exitcode == 0
+            check_search(Study.open(name, tmp_path, storage=server.url))
+        server.stop()
+
+
+FILLER = "filler"
+
+
+@contextmanager
+def disk(size: int) -> Iterator[Path]:
+    """A disk of so many bytes that an ordinary user can reach."""
+    place = Path(tempfile.mkdtemp(prefix="nas-pg-"))
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("no disk of its own can be mounted here")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+    finally:
+        place.rmdir()
+
+
+def fill(place: Path) -> None:
+    """Leaves no room on a disk."""
+    with suppress(OSError), (place / FILLER).open("wb", buffering=0) as file:
+        while file.write(bytes(2**16)):
+            pass
 
 
 def check_search(study: Study) -> None:

@@ -7,8 +7,10 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 
@@ -24,14 +26,23 @@ REASON = why_not() or ("PostgreSQL is not installed" if binaries() is None else 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
 
 WORKERS = ("one", "two", "three")
-TRIALS = 45
+HOUR = 3600
+WRONG_CLOCK = "wrong_clock.so"
+
+
+class Plan(NamedTuple):
+    """A search: trainings, seconds after which a silent worker counts as dead, and how far clocks are off, by host."""
+
+    trials: int = 45
+    grace: float = GRACE_SECONDS
+    clocks: Mapping[str, int] = MappingProxyType({})
 
 
 class Search:
     """A search on its hosts: the database's, the one that watches over it, and three that train."""
 
-    def __init__(self, hosts: dict[str, Host], folder: Path, server: Server, name: str) -> None:
-        self.hosts, self.name = hosts, name
+    def __init__(self, hosts: dict[str, Host], folder: Path, server: Server, plan: "Plan") -> None:
+        self.hosts, self.name, self._plan = hosts, folder.name, plan
         self.lost = 0
         self._folder, self._server = folder, server
         self.head = self._run("head", "search")
@@ -82,11 +93,11 @@ class Search:
     def check(self) -> None:
         """It has ended by itself, with as many trainings as asked: none lost, none twice but a lost worker's."""
         try:
-            assert self.head.wait(timeout=240) == 0, self._said("head")
+            assert self.head.wait(timeout=240) == 0, self.said("head")
         except subprocess.TimeoutExpired:
             raise AssertionError(self._everything()) from None
         for worker, process in self._working.items():
-            assert process.wait(timeout=60) == 0, self._said(worker)
+            assert process.wait(timeout=60) == 0, self.said(worker)
         study = self.study
         assert study.attributes.search is not None
         assert study.attributes.search.state == SearchStatus.COMPLETE
@@ -95,14 +106,14 @@ class Search:
         assert {record.state for record in records} <= {"complete", "failed", "waiting"}
         assert {record.reason for record in records if record.state == "failed"} <= {"interrupted"}
         counted = Counter(record.architecture.key for record in records if record.state == "complete")
-        assert counted.total() == TRIALS
+        assert counted.total() == self._plan.trials
         assert max(counted.values()) == 1
         trained = Counter(line.split()[0] for line in (self._folder / "log").read_text(encoding="utf-8").splitlines())
         assert counted.keys() <= trained.keys()
-        assert trained.total() - TRIALS <= self.lost
+        assert trained.total() - self._plan.trials <= self.lost
 
     def _has_begun(self) -> bool:
-        assert not self.has_ended(), self._said("head")
+        assert not self.has_ended(), self.said("head")
         try:
             return self.study.attributes.search is not None
         except NasError:
@@ -114,10 +125,14 @@ class Search:
             self.name,
             str(self._folder / host),
             self._server.url,
-            str(TRIALS),
+            str(self._plan.trials),
             str(self._folder / "log"),
         ]
-        return self.hosts[host].run("tests.faults.host_program", *arguments, said=self._folder / f"{host}.said")
+        environment = {"NAS_TEST_GRACE": str(self._plan.grace)}
+        if offset := self._plan.clocks.get(host):
+            environment |= {"LD_PRELOAD": str(self._folder.parent / WRONG_CLOCK), "CLOCK_OFFSET": str(offset)}
+        program, said = "tests.faults.host_program", self._folder / f"{host}.said"
+        return self.hosts[host].run(program, *arguments, said=said, environment=environment)
 
     def _everything(self) -> str:
         """What is unfinished, and what the hosts said and are doing."""
@@ -125,9 +140,10 @@ class Search:
             self.hosts[host].signal(signal.SIGUSR1)
         time.sleep(2)
         open_trials = [record for record in self.study.records() if not record.finished]
-        return "\n".join([*map(str, open_trials), *(f"{host}: {self._said(host)}" for host in ("head", *WORKERS))])
+        return "\n".join([*map(str, open_trials), *(f"{host}: {self.said(host)}" for host in ("head", *WORKERS))])
 
-    def _said(self, host: str) -> str:
+    def said(self, host: str) -> str:
+        """Returns what a host has printed."""
         return (self._folder / f"{host}.said").read_text(encoding="utf-8")
 
 
@@ -144,28 +160,29 @@ FAULTS: dict[str, Callable[[Search, str], None]] = {
 }
 
 
+Begin = Callable[[str, Plan], Search]
+
+
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Callable[[str], Search]]:
-    """`begin(name)`: a search on hosts that are gone after the test."""
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """`begin(name, plan)`: a search on hosts that are gone after the test."""
     database = Path(tempfile.mkdtemp(prefix="nas-pg-"))
     with cluster(["database", "head", *WORKERS]) as hosts:
         server = Server(database, hosts["database"].address, hosts["database"].enter())
         server.start()
 
-        def begin(name: str) -> Search:
+        def begin(name: str, plan: Plan) -> Search:
             folder = tmp_path / name
             folder.mkdir()
-            return Search(hosts, folder, server, name)
+            return Search(hosts, folder, server, plan)
 
         yield begin
         server.stop()
     shutil.rmtree(database)
 
 
-def test_a_search_on_three_hosts_of_which_one_vanishes(
-    begin: Callable[[str], Search], tally: Callable[[str, int], None]
-) -> None:
-    search = begin("s")
+def test_a_search_on_three_hosts_of_which_one_vanishes(begin: Begin, tally: Callable[[str, int], None]) -> None:
+    search = begin("s", Plan())
     until(lambda: any(record.state == "complete" for record in search.study.records()))
     search.vanish("two")
     tally("hosts that vanish", 1)
@@ -174,12 +191,10 @@ def test_a_search_on_three_hosts_of_which_one_vanishes(
 
 @pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_at_random_moments(
-    begin: Callable[[str], Search], tally: Callable[[str, int], None], fault: str
-) -> None:
+def test_each_fault_at_random_moments(begin: Begin, tally: Callable[[str, int], None], fault: str) -> None:
     chance = random.Random(fault)
     for number in range(5):
-        search = begin(f"s{number}")
+        search = begin(f"s{number}", Plan())
         done = 0
         while not search.has_ended() and done < 3:
             time.sleep(chance.uniform(0.0, 3.0))
@@ -187,3 +202,27 @@ def test_each_fault_at_random_moments(
             tally(fault, 1)
             done += 1
         search.check()
+
+
+@pytest.mark.long
+def test_a_host_behind_a_slow_line(begin: Begin, tally: Callable[[str, int], None]) -> None:
+    """Each statement takes 200 ms there, and a twentieth of what is sent is lost: it trains less, and delays nobody."""
+    search = begin("s", Plan(trials=18, grace=120))
+    search.hosts["two"].slow_down(seconds=0.1, loss=0.05)
+    tally("hosts behind a slow line", 1)
+    search.check()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed")
+@pytest.mark.parametrize("clocks", [{"two": HOUR, "three": -HOUR}, {"head": HOUR}], ids=["workers", "head"])
+def test_hosts_whose_clocks_are_an_hour_off(
+    begin: Begin, tmp_path: Path, tally: Callable[[str, int], None], clocks: Mapping[str, int]
+) -> None:
+    source = Path(__file__).with_name("wrong_clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(tmp_path / WRONG_CLOCK), str(source)], check=True)
+    search = begin("s", Plan(clocks=clocks))
+    tally("hosts whose clock is an hour off", len(clocks))
+    search.check()
+    for host, seconds in clocks.items():
+        assert ("ahead" if seconds > 0 else "behind") in search.said(host)

@@ -188,6 +188,25 @@ def test_a_training_over_which_workers_die_is_recorded_with_what_they_died_of(
     assert any("signal 9 (Killed)" in str(record.detail) for record in fatal)
 
 
+@needs_fork
+def test_a_training_over_which_the_only_process_died_often_is_named(
+    tmp_path: Path, tiny: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"trials": 2, "runs": tmp_path, "name": "s", "sampler": "random", "seed": 3}
+    for _ in range(3):
+        searching = forked(_search, tiny, {**options, "evaluate": is_killed})
+        searching.join()
+        assert searching.exitcode == -signal.SIGKILL
+    study = nas.search(tiny, evaluate=formula, **options)
+    [fatal] = {record.name for record in study.records() if record.reason == "interrupted"}
+    assert f"interrupted 3 times while it trained {fatal}; if that training" in caplog.text
+    assert sum(record.trained for record in study.records()) == 2
+
+
+def _search(space: SearchSpace, options: dict[str, Any]) -> None:
+    nas.search(space, **options)
+
+
 @pytest.mark.parametrize(("died", "guess"), [("signal 9 (Killed)", True), ("signal 6 (Aborted)", False)])
 def test_the_cause_is_memory_only_where_it_may_have_been(
     tmp_path: Path, tiny: SearchSpace, died: str, guess: bool
