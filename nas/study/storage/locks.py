@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from nas.errors import StudyError
 from nas.study.storage.database import PatientStorage, passing_failure
 from nas.study.storage.optuna_private import database_of
+from nas.system.files import why
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, TextClause
@@ -133,4 +134,4 @@ def _take(lock: BaseFileLock, folder: Path, *, blocking: bool = True) -> None:
     except Timeout:  # a subclass of OSError
         raise
     except OSError as error:
-        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {error}") from None
+        raise StudyError(f"study '{folder.name}': the folder {folder} cannot be written: {why(error)}") from None
