@@ -25,7 +25,8 @@ test-faults: $(INSTALLED)   ## the tests of kills, torn files, full disks and ba
 	$(BIN)/python -m pytest tests/faults -m "long or not long"
 
 test-cluster: $(INSTALLED)   ## searches by hosts that fail, on network namespaces of this machine: needs root
-	$(BIN)/python -m pytest tests/faults/test_hosts.py tests/faults/test_database_faults.py -m "long or not long" -ra
+	$(BIN)/python -m pytest tests/faults/test_hosts.py tests/faults/test_database_faults.py tests/faults/test_ray_nodes.py \
+		-m "long or not long" -ra
 
 check: $(INSTALLED)   ## format, lint and strict types
 	$(BIN)/ruff format --check .

@@ -83,8 +83,8 @@ def _refuse_second_search(study: Study) -> None:
 def _warn_of_fatal_training(study: Study) -> None:
     """Warns of a training over which the search's process has died again and again: perhaps it is what kills it.
 
-    It is not given up, as a person or a power failure may have ended the process. Whatever kills a worker, and not the
-    search, is certain.
+    It is not given up, as a person or a power failure may have ended the process. Deaths of workers, which a supervisor
+    has seen, are counted (`MOST_DEATHS`).
     """
     if (last := study.attributes.search) is None or last.state != SearchStatus.RUNNING:
         return  # it ended in order

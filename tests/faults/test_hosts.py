@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 class Search:
     """A search on its hosts: the database's, the one that watches over it, and three that train."""
 
-    def __init__(self, hosts: dict[str, Host], folder: Path, server: Server, plan: "Plan") -> None:
+    def __init__(self, hosts: dict[str, Host], folder: Path, server: Server, plan: Plan) -> None:
         self.hosts, self.name, self._plan = hosts, folder.name, plan
         self.lost = 0
         self._folder, self._server = folder, server
@@ -212,7 +212,7 @@ def test_each_fault_at_random_moments(begin: Begin, tally: Callable[[str, int], 
 
 @pytest.mark.long
 def test_a_host_behind_a_slow_line(begin: Begin, tally: Callable[[str, int], None]) -> None:
-    """Each statement takes 200 ms there, and a twentieth of what is sent is lost: it trains less, and delays nobody."""
+    """Each statement takes 200 ms there, and a twentieth of what is sent is lost: it trains less, and ends no search."""
     search = begin("s", Plan(trials=18, grace=120))
     search.hosts["two"].slow_down(seconds=0.1, loss=0.05)
     tally("hosts behind a slow line", 1)

@@ -20,8 +20,8 @@ import nas
 node = {"num_cpus": 1, "object_store_memory": 80 * 1024**2}
 cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0})
 
-def search(*options):
-    command = [sys.executable, "-m", "nas", "search", "digits", "--runs", sys.argv[1], "--study", "s"]
+def search(*options, source=("digits",)):
+    command = [sys.executable, "-m", "nas", "search", *source, "--runs", sys.argv[1], "--study", "s"]
     return subprocess.Popen([*command, "--ray", cluster.address, "--device", "cpu", "--no-references", *options])
 
 def running():
@@ -74,3 +74,23 @@ sys.exit(search("--gpus-per-worker", "0.5", "--trials", "4", "--epochs", "2", "-
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len({record.worker for record in records}) == 2
+
+
+@pytest.mark.long
+def test_images_larger_than_the_object_store_reach_the_nodes(tmp_path: Path) -> None:
+    ran, records = run(
+        tmp_path,
+        """
+import numpy
+rng = numpy.random.default_rng(0)
+labels = numpy.arange(32_000) % 2
+images = rng.integers(0, 128, (len(labels), 64, 64), dtype=numpy.uint8) + 64 * labels.astype(numpy.uint8)[:, None, None]
+numpy.savez(sys.argv[1] + "/large.npz", images=images, labels=labels)  # 131 MB
+for _ in range(2):
+    cluster.add_node(**node)
+large = ["--data", sys.argv[1] + "/large.npz", "--max-flops", "300k", "--max-images", "32000"]
+sys.exit(search("--workers", "2", "--trials", "2", "--epochs", "1", "--fidelities", "1", source=large).wait())
+""",
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [record.state for record in records if record.finished] == ["complete"] * 2
