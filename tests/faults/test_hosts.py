@@ -212,7 +212,7 @@ def test_each_fault_at_random_moments(begin: Begin, tally: Callable[[str, int], 
 
 @pytest.mark.long
 def test_a_host_behind_a_slow_line(begin: Begin, tally: Callable[[str, int], None]) -> None:
-    """Each statement takes 200 ms there, and a twentieth of what is sent is lost: it trains less, and ends no search."""
+    """Each statement takes 200 ms there, and a twentieth of all is lost: it trains less, and the search ends."""
     search = begin("s", Plan(trials=18, grace=120))
     search.hosts["two"].slow_down(seconds=0.1, loss=0.05)
     tally("hosts behind a slow line", 1)
