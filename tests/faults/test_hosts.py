@@ -211,6 +211,16 @@ def test_each_fault_at_random_moments(begin: Begin, tally: Callable[[str, int], 
 
 
 @pytest.mark.long
+def test_a_host_that_is_cut_off_for_five_minutes(begin: Begin, tally: Callable[[str, int], None]) -> None:
+    """It is taken for dead as late as in earnest, and finds the search ended when it comes back."""
+    search = begin("s", Plan(grace=120))
+    time.sleep(random.uniform(0.0, 3.0))
+    search.cut_off("two", 300)
+    tally("hosts that are cut off for 5 min", 1)
+    search.check()
+
+
+@pytest.mark.long
 def test_a_host_behind_a_slow_line(begin: Begin, tally: Callable[[str, int], None]) -> None:
     """Each statement takes 200 ms there, and a twentieth of all is lost: it trains less, and the search ends."""
     search = begin("s", Plan(trials=18, grace=120))
