@@ -259,8 +259,8 @@ def _read(name: str, place: Place) -> Snapshot:
     )
     if last and unchanged and now - last.read < SECONDS_BETWEEN_LOOKS:
         return last.seen
-    search = study.attributes.search
-    seen = Snapshot(study, study.estimated_records(), search, _is_live(search), version, place)
+    search, is_live = _search_of(study)  # before the records, too: what ends while they are read is seen next time
+    seen = Snapshot(study, study.estimated_records(), search, is_live, version, place)
     if last and unchanged and seen == last.seen and study.storage is None:
         seen = last.seen  # unchanged, so its shared results are still valid
     else:
@@ -273,6 +273,17 @@ def _read(name: str, place: Place) -> Snapshot:
     while len(_opened) > MOST_OPENED:
         del _opened[next(iter(_opened))]
     return seen
+
+
+def _search_of(study: Study) -> tuple[SearchState | None, bool]:
+    """Returns the state of a study's last search, and whether it runs.
+
+    The state of a process that is gone is read once more: it may have written its end after the first look.
+    """
+    search = study.attributes.search
+    if not _is_live(search):
+        search = study.attributes.search
+    return search, _is_live(search)
 
 
 def _is_live(search: SearchState | None) -> bool:

@@ -26,8 +26,9 @@ from nas.strategy.samplers import ValidSampler
 from nas.study import search_state as search_state_module
 from nas.study.artifacts import load_confusion, predictions_of
 from nas.study.config import StudyConfig
+from nas.study.records import TrialRecord
 from nas.study.search_state import SearchState, SearchStatus
-from nas.system.processes import this_worker
+from nas.system.processes import is_alive, this_worker, worker_named
 from nas.system.resources import dashboard_server
 from nas.workflows.retrain import retrain_trial
 from tests.faults.killing import until
@@ -551,6 +552,45 @@ def test_a_search_that_ends_while_a_page_runs_is_live_to_all_of_that_page(
     monkeypatch.setattr(search_state_module, "is_alive", lambda _: False)
     assert seen.live  # else its buttons would be shown, but it would not be watched: it would run for ever
     assert not live.snapshot("running", live.Place(str(tmp_path))).live
+
+
+@pytest.mark.parametrize("moment", ["as its records are read", "before its process is looked for"])
+def test_a_search_that_ends_while_it_is_read_is_not_taken_for_killed(
+    running: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.syspath_prepend(str(DASHBOARD.parent))
+    import live
+
+    state = running.attributes.search
+    assert state is not None
+    process = subprocess.Popen(["sleep", "60"])
+    running.attributes.search = state._replace(worker=worker_named(process.pid))
+    records = Study.estimated_records
+
+    def end() -> None:
+        if process.returncode is None:
+            running.attributes.search = state._replace(worker=worker_named(process.pid), state=SearchStatus.STOPPED)
+            process.kill()
+            process.wait()
+
+    def ending_records(self: Study) -> list[TrialRecord]:
+        end()
+        return records(self)
+
+    def ending_look(worker: str) -> bool | None:
+        end()
+        return is_alive(worker)
+
+    if moment == "as its records are read":
+        monkeypatch.setattr(Study, "estimated_records", ending_records)
+    else:
+        monkeypatch.setattr(search_state_module, "is_alive", ending_look)
+    seen = live.snapshot("running", live.Place(str(tmp_path)))
+    assert seen.search is not None
+    assert seen.live or seen.search.state == SearchStatus.STOPPED
+    seen = live.snapshot("running", live.Place(str(tmp_path)))
+    assert seen.search is not None
+    assert (seen.live, seen.search.state) == (False, SearchStatus.STOPPED)
 
 
 @pytest.mark.parametrize(("address", "fields"), [("127.0.0.1", 1), ("0.0.0.0", 0)])
