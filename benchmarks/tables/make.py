@@ -44,12 +44,6 @@ def trainings(space: SearchSpace) -> Iterator[tuple[Architecture, int, int]]:
                 yield architectures[index], epochs, seed
 
 
-def with_test(images: ImageData, recipe: Recipe, device: str) -> tuple[DeviceData, DeviceData]:
-    """The images on the device, as they are and with the test images in place of the validation images."""
-    on = on_device(images, recipe, device)
-    return on, replace(on, validation=on_device(replace(images, validation=images.test), recipe, device).validation)
-
-
 def measured(architecture: Architecture, recipe: Recipe, seed: int, data: DeviceData, test: DeviceData) -> dict:  # type: ignore[type-arg]
     """One row. `seconds` are of the processor on a CPU, where workers share cores, and of the clock on a GPU."""
     clock = time.perf_counter if data.device.type == "cuda" else time.process_time
@@ -72,7 +66,8 @@ def make(name: str, data: str, max_images: int | None, *, part: int, parts: int,
     """Trains what is missing of one part; then merges if all parts are whole."""
     space = load_space(FOLDER / f"{name}.yaml")
     images = load_data(data, space.input, max_images=max_images)
-    on, test = with_test(images, space.recipe, device)
+    on = on_device(images, space.recipe, device)
+    test = replace(on, validation=on_device(replace(images, validation=images.test), space.recipe, device).validation)
     rows_file = FOLDER / f"{name}.{part}-of-{parts}.jsonl"
     done = {(row["key"], row["epochs"], row["seed"]) for row in _rows(rows_file)}
     wanted = list(trainings(space))

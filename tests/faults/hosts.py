@@ -60,7 +60,7 @@ class Host:
             _ip("-n", self._namespace, "link", "set", device, "up")
 
     def slow_down(self, seconds: float, loss: float) -> None:
-        """Replaces its cable by one on which all takes so many seconds each way, and a share of it is lost."""
+        """Replaces its cable by one on which frames take `seconds` each way, and a share `loss` of them is lost."""
         inside = ["ip", "netns", "exec", self._cluster.name]
         _ip("-n", self._namespace, "link", "delete", "eth0")
         far = f"far-{self._port}"

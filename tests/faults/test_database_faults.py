@@ -1,12 +1,11 @@
 """A search whose database restarts, or loses all connections, at random moments goes on as if nothing had been."""
 
 import random
-import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import nas
 from nas import Architecture, NasError, SearchSpace, Study
 from nas.system.processes import METHOD
+from tests.faults.disks import fill, mounted
 from tests.faults.killing import check_whole, forked, until, wait_a_moment
 from tests.helpers import TINY
 from tests.postgresql import Server, binaries, running_server
@@ -92,7 +92,8 @@ def test_a_search_outlives_a_full_disk_of_its_database(
     tmp_path: Path, tally: Callable[[str, int], None], faults: int
 ) -> None:
     tiny, chance, done = SearchSpace.from_dict(TINY), random.Random(faults), 0
-    with disk(128 * 2**20) as place:
+    place = Path(tempfile.mkdtemp(prefix="nas-pg-"))  # where an ordinary user can reach it
+    with mounted(place, 128 * 2**20):
         server = Server(place)
         server.start()
         while done < faults:
@@ -101,11 +102,12 @@ def test_a_search_outlives_a_full_disk_of_its_database(
             until(partial(_has_begun, name, tmp_path, server.local_url))
             while searching.is_alive() and done < faults:
                 wait_a_moment(chance, 2.0)
-                fill(place)
+                with suppress(OSError):  # the server takes some of the room
+                    fill(place)
                 with pytest.raises(psycopg.OperationalError, match=r"No space left on device|closed|refused"):
                     server.ask("CREATE TABLE large AS SELECT generate_series(1, 100000) AS x; SELECT 0")
                 wait_a_moment(chance, 5.0)
-                (place / FILLER).unlink()
+                (place / "filler").unlink()
                 if not server.is_running():  # it ends where it cannot write its log
                     server.start()
                 done += 1
@@ -114,32 +116,7 @@ def test_a_search_outlives_a_full_disk_of_its_database(
             assert searching.exitcode == 0
             check_search(Study.open(name, tmp_path, storage=server.url))
         server.stop()
-
-
-FILLER = "filler"
-
-
-@contextmanager
-def disk(size: int) -> Iterator[Path]:
-    """A disk of so many bytes that an ordinary user can reach."""
-    place = Path(tempfile.mkdtemp(prefix="nas-pg-"))
-    try:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-        if subprocess.run(command, check=False, capture_output=True).returncode:
-            pytest.skip("no disk of its own can be mounted here")
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", "--lazy", str(place)], check=True)
-    finally:
-        place.rmdir()
-
-
-def fill(place: Path) -> None:
-    """Leaves no room on a disk."""
-    with suppress(OSError), (place / FILLER).open("wb", buffering=0) as file:
-        while file.write(bytes(2**16)):
-            pass
+    place.rmdir()
 
 
 def check_search(study: Study) -> None:

@@ -19,6 +19,7 @@ from nas.study.catalog import list_studies
 from nas.study.records import TrialRecord, TrialState
 from nas.study.study import Study
 from nas.system.files import publish, write_whole
+from tests.faults.disks import fill, mount, mounted
 from tests.helpers import Ran, write_photos
 
 Tally = Callable[[str, int], None]
@@ -48,25 +49,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    if mount("-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(place)):
-        pytest.skip("no disk of its own can be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def mount(*args: str) -> int:
-    try:
-        return subprocess.run(["mount", *args], check=False, capture_output=True).returncode
-    except OSError:
-        return 1
-
-
-def fill(disk: Path, *, left: int = 0) -> None:
-    """Leaves room for so many bytes, as far as the disk counts them."""
-    with (disk / "filler").open("wb") as filler:
-        filler.truncate(0)
-        room = os.statvfs(disk)
-        filler.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
+    with mounted(place, ROOM):
+        yield place
 
 
 def make_room(disk: Path) -> None:
