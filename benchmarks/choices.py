@@ -1,6 +1,7 @@
-"""Ablation of the sampler: the share of the true hypervolume with each design choice replaced.
+"""Ablation of the sampler: what its reports are worth with each design choice replaced.
 
-On cifar16-9, the table on which they were made, after 10, 20 and 30 trainings' worth of epochs: over ten seeds.
+By estimates, on cifar16-12, a table on which no choice was made, after 5 to 30 trainings' worth of epochs (see
+`benchmarks.judge`): over ten seeds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,20 +12,25 @@ from unittest.mock import patch
 import numpy as np
 import optuna
 
+from benchmarks.judge import Judge
 from benchmarks.search import TABLES
 from nas.strategy import acquisition, front_model, front_sampler
 from nas.study.plan import PastTraining
+from nas.study.records import TrialRecord
 from nas.surrogate import gaussian_process
 from nas.workflows.tabular_benchmark import Table, replay
 
-SEEDS, TRIALS, AT = 10, 30, (10, 20, 30)
+SEEDS, TRIALS, AT = 10, 30, (5, 10, 20, 30)
+KEPT = 0.8
+"""Share of a short training that a promotion could go on from, had it a constant rate until then
+(`benchmarks.branches`)."""
 LIKELIHOOD_ALONE = {"AMPLITUDE": (0.0, 100.0), "LENGTH_SCALE": (0.0, 100.0), "NOISE": (-1.2, 100.0)}
 
 
 def measure() -> Iterator[tuple[str, list[float], str]]:
-    """Per cent of the true hypervolume, a figure for each seed."""
+    """Per cent of what a report can be worth, a figure for each seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = Table.load(TABLES / "cifar16-9.parquet")
+    table = Table.load(TABLES / "cifar16-12.parquet")
     gain_per_epoch = acquisition.gain_per_epoch
 
     def cheaper(share: float) -> Callable[..., Any]:
@@ -51,6 +57,8 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
             for one in patches:
                 stack.enter_context(one)
             yield from _reached(table, name, {"fidelities": 3})
+    yield from _reached(table, "as it is, were promotions to go on from short trainings", {"fidelities": 3}, kept=KEPT)
+    yield from _reached(table, "two lengths", {"fidelities": 2})
     yield from _reached(table, "full trainings alone", {"fidelities": 1})
     digits = Table.load(TABLES / "digits-27.parquet")
     yield from _reached(digits, "digits-27, cold", {"fidelities": 3})
@@ -65,11 +73,21 @@ def _short(strata: Sequence[int]) -> tuple[tuple[int, float], ...]:
     return tuple((stratum, front_sampler.SHORTEST) for stratum in strata)
 
 
-def _reached(table: Table, name: str, options: dict[str, Any]) -> Iterator[tuple[str, list[float], str]]:
-    replays = [replay(table, trials=TRIALS, seed=seed, stopping="none", **options) for seed in range(SEEDS)]
+def _reached(
+    table: Table, name: str, options: dict[str, Any], *, kept: float = 0.0
+) -> Iterator[tuple[str, list[float], str]]:
+    judge = Judge(table)
+    replays = [replay(table, trials=TRIALS, seed=seed, stopping="none", **options).records for seed in range(SEEDS)]
     for at in AT:
-        reached = []
-        for one in replays:
-            until = int(np.searchsorted(np.array(one.epochs) / table.lengths[-1], at + 1e-9, side="right")) - 1
-            reached.append(100 * one.hypervolume[until])
-        yield f"{name}: after {at}", reached, "%"
+        within = [records[: _ended(records, at, table.lengths[-1], kept)] for records in replays]
+        yield f"{name}: after {at}", [100 * judge.share(judge.estimated(records)) for records in within], "%"
+
+
+def _ended(records: Sequence[TrialRecord], trainings: int, full: int, kept: float) -> int:
+    """Returns how many trainings end within the epochs of some full ones, if promotions keep a share of the last."""
+    before, spent = dict[str, int](), list[float]()
+    for record in records:
+        key, length = record.architecture.key, record.length or full
+        spent.append(length - kept * before.get(key, 0))
+        before[key] = length
+    return int(np.searchsorted(np.cumsum(spent) / full, trainings + 1e-9, side="right"))

@@ -80,7 +80,7 @@ class FrontModel:
     def worth(self, batch: Batch, open_rungs: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Returns the greatest expected gain per epoch of each candidate, and the rung that attains it.
 
-        A short training gains by its own network, or by what it says about the full training.
+        A short training gains by what it says about the full one.
         """
         full = len(self._lengths) - 1
         short = [self._rungs[1, length] for length in self._lengths[:-1]]
@@ -93,11 +93,9 @@ class FrontModel:
         best = gains(known.mean, known.variance) / self._lengths[-1]
         rungs = np.full(len(best), full)
         for rung in range(full):
-            here = self._surrogate.posterior(batch.features, rung=short[rung])
-            own = gains(here.mean, here.variance) / self._lengths[rung]
             moved = np.minimum(known.shifts[rung], np.sqrt(known.variance))
             outcomes = gains(known.mean + NODES[:, None] * moved, known.variance - moved**2)
-            rate = np.maximum(own, gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1]))
+            rate = gain_per_epoch(outcomes, short=self._lengths[rung], full=self._lengths[-1])
             better = (open_rungs <= rung) & (rate > best)
             best, rungs = np.where(better, rate, best), np.where(better, rung, rungs)
         return best, rungs

@@ -122,23 +122,22 @@ class Surrogate:
         factor = self.covariance.factorised(seen)
         return replace(self, seen=seen, values=values, factor=factor, weights=cho_solve((factor, True), values))
 
-    def posterior(self, features: Floats, *, rung: int | None = None, informed_by: Sequence[int] = ()) -> Posterior:
-        """Returns the posterior at a rung, by default the full length.
+    def posterior(self, features: Floats, *, informed_by: Sequence[int] = ()) -> Posterior:
+        """Returns the posterior at the full length.
 
         `informed_by` are the rungs for which `Posterior.shifts` tells how much a training there would inform it.
         """
-        rung = len(self.offsets) - 1 if rung is None else rung
-        scale = self.scales[rung]
-        mean, variance, here = self._known(features, rung)
+        full, scale = len(self.offsets) - 1, self.scales[-1]
+        mean, variance, here = self._known(features, full)
         shifts = []
         for other in informed_by:
-            _, there, at_other = (mean, variance, here) if other == rung else self._known(features, other)
+            _, there, at_other = (mean, variance, here) if other == full else self._known(features, other)
             places = _inputs(features, other, self.trend)
-            before = self.covariance.at(places) if other == rung else self.covariance.across(places.trend)
+            before = self.covariance.at(places) if other == full else self.covariance.across(places.trend)
             covariance = before - np.einsum("nm,nm->m", here, at_other)
             noise = self.covariance.noise_at(places.rungs)
             shifts.append(scale * np.abs(covariance) / np.sqrt(there + noise))
-        return Posterior(self.offsets[rung] + scale * mean, scale**2 * variance, shifts)
+        return Posterior(self.offsets[full] + scale * mean, scale**2 * variance, shifts)
 
     def at_rungs(self, features: Floats, rungs: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Returns the posterior means and noise-free variances of candidates (m,), each at its own rung."""
