@@ -1,11 +1,12 @@
 """Short trainings as branches of a long one, against short trainings of their own.
 
-    python -m benchmarks.branches cifar16-9 --data CIFAR10 --max-images 8000 [--networks 40]
+    python -m benchmarks.branches cifar16-9 --data CIFAR10 --max-images 8000 [--networks 40 --seeds 2]
 
 The rate of a long training stays at its peak, and a copy is annealed to 0 over the last fifth of each of the schedule's
 lengths, by 1 − √ (Hägele et al., arXiv:2405.18392): a network that is promoted to the full length takes fewer epochs,
 as few are trained twice. Random architectures of a table, against one-cycle trainings of each length; both are judged
-by the validation images, and τ is with the true accuracies of full one-cycle trainings (`benchmarks.judge`).
+by the validation images, and τ, the mean over seeds, is with the true accuracies of full one-cycle trainings
+(`benchmarks.judge`).
 """
 
 import argparse
@@ -31,14 +32,14 @@ from nas.training.module import TrainingModule
 from nas.training.train import evaluate, on_device, train
 from nas.workflows.tabular_benchmark import Table
 
-ANNEALED, SEED = 0.2, 0
+ANNEALED = 0.2
 
 
-def branches(architecture: Architecture, data: DeviceData, table: Table) -> list[float]:
+def branches(architecture: Architecture, data: DeviceData, table: Table, seed: int) -> list[float]:
     """Returns the validation accuracy of a branch at each of the table's lengths."""
     recipe = table.space.recipe
-    torch.manual_seed(SEED)
-    module = TrainingModule(architecture, data, recipe, seed=SEED, report=None)
+    torch.manual_seed(seed)
+    module = TrainingModule(architecture, data, recipe, seed=seed, report=None)
     optimizer, batches = module.configure_optimizers(), _batches(module)
     steps = len(data.train) // recipe.batch_size
     warm = recipe.warmup * table.lengths[0] * steps
@@ -75,16 +76,16 @@ def _batches(module: TrainingModule) -> Iterator[Tensor]:
             yield from run
 
 
-def _job(number: int, name: str, data: str, max_images: int | None) -> tuple[list[float], list[float]]:
+def _job(job: tuple[int, int], name: str, data: str, max_images: int | None) -> tuple[list[float], list[float]]:
     """Returns the accuracies of branches, and of trainings alone."""
     torch.set_num_threads(1)
-    table = Table.load(TABLES / f"{name}.parquet")
+    table, (number, seed) = Table.load(TABLES / f"{name}.parquet"), job
     images = load_data(data, table.space.input, max_images=max_images)
     architecture, recipe = table.architectures[number], table.space.recipe
     on = on_device(images, recipe, "cpu")
     recipes = [replace(recipe, epochs=length) for length in table.lengths]
-    alone = [train(architecture, on, each, seed=SEED).accuracy for each in recipes]
-    return branches(architecture, on, table), alone
+    alone = [train(architecture, on, each, seed=seed).accuracy for each in recipes]
+    return branches(architecture, on, table, seed), alone
 
 
 def main() -> None:
@@ -94,19 +95,21 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--max-images", type=int)
     parser.add_argument("--networks", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     table = Table.load(TABLES / f"{options.table}.parquet")
     truth, full = Judge(table).truth, table.lengths[-1]
     chosen = np.random.default_rng(0).choice(len(table.architectures), options.networks, replace=False).tolist()
     run = partial(_job, name=options.table, data=options.data, max_images=options.max_images)
+    jobs = [(number, seed) for seed in range(options.seeds) for number in chosen]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        found = np.array(list(pool.map(run, chosen)))
-    branched, alone = found[:, 0], found[:, 1]
+        found = np.array(list(pool.map(run, jobs))).reshape(options.seeds, options.networks, 2, len(table.lengths))
     true = [truth[table.architectures[number].key, full] for number in chosen]
     print("| epochs | branch | alone | τ, branch | τ, alone |\n|---|---|---|---|---|")
     for place, length in enumerate(table.lengths):
-        cells = [f"{100 * values[:, place].mean():.1f}" for values in (branched, alone)]
-        cells += [f"{kendalltau(values[:, place], true)[0]:.2f}" for values in (branched, alone)]
+        both = (found[:, :, 0, place], found[:, :, 1, place])
+        cells = [f"{100 * values.mean():.1f}" for values in both]
+        cells += [f"{np.mean([kendalltau(each, true)[0] for each in values]):.2f}" for values in both]
         print(f"| {length} | {' | '.join(cells)} |")
 
 

@@ -85,12 +85,15 @@ class AccuracyModel(NamedTuple):
     def estimates(
         self, architectures: Sequence[Architecture], lengths: Sequence[int | None] | None = None
     ) -> list[Estimate]:
-        """Returns the estimates of networks of the space, trained for some of the lengths; None: the full length."""
+        """Returns the estimates of networks of the space, trained for some of the lengths; None: the full length.
+
+        Expected is the mean of a network's trainings, so the noise of one counts as well as what is not known of it.
+        """
         full = self.space.recipe.epochs
-        rungs = [self.lengths.index(length or full) for length in lengths or [None] * len(architectures)]
-        features = _features(architectures, self.space)
-        means, variances = self.surrogate.at_rungs(features, np.array(rungs, dtype=np.intp))
-        values = self.scale.values(means)
+        at = [self.lengths.index(length or full) for length in lengths or [None] * len(architectures)]
+        features, rungs = _features(architectures, self.space), np.array(at, dtype=np.intp)
+        means, variances = self.surrogate.at_rungs(features, rungs)
+        values = self.scale.expected(means, np.sqrt(variances + self.surrogate.noise_at_rungs(rungs)))
         errors = WIDER * np.sqrt(variances) * (1 - values)  # of a share 1 − e^(−y), dy changes it by (1 − share) · dy
         drawn = [standard_error(float(value), self.images) for value in np.clip(values, 0, 1)]
         spread = Z * np.hypot(errors, drawn)

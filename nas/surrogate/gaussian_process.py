@@ -144,6 +144,10 @@ class Surrogate:
         mean, variance, _ = self._known(features, rungs)
         return self.offsets[rungs] + self.scales[rungs] * mean, self.scales[rungs] ** 2 * variance
 
+    def noise_at_rungs(self, rungs: NDArray[np.intp]) -> Floats:
+        """Returns the variances (m,) of a training's outcome about its network's mean, each at its own rung."""
+        return self.scales[rungs] ** 2 * self.covariance.noise_at(rungs)
+
     def _known(self, features: Floats, rung: int | NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
         """Returns standardised mean, noise-free variance, and L⁻¹k at one or many rungs (Rasmussen, Williams, 2.25)."""
         inputs = _inputs(features, rung, self.trend)

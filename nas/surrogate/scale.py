@@ -40,6 +40,14 @@ class Scale:
         """Transforms modelled values back: the inverse of `modelled`."""
         return self.perfect * (1 - np.exp(-modelled)) if self.perfect else modelled
 
+    def expected(self, mean: Floats, sd: Floats) -> Floats:
+        """Returns E[V] for Y ~ N(mean, sd²) on the model's scale.
+
+        The error of a share is lognormal, so its mean is above e^(−mean), its median: a network that is sometimes twice
+        and sometimes half as wrong as e^(−mean) is more often wrong than that on average.
+        """
+        return self.values(mean - sd**2 / 2) if self.perfect else mean
+
     def improvement(self, mean: Floats, sd: Floats, level: Floats) -> Floats:
         """Returns E[max(V − level, 0)] in units of the value, for Y ~ N(mean, sd²) on the model's scale.
 

@@ -54,6 +54,19 @@ def test_the_front_by_estimates_owes_less_to_luck(tiny: SearchSpace) -> None:
     assert abs(np.mean(left)) < 0.5 * np.mean(luck)
 
 
+def test_estimates_of_accuracies_that_vary_much_have_their_mean(tiny: SearchSpace) -> None:
+    """Errors of 5 % times e^±0.7 are 6.3 % on average; by the mean of their logarithms they would be 5 %."""
+    rng, points = np.random.default_rng(0), list(tiny.points())
+    architectures = [tiny.architecture(points[index]) for index in rng.choice(len(points), 60, replace=False)]
+    accuracies = 1 - 0.05 * np.exp(0.7 * rng.choice([-1, 1], len(architectures)))
+    records = [
+        TrialRecord(number, TrialState.COMPLETE, architecture, float(accuracy), length=tiny.recipe.epochs)
+        for number, (architecture, accuracy) in enumerate(zip(architectures, accuracies, strict=True))
+    ]
+    found = estimates(records, tiny, 10_000)
+    assert np.mean([estimate.accuracy for estimate in found.values()]) == pytest.approx(accuracies.mean(), abs=0.005)
+
+
 def test_where_there_is_nothing_to_model_there_are_none(tiny: SearchSpace) -> None:
     records, _ = searched(tiny)
     assert estimates(records[: FEWEST - 1], tiny, 10_000) == {}

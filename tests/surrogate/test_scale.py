@@ -17,6 +17,13 @@ def test_the_improvement_is_its_expectation(scale: Scale, level: float) -> None:
     assert scale.improvement(np.array(mean), np.array(sd), np.array(level)) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("scale", [SHARE, PER_CENT, PLAIN])
+def test_the_expected_value_is_the_mean_of_the_values(scale: Scale) -> None:
+    mean, sd = 1.5, 0.8
+    drawn = np.random.default_rng(0).normal(mean, sd, 400_000)
+    assert scale.expected(np.array(mean), np.array(sd)) == pytest.approx(scale.values(drawn).mean(), rel=0.01)
+
+
 def test_nothing_improves_on_a_perfect_share() -> None:
     assert SHARE.improvement(np.array(5.0), np.array(0.5), np.array(1.0)) == pytest.approx(0, abs=1e-9)
 
