@@ -249,6 +249,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     for name in options.tables or sorted(file.stem for file in TABLES.glob("*.parquet")):
         table = Table.load(TABLES / f"{name}.parquet")
         seeds = {method: min(options.seeds, FEW_SEEDS.get(method, options.seeds)) for method in options.methods}
