@@ -56,16 +56,16 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
         with ExitStack() as stack:
             for one in patches:
                 stack.enter_context(one)
-            yield from _reached(table, name, {"fidelities": 3})
-    yield from _reached(table, "as it is, were promotions to go on from short trainings", {"fidelities": 3}, kept=KEPT)
-    yield from _reached(table, "two lengths", {"fidelities": 2})
+            yield from _reached(table, name, {"fidelities": 2})
+    yield from _reached(table, "as it is, were promotions to go on from short trainings", {"fidelities": 2}, kept=KEPT)
+    yield from _reached(table, "three lengths", {"fidelities": 3})
     yield from _reached(table, "full trainings alone", {"fidelities": 1})
     digits = Table.load(TABLES / "digits-27.parquet")
-    yield from _reached(digits, "digits-27, cold", {"fidelities": 3})
+    yield from _reached(digits, "digits-27, cold", {"fidelities": 2})
     chosen = np.random.default_rng(0).choice(len(digits.architectures), 40, replace=False)
     earlier = [digits.architectures[index] for index in chosen]
     prior = [PastTraining(digits.space.point(a), None, digits.rows[a.key, 9, 0].accuracy) for a in earlier]
-    yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 3, "prior": prior})
+    yield from _reached(digits, "digits-27, warm from 40 trainings of 9 epochs", {"fidelities": 2, "prior": prior})
 
 
 def _short(strata: Sequence[int]) -> tuple[tuple[int, float], ...]:

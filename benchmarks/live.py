@@ -18,7 +18,7 @@ SEEDS, TRIALS, AT = 3, 20, (10, 20)
 def measure() -> Iterator[tuple[str, list[float], str]]:
     """Per cent of the box after 10 and 20 trainings' worth of epochs, a figure for each seed."""
     for name, options in (
-        ("ours, three lengths", {"fidelities": 3}),
+        ("ours, two lengths", {"fidelities": 2}),
         ("ours, full trainings alone", {"fidelities": 1}),
         ("TPE", {"sampler": "tpe", "fidelities": 1, "stopping": "none"}),
     ):

@@ -42,8 +42,8 @@ ALONE = {"fidelities": 1, "stopping": "none"}
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "ours: sampler alone": {"sampler": "front", **ALONE},
     "ours: sampler, two lengths": {"sampler": "front", "fidelities": 2, "stopping": "none"},
-    "ours: sampler, lengths": {"sampler": "front", "fidelities": 3, "stopping": "none"},
-    "ours: sampler, lengths, stop rule": {"sampler": "front", "fidelities": 3, "stopping": "front"},
+    "ours: sampler, two lengths, stop rule": {"sampler": "front", "fidelities": 2, "stopping": "front"},
+    "ours: sampler, three lengths": {"sampler": "front", "fidelities": 3, "stopping": "none"},
     "TPE": {"sampler": "tpe", **ALONE},
     "TPE, multivariate": {"sampler": "tpe-multivariate", **ALONE},
     "NSGA-II": {"sampler": "nsga2", **ALONE},
@@ -192,7 +192,7 @@ def _report_ours(runs: Mapping[str, Sequence[Run]]) -> None:
     for name, found in runs.items():
         milliseconds = 1e3 * np.concatenate([one.proposing for one in found])
         print(f"Proposal time, {name}: median {np.median(milliseconds):.0f} ms.")
-    pair = [runs.get(name) for name in ("ours: sampler, lengths", "ours: sampler, lengths, stop rule")]
+    pair = [runs.get(name) for name in ("ours: sampler, two lengths", "ours: sampler, two lengths, stop rule")]
     if pair[0] and pair[1]:
         without, with_rule = (np.array([one.hypervolume[-1] for one in found]) for found in pair if found)
         lost = 100 * (1 - with_rule / without)

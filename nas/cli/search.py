@@ -77,7 +77,7 @@ patience_storage_option = click.option(
     metavar="NAME",
     help="front, or Optuna's tpe, tpe-multivariate, nsga2, random, gp.",
 )
-@click.option("--fidelities", type=int, metavar="K", help="Schedule lengths; 1: full only. By default 3 if E allows.")
+@click.option("--fidelities", type=int, metavar="K", help="Schedule lengths; 1: full only. By default 2 if E allows.")
 @click.option("--eta", default=3, show_default=True, metavar="N", help="The factor between schedule lengths.")
 @click.option(
     "--stopping",

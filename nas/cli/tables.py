@@ -246,7 +246,7 @@ def show_proxies(console: Console, study: Study) -> None:
     """Prints how well short trainings predict full-length ones."""
     found = proxies(study.records())
     if not found:
-        console.print("The study has no short trainings; --fidelities 3 makes some.")
+        console.print("The study has no short trainings; --fidelities 2 makes some.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "epochs", "trainings", "also in full", "Kendall's τ")

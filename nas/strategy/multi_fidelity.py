@@ -21,8 +21,8 @@ from nas.validation import integer
 __all__ = ["front_ranks", "promotion", "schedule_lengths", "strength", "usual_fidelities"]
 
 MOST_FIDELITIES = 10
-LONG_ENOUGH = 9
-"""From this many epochs on, schedules of a third and a ninth of them pay off on most tables of docs/benchmarks.md."""
+LONG_ENOUGH = 3
+"""A schedule of fewer epochs says too little about a full one to pay off on each table of docs/benchmarks.md."""
 
 
 def schedule_lengths(epochs: int, fidelities: int | None, eta: int) -> tuple[int, ...]:
@@ -54,8 +54,8 @@ def _ladder(epochs: int, fidelities: int, eta: int) -> tuple[int, ...]:
 
 
 def usual_fidelities(epochs: int, eta: int = 3) -> int:
-    """Returns 3 if the training is long enough for the shortest schedule to have an epoch left to anneal in, else 1."""
-    return 3 if epochs >= max(LONG_ENOUGH, eta**2) else 1
+    """Returns 2 if a training of E/η epochs is long enough, else 1."""
+    return 2 if epochs >= LONG_ENOUGH * eta else 1
 
 
 def front_ranks(objective_cost: ArrayLike, accuracy: ArrayLike) -> NDArray[np.intp]:

@@ -29,9 +29,10 @@ def test_lengths_are_the_epochs_divided_by_powers_of_eta() -> None:
     assert schedule_lengths(20, 3, 3) == (2, 7, 20)
     assert schedule_lengths(10, 2, 4) == (2, 10)
     assert schedule_lengths(5, 1, 3) == (5,)
-    assert schedule_lengths(27, None, 3) == (3, 9, 27)
+    assert schedule_lengths(27, None, 3) == (9, 27)
+    assert schedule_lengths(9, None, 3) == (3, 9)
     assert schedule_lengths(8, None, 3) == (8,)
-    assert usual_fidelities(20, eta=5) == 1  # 20 / 25 would be no epoch
+    assert usual_fidelities(14, eta=5) == 1  # 14 / 5 would be less than 3 epochs
 
 
 @pytest.mark.parametrize(
