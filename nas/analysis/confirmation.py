@@ -155,15 +155,15 @@ class ConfirmationReport:
         return [value for member in alike if (value := member.optimism) is not None]
 
     def optimism_text(self) -> str | None:
-        """Summarises in a sentence how far off the search's estimates were; None without a search."""
+        """Summarises in a sentence how far off the search's estimates were, ± standard error; None without a search."""
         if (optimism := self.optimism) is None:
             return None
         count = len(self._excesses())
-        spread = f" ± {100 * optimism.std:.1f}" if optimism.std is not None else ""
-        points = f"{100 * abs(optimism.mean):.1f}{spread} points"
+        error = optimism.std / sqrt(count) if optimism.std is not None else None
+        points = f"{100 * abs(optimism.mean):.1f}{f' ± {100 * error:.1f}' if error is not None else ''} points"
         which = f"the {count} confirmed architectures" if count > 1 else "the confirmed architecture"
         text = f"The search put {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
-        if optimism.std is not None and abs(optimism.mean) <= 2 * optimism.std / sqrt(count):
+        if error is not None and abs(optimism.mean) <= 2 * error:
             return f"{text}, no more than chance explains."
         return f"{text}: the best owe part of their rank to chance." if optimism.mean > 0 else f"{text}."
 
