@@ -1,7 +1,7 @@
 """Ablation of the sampler: what its reports are worth with each design choice replaced.
 
-By estimates, on cifar16-12, a table on which no choice was made, after 5 to 30 trainings' worth of epochs (see
-`benchmarks.judge`): over ten seeds.
+By estimates (see `benchmarks.judge`), on cifar16-12, on which nothing but the number of lengths was chosen, after 5 to
+30 trainings' worth of epochs: over ten seeds.
 """
 
 from collections.abc import Callable, Iterator, Sequence

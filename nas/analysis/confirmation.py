@@ -160,7 +160,8 @@ class ConfirmationReport:
             return None
         count = len(self._excesses())
         error = optimism.std / sqrt(count) if optimism.std is not None else None
-        points = f"{100 * abs(optimism.mean):.1f}{f' ± {100 * error:.1f}' if error is not None else ''} points"
+        within = f" ± {100 * error:.1f}" if error is not None else ""
+        points = f"{100 * abs(optimism.mean):.1f}{within} points"
         which = f"the {count} confirmed architectures" if count > 1 else "the confirmed architecture"
         text = f"The search put {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
         if error is not None and abs(optimism.mean) <= 2 * error:
