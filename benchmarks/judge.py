@@ -9,13 +9,13 @@ worth the area under the true accuracies of what is taken home over log FLOPs, f
 as a share of the area of the true front: what is reported by luck costs area.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import fmean
 
 import numpy as np
 
-from nas import Architecture, cost
+from nas import cost
 from nas.study import pareto
 from nas.study.estimates import AccuracyModel, estimated
 from nas.study.records import TrialRecord, TrialState, front_of
@@ -31,23 +31,29 @@ class Judge:
         self.table = table
 
     @cached_property
-    def truth(self) -> dict[tuple[str, int], float]:
-        """The true accuracy by architecture key and length, on the scale of the validation images.
+    def tested(self) -> dict[tuple[str, int], float]:
+        """The mean test accuracy over seeds by architecture key and length, at each length of which a table has them.
 
-        Those may be easier or harder than the test images: the mean difference over all trainings is added.
+        On the scale of the validation images, which may be easier or harder: the mean difference over all trainings of
+        the length is added.
         """
         found: dict[tuple[str, int], float] = {}
         for length in self.table.lengths:
-            rows = {a.key: self._rows(a, length) for a in self.table.architectures}
-            means = {
-                key: fmean(row.accuracy if row.test_accuracy is None else row.test_accuracy for row in each)
-                for key, each in rows.items()
-            }
+            rows = self._rows(length)
+            if means := _tests(rows):
+                found |= {(key, length): value for key, value in _as_validated(means, rows).items()}
+        return found
+
+    @cached_property
+    def truth(self) -> dict[tuple[str, int], float]:
+        """The true accuracy by architecture key and length, on the scale of the validation images."""
+        found: dict[tuple[str, int], float] = {}
+        for length in self.table.lengths:
+            rows = self._rows(length)
+            means = _tests(rows) or {key: fmean(row.accuracy for row in each) for key, each in rows.items()}
             if min(map(len, rows.values())) < ENOUGH_SEEDS:
                 means = self._smoothed(means)
-            validated = fmean(row.accuracy for each in rows.values() for row in each)
-            offset = validated - fmean(means.values())
-            found |= {(key, length): value + offset for key, value in means.items()}
+            found |= {(key, length): value for key, value in _as_validated(means, rows).items()}
         return found
 
     def of(self, record: TrialRecord) -> float:
@@ -84,9 +90,13 @@ class Judge:
         widths = np.diff(np.log([*flops, most]))
         return float(((np.array(levels) - lowest) * widths).sum())
 
-    def _rows(self, architecture: Architecture, length: int) -> list[TableRow]:
-        found = (self.table.rows.get((architecture.key, length, seed)) for seed in range(ENOUGH_SEEDS))
-        return [row for row in found if row is not None]
+    def _rows(self, length: int) -> dict[str, list[TableRow]]:
+        """The trainings of a length by architecture key, one for each seed."""
+        rows = self.table.rows
+        return {
+            a.key: [rows[a.key, length, seed] for seed in range(ENOUGH_SEEDS) if (a.key, length, seed) in rows]
+            for a in self.table.architectures
+        }
 
     def _smoothed(self, values: dict[str, float]) -> dict[str, float]:
         records = [
@@ -94,3 +104,15 @@ class Judge:
             for number, architecture in enumerate(self.table.architectures)
         ]
         return {record.architecture.key: record.quality for record in self.estimated(records)}
+
+
+def _tests(rows: Mapping[str, Sequence[TableRow]]) -> dict[str, float]:
+    """The mean test accuracies; none if one is missing."""
+    tests = {key: [row.test_accuracy for row in each if row.test_accuracy is not None] for key, each in rows.items()}
+    return {key: fmean(each) for key, each in tests.items()} if all(tests.values()) else {}
+
+
+def _as_validated(means: Mapping[str, float], rows: Mapping[str, Sequence[TableRow]]) -> dict[str, float]:
+    """The means, moved so that theirs is that of the validation accuracies."""
+    offset = fmean(row.accuracy for each in rows.values() for row in each) - fmean(means.values())
+    return {key: value + offset for key, value in means.items()}

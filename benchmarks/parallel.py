@@ -17,7 +17,7 @@ import optuna
 
 from benchmarks.judge import Judge
 from benchmarks.search import TABLES
-from benchmarks.trend import NAMES
+from benchmarks.trend import OLDER
 from nas.workflows.tabular_benchmark import Table, replay
 
 SEEDS = 10
@@ -28,7 +28,7 @@ MOMENTS = {(4, 8, 16): (12, 25, 50), (64,): (100, 200)}
 def measure() -> Iterator[tuple[str, list[float], str]]:
     """The loss on each table, of the hypervolume that was measured and of what is reported."""
     for workers, moments in MOMENTS.items():
-        jobs = list(product(NAMES, (1, *workers), range(SEEDS)))
+        jobs = list(product(OLDER, (1, *workers), range(SEEDS)))
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
             reached = pool.map(partial(_reached, moments=moments), *zip(*jobs, strict=True))
             found = dict(zip(jobs, reached, strict=True))
@@ -36,7 +36,7 @@ def measure() -> Iterator[tuple[str, list[float], str]]:
             for number in workers:
                 for what in ("hypervolume", "reported front"):
                     losses = []
-                    for name in NAMES:
+                    for name in OLDER:
                         one, many = (
                             fmean(found[name, n, seed][what][place] for seed in range(SEEDS)) for n in (1, number)
                         )
