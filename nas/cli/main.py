@@ -49,6 +49,9 @@ def main() -> NoReturn:
         cli.main(prog_name="nas", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
+    except click.exceptions.NoSuchCommand as error:
+        listed = "" if error.possibilities or error.ctx is None else f" '{error.ctx.command_path} --help' lists them."
+        fail(error.format_message() + listed)
     except click.ClickException as error:
         fail(error.format_message())
     except NasError as error:

@@ -201,6 +201,7 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (("help",), "No such command 'help'. 'nas --help' lists them."),
         (("serach",), "No such command 'serach'. Did you mean 'search'?"),
         (
             ("search", "--trails", "3"),
