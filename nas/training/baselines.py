@@ -41,6 +41,7 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
+    from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(seed)
     (x, y), (of_validation, labels) = (_pixels(split, rng) for split in (images.train, images.validation))
@@ -53,7 +54,8 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     frequencies = np.array(class_counts(y, len(images.classes))) / len(y)
     constant = score_of_logits(metric, np.tile(np.log(frequencies), (len(labels), 1)), labels)
     found = {FREQUENCIES if y.ndim == 2 or metric == LOG_LOSS else MAJORITY: constant}
-    with warnings.catch_warnings():
+    # One thread: beside a busy program, threads that wait for each other take tens of times as long as one alone.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a regression that has not converged is a baseline all the same
         for name, model in models.items():
             model.fit(x, y)
