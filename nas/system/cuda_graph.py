@@ -50,7 +50,7 @@ class CapturedStep:
     def __init__(self, step: Callable[[Tensor], None], generator: torch.Generator) -> None:
         self._step, self._generator = step, generator
         self._stream = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
-        self._eager_steps = 0
+        self._eager_steps, self._is_closed = 0, False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._rows: Tensor | None = None
 
@@ -76,7 +76,7 @@ class CapturedStep:
         Raises:
             torch.OutOfMemoryError: the GPU's memory is too small for an eager step or for its capture.
         """
-        if self._graph is None and self._eager_steps == WARM_UP_STEPS and not CapturedStep.failed:
+        if self._eager_steps == WARM_UP_STEPS and not (self._graph or self._is_closed or CapturedStep.failed):
             self._capture(rows)
         if self._graph is None or self._rows is None:
             self._step(rows)
@@ -90,6 +90,7 @@ class CapturedStep:
         if self._graph is not None:
             self._graph.reset()
         self._graph = self._rows = None
+        self._is_closed = True
 
     def _capture(self, rows: Tensor) -> None:
         """Captures a step without running it."""

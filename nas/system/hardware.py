@@ -41,7 +41,7 @@ HALF_ON_CPU_FROM = 10_000_000
 in smaller ones, conversions take longer than they save."""
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 CUDA_GRAPHS = "NAS_CUDA_GRAPHS"
-"""Environment variable: 1 captures GPU training steps as CUDA graphs, 0 (the default) does not."""
+"""Environment variable: 1 (the default) captures GPU training steps as CUDA graphs, 0 does not."""
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """One of these exists on any Linux machine whose GPU torch can use; checking is faster than importing torch."""
 

@@ -67,16 +67,21 @@ def alone_if_needed(attempt: Callable[[], Result], *devices: str) -> Result:
     """Runs `attempt` on shared devices; if it may have run out of memory, again with exclusive access."""
     try:
         with shared(*devices):
-            result = attempt()
-            release_memory()  # before the lock is released, as a process that waits for exclusive access needs it
-            return result
+            return _released(attempt)
     except Exception as error:
         if not may_lack_memory(error):
             raise
         logger.info("out of memory beside other workers; trying again alone: %s", str(error).partition("\n")[0])
     release_memory()
     with exclusive(*devices):
-        return attempt()
+        return _released(attempt)
+
+
+def _released(attempt: Callable[[], Result]) -> Result:
+    """Releases memory while the devices are still locked: whoever waits for them needs it."""
+    result = attempt()
+    release_memory()
+    return result
 
 
 def shared_training(images: ImageData, recipe: Recipe, *, processes: int, seed: int, device: str = AUTO) -> Objective:

@@ -28,7 +28,19 @@ def loss_function(recipe: Recipe, images: DeviceImages, device: torch.device) ->
         weights = torch.from_numpy(class_weights(recipe.class_weights, images.class_counts())).to(device)
     if images.is_multi_label:
         return partial(_of_each_label, weights=weights)
-    return partial(F.cross_entropy, weight=weights, label_smoothing=recipe.label_smoothing)
+    if weights is not None:
+        return partial(_weighted, weights=weights, smoothing=recipe.label_smoothing)
+    return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
+
+
+def _weighted(logits: Tensor, labels: Tensor, *, weights: Tensor, smoothing: float) -> Tensor:
+    """Computes what `F.cross_entropy` does, which waits for the GPU if labels have both weights and smoothing."""
+    if labels.ndim == 2:  # mixed labels, for which it does not wait
+        return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+    losses, of_image = -F.log_softmax(logits.float(), dim=1), weights[labels]
+    of_label = (of_image * losses.gather(1, labels[:, None])[:, 0]).sum()
+    of_all = (losses * weights).sum() / len(weights)
+    return ((1 - smoothing) * of_label + smoothing * of_all) / of_image.sum()
 
 
 def _of_each_label(logits: Tensor, labels: Tensor, *, weights: Tensor | None) -> Tensor:

@@ -58,7 +58,9 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.network = build_network(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # On its device from the start: `go_on_from` steps an optimiser before Lightning would move the network.
+        network: Any = build_network(architecture)
+        self.network = network.to(data.device, memory_format=torch.channels_last)
         self.curve: list[float] = []
         self.evaluation: Evaluation
         self.checkpoint: Checkpoint | None = None

@@ -146,7 +146,7 @@ def steps(architecture: Architecture, data: DeviceData, recipe: Recipe) -> Itera
 
     The batch is all of `data.train` on a GPU; on a CPU at most what takes about a second per step.
     """
-    module = TrainingModule(architecture, data, recipe, seed=0, report=None).to(data.device)
+    module = TrainingModule(architecture, data, recipe, seed=0, report=None)
     optimizer = module.configure_optimizers()
     affordable = len(data.train) if data.device.type == "cuda" else CPU_PROBE_FLOPS // (3 * cost(architecture).flops)
     rows = torch.arange(max(2, min(affordable, len(data.train))), device=data.device)

@@ -22,7 +22,13 @@ MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"optimizer": "muon", **AUGMENTED}, {"optimizer": "adamw", "flip": True}, {"optimizer": "sgd"}]
+    "fields",
+    [
+        {"optimizer": "muon", **AUGMENTED},
+        {"optimizer": "adamw", "flip": True},
+        {"optimizer": "adamw", "class_weights": "balanced", "sampling": "balanced"},
+        {"optimizer": "sgd"},
+    ],
 )
 def test_twenty_steps_are_the_eager_ones(
     digits: ImageData, network: Architecture, recipe: Recipe, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -99,6 +105,7 @@ def test_rows_are_those_that_are_given_to_each_replay() -> None:
     assert total.item() == 45 + 1000
     run.close()
     run(torch.tensor([1, 1], device="cuda"))  # eager again
+    assert not run.is_captured
     assert total.item() == 1047
 
 

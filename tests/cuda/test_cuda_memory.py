@@ -91,7 +91,7 @@ def test_what_finds_too_little_memory_is_tried_alone_and_recorded(
             "name": "wide",
             "input": {"channels": 3, "size": 32},
             "stem": [{"width": 64}],
-            "stages": [{"depth": [1, 2, 3], "mid": 256, "groups": 8, "out": 256}],
+            "stages": [{"depth": [1, 2, 3], "mid": [128, 256], "groups": 8, "out": 256}],
             "recipe": {"epochs": 1, "batch_size": 512},
         }
     )

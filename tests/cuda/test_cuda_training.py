@@ -106,9 +106,19 @@ def test_each_step_under_autocast_sees_the_weights_of_the_one_before(
     assert relative_distance(ours, fresh) < 0.2 * relative_distance(ours, stale)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
-def test_no_step_waits_for_the_gpu(digits: ImageData, network: Architecture, recipe: Recipe, optimizer: str) -> None:
-    recipe = replace(recipe, optimizer=optimizer, **AUGMENTED)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"optimizer": "muon", **AUGMENTED},
+        {"optimizer": "adamw", **AUGMENTED},
+        {"optimizer": "sgd", **AUGMENTED},
+        {"optimizer": "adamw", "class_weights": "balanced"},
+    ],
+)
+def test_no_step_waits_for_the_gpu(
+    digits: ImageData, network: Architecture, recipe: Recipe, fields: dict[str, Any]
+) -> None:
+    recipe = replace(recipe, **fields)
     data = on_device(digits, recipe, "cuda")
     module = module_of(network, data, recipe)
     made, rows = module.configure_optimizers(), torch.arange(64, device=data.device)
@@ -191,17 +201,28 @@ def test_a_checkpoint_restores_optimiser_and_random_numbers(
     assert relative_distance(dict(other.network.named_parameters()), dict(module.network.named_parameters())) < 1e-3
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_an_interrupted_training_ends_like_an_undisturbed_one(
     *,
     digits: ImageData,
     network: Architecture,
     recipe: Recipe,
     tmp_path: Path,
+    optimizer: str,
     graphs: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     checkpoint_every_epoch(monkeypatch)
+    recipe = replace(recipe, optimizer=optimizer)
     data, file = on_device(digits, recipe, "cuda"), tmp_path / "checkpoint"
+    restored: list[Trainee] = []
+    restore = Checkpoint.restore
+
+    def seen(self: Checkpoint, *trainees: Trainee) -> None:
+        restored.extend(trainees)
+        restore(self, *trainees)
+
+    monkeypatch.setattr(Checkpoint, "restore", seen)
     undisturbed = train(network, data, recipe, seed=3)
 
     def interrupt(epoch: int, _: float) -> None:
@@ -211,6 +232,7 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(
     with pytest.raises(KeyError):
         train(network, data, recipe, seed=3, report=interrupt, checkpoint=file)
     resumed = train(network, data, recipe, seed=3, checkpoint=file)
+    assert len(restored) == 1
     assert len(resumed.curve) == recipe.epochs
     assert resumed.curve[:2] == pytest.approx(undisturbed.curve[:2], abs=0.03)
     assert resumed.accuracy == pytest.approx(undisturbed.accuracy, abs=0.03)

@@ -1,11 +1,13 @@
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import nas
 from nas import NasError, Recipe, SearchSpace
@@ -13,6 +15,7 @@ from nas.data.images import ImageData, Normalization, Split
 from nas.errors import NasWarning
 from nas.training.batches import DeviceImages
 from nas.training.class_balance import class_weights, warn_of_imbalance
+from nas.training.losses import loss_function
 from nas.training.train import on_device, train
 from tests.helpers import Ran
 
@@ -47,6 +50,26 @@ def test_effective_numbers_weigh_less_than_counts() -> None:
     assert balanced[1] / balanced[0] == pytest.approx(1000)
     # (1 - β^10000) / (1 - β^10) with β = .999, as in the paper
     assert effective[1] / effective[0] == pytest.approx((1 - 0.999**10_000) / (1 - 0.999**10), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_losses_are_those_of_torch(smoothing: float) -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 1, 2, 2, 0])
+    images = DeviceImages(
+        Split(np.zeros((5, 2, 2, 1), np.uint8), labels.numpy()), Normalization((0.5,), (0.5,)), torch.device("cpu")
+    )
+    ours = loss_function(Recipe(class_weights="balanced", label_smoothing=smoothing), images, torch.device("cpu"))
+    weights = torch.from_numpy(class_weights("balanced", [2, 1, 2]))
+    for target in (labels, F.one_hot(labels, 3).float().lerp(torch.full((5, 3), 1 / 3), 0.4)):
+        found = []
+        for loss in (ours, partial(F.cross_entropy, weight=weights, label_smoothing=smoothing)):
+            logits = torch.arange(15.0).reshape(5, 3).sin().requires_grad_()
+            value = loss(logits, target)
+            value.backward()  # type: ignore[no-untyped-call]
+            assert logits.grad is not None
+            found.append(torch.cat([value.detach()[None], logits.grad.flatten()]))
+        torch.testing.assert_close(found[0], found[1])
 
 
 def test_balanced_sampling_draws_all_classes_equally_often() -> None:
