@@ -80,6 +80,12 @@ def test_rows_are_kept_at_once_and_only_what_is_missing_is_measured(
     found = json.loads((tmp_path / "environment.json").read_text())
     assert sorted(row["key"] for row in found["rows"]) == ["a", "b"]
     assert found["device"] == "CPU"
+    monkeypatch.setattr(gpu_program, "Kit", lambda _: None)
+    monkeypatch.setattr(gpu_program, "_name", lambda _: "another GPU")
+    gpu_program._about.cache_clear()
+    with pytest.raises(SystemExit, match=r"is of CPU, .*: name another --out"):
+        gpu_program.run(tmp_path, tmp_path, device="cpu", seconds=1, only=["environment"])
+    gpu_program._about.cache_clear()
     monkeypatch.undo()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -50,8 +50,12 @@ def run(data: Path, out: Path, *, device: str, seconds: float, only: list[str] |
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     Kit(data)
-    _device(device)  # once for all parts, which are forked
+    about = _about(device)  # once for all parts, which are forked
     names = only or list(PARTS)
+    for name in names:
+        kept = _read(out / f"{name}.json")
+        if kept and {field: kept[field] for field in about} != about:
+            raise SystemExit(f"{out / name}.json is of {kept['device']}, {kept['versions']}: name another --out")
     shares = {name: part(name).SECONDS for name in names}
     while names:
         name = names.pop(0)
@@ -91,8 +95,7 @@ def measure(name: str, kit: Kit, out: Path, *, device: str, seconds: float) -> N
     """Runs a part in this process, and keeps each row at once."""
     file = out / f"{name}.json"
     rows: list[dict[str, Any]] = _read(file).get("rows", [])
-    versions = {each: version(each) for each in ("torch", "lightning")}
-    about = {"part": name, "device": _device(device), "versions": versions}
+    about = {"part": name, **_about(device)}
     done = {str(row["key"]) for row in rows}
     for row in part(name).measure(kit, device=device, done=done, seconds=seconds):
         rows = [other for other in rows if other["key"] != row["key"]] + [row]
@@ -114,7 +117,13 @@ def report(folder: Path) -> None:
 
 
 @cache
-def _device(device: str) -> str:
+def _about(device: str) -> dict[str, Any]:
+    """What rows must have in common: the device and the versions."""
+    versions = {each: version(each) for each in ("torch", "lightning")}
+    return {"device": _name(device), "versions": versions}
+
+
+def _name(device: str) -> str:
     """The name of the device, by a process of its own: after CUDA has been used no process is forked."""
     if device == "cpu":
         return "CPU"

@@ -45,8 +45,13 @@ def _trained(folder: Path, known: Reference, graphs: str, device: str) -> dict[s
     os.environ[CUDA_GRAPHS] = graphs
     on, recipe = _prepared(folder, known.data, device)
     reached = train(known.architecture, on, recipe, seed=known.seed).accuracy
-    captured = graphs == "1" and not CapturedStep.failed
-    row = {"key": _key(known, graphs), "data": known.data, "graphs": captured, "network": known.architecture.name}
+    row = {
+        "key": _key(known, graphs),
+        "data": known.data,
+        "graphs": graphs == "1",
+        "failed": CapturedStep.failed,
+        "network": known.architecture.name,
+    }
     return {**row, "seed": known.seed, "accuracy": reached, "on_cpu": known.accuracy}
 
 
@@ -69,7 +74,8 @@ def report(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
         cpu, gpu = (100 * statistics.mean(row[name] for row in some) for name in ("on_cpu", "accuracy"))
         within = "yes" if abs(mean) <= 2 * error + ALLOWED else "**no**"
-        steps = "captured" if graphs else "eager"
+        failed = sum(row.get("failed", False) for row in some if graphs)
+        steps = f"captured{f', which failed {failed} times' if failed else ''}" if graphs else "eager"
         yield f"| {data} | {steps} | {len(some)} | {cpu:.2f} % | {gpu:.2f} % | {mean:+.2f} | {error:.2f} | {within} |"
 
 

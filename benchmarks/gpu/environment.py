@@ -20,6 +20,8 @@ MATRIX = 8192
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
     """One row of facts; and how fast the card multiplies large matrices, beside which shares of its peak are given."""
+    if "facts" in done:
+        return
     facts: dict[str, Any] = {"key": "facts", "python": platform.python_version(), "cores": os.cpu_count()}
     facts["versions"] = {name: _version(name) for name in PACKAGES}
     if device == "cuda":

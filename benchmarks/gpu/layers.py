@@ -22,7 +22,7 @@ BATCH = 128
 SHAPES = ((128, 16), (256, 8), (64, 32), (256, 16), (512, 8), (512, 4), (128, 32), (64, 16))
 """Width and side of the map, first those that a network for 32 pixels has."""
 GROUPS = (1, 2, 4, 8, 16, 32)
-WAYS = ("native", "benchmark", "merged")
+WAYS = ("native", "merged", "benchmark")
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
@@ -32,24 +32,24 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
     """
     for way in WAYS:
         with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-            yield from process.submit(_rows, way, device, done).result()
+            for width, side in SHAPES[: 1 if device == "cpu" else None]:
+                yield from process.submit(_rows, way, width, side, device=device, done=done).result()
 
 
-def _rows(way: str, device: str, done: Collection[str]) -> list[dict[str, Any]]:
-    """The missing rows of a way; those of one group, the dense convolution, have nothing to merge."""
+def _rows(way: str, width: int, side: int, *, device: str, done: Collection[str]) -> list[dict[str, Any]]:
+    """The missing rows of a shape and way; those of one group, the dense convolution, have nothing to merge."""
     small, rows = device == "cpu", []
     torch.backends.cudnn.benchmark = way == "benchmark"
-    for width, side in SHAPES[: 1 if small else None]:
-        for groups in (*GROUPS, width)[: 2 if small else None]:
-            for kind in ("layer", "block"):
-                key = f"{kind} {width}×{side} groups {groups} {way}"
-                if key in done or (way == "merged" and width // groups >= MERGED_TO):
-                    continue
-                module = _module(kind, width, groups, merged=way == "merged").to(device)
-                taken = _milliseconds(module, width, side, 2 if small else BATCH, device)
-                flops = side**2 * 9 * width**2 // groups + (2 * side**2 * width**2 if kind == "block" else 0)
-                about = {"kind": kind, "width": width, "side": side, "groups": groups, "way": way}
-                rows.append({"key": key, **about, "flops": flops, "milliseconds": taken})
+    for groups in (*GROUPS, width)[: 2 if small else None]:
+        for kind in ("layer", "block"):
+            key = f"{kind} {width}×{side} groups {groups} {way}"
+            if key in done or (way == "merged" and width // groups >= MERGED_TO):
+                continue
+            module = _module(kind, width, groups, merged=way == "merged").to(device)
+            taken = _milliseconds(module, width, side, 2 if small else BATCH, device)
+            flops = side**2 * 9 * width**2 // groups + (2 * side**2 * width**2 if kind == "block" else 0)
+            about = {"kind": kind, "width": width, "side": side, "groups": groups, "way": way}
+            rows.append({"key": key, **about, "flops": flops, "milliseconds": taken})
     return rows
 
 

@@ -30,7 +30,7 @@ STARTING = 12.0
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
-    """One training whose length is settled by an epoch that is timed; another seed where the part is run again."""
+    """One training whose length is settled by one epoch; another seed where the part is run again."""
     assert cost(NETWORK).params == PARAMETERS
     began = time.monotonic()
     os.environ[CUDA_GRAPHS] = "1"
@@ -43,9 +43,10 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
     recipe = replace(recipe, batch_size=20) if small else recipe
     on = on_device(images, recipe, device)
     test = replace(on, validation=on_device(replace(images, validation=images.test), recipe, device).validation)
-    start = time.monotonic()
-    train(NETWORK, on, replace(recipe, epochs=1))
-    epoch = time.monotonic() - start
+    ends: list[float] = []
+    # The second epoch is timed: kernels are chosen and a step is captured in the first.
+    train(NETWORK, on, replace(recipe, epochs=2), report=lambda *_: ends.append(time.monotonic()))
+    epoch = ends[1] - ends[0]
     epochs = 1 if small else int((seconds - STARTING - (time.monotonic() - began)) / epoch)
     epochs = max(LEAST_EPOCHS, min(MOST_EPOCHS, epochs)) if not small else 1
     seed = len(done)

@@ -12,10 +12,10 @@ from nas.analysis.confirmation import Confirmation
 from nas.system.hardware import CUDA_GRAPHS
 
 SECONDS = 80.0
-SPACE, MAX_FLOPS, EPOCHS = "groupconv32", "20M", 9
+SPACE, MAX_FLOPS, EPOCHS, WORKERS = "groupconv32", "20M", 4, 2
 FOR_SEARCH = 0.55
 """Share of the time after which the search starts no training."""
-CONFIRMED, CONFIRMATION_SEEDS = 4, 2
+CONFIRMED, CONFIRMATION_SEEDS = 3, 1
 
 
 def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> Iterator[dict[str, Any]]:
@@ -35,7 +35,7 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
             max_flops=MAX_FLOPS,
             timeout=FOR_SEARCH * seconds,
             device=device,
-            workers=1 if small else "auto",
+            workers=1 if small else WORKERS,
         )
         records = study.records()
         states = [record.state for record in records]
@@ -51,8 +51,10 @@ def measure(kit: Kit, *, device: str, done: Collection[str], seconds: float) -> 
             {"network": record.name, "flops": record.flops, "accuracy": record.quality} for record in study.front()
         ]
         yield {"key": "search", **about, "seconds": time.monotonic() - began, "front": front}
+        if not front:  # the time was too short
+            return
         found = nas.confirm(
-            study, top=CONFIRMED, seeds=CONFIRMATION_SEEDS, test=True, data=data, device=device, workers="auto"
+            study, top=CONFIRMED, seeds=CONFIRMATION_SEEDS, test=True, data=data, device=device, workers=WORKERS
         )
         rows = [_row(member) for member in found.members]
         yield {"key": "confirmed", "seconds": time.monotonic() - began, "members": rows}
