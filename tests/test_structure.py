@@ -33,6 +33,7 @@ NEED_TORCH = {
         "training.train",
         "training.muon",
         "training.losses",
+        "training.distillation",
         "training.evaluation",
         "training.augmentation",
         "training.folds",

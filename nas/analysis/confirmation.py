@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nas.analysis.significance import front_probability
 from nas.architectures.architecture import Architecture
 from nas.study import pareto
-from nas.study.catalog import CONFIRMED, FINAL, list_repetitions
+from nas.study.catalog import CONFIRMED, DISTILLED, FINAL, list_repetitions
 from nas.study.creation import IncompleteStudy
 from nas.study.precision import DIFFERENCE
 from nas.study.records import TrialRecord, TrialState, trained_networks
@@ -210,9 +210,10 @@ def repetitions_of(study: Study, kind: str = CONFIRMED) -> dict[int, str]:
 def final_training(study: Study, architecture: Architecture) -> tuple[Study, TrialRecord] | None:
     """Returns the training of an architecture on all images but the test images, and the study that holds it, if any.
 
-    Of several it is the longest, and of its seeds the first one: a choice by test accuracy would make that too high.
+    Of several it is the longest, first of those that learned from other networks too, and of its seeds the first one: a
+    choice by test accuracy would make that too high.
     """
-    for opened in reversed(_opened(study, FINAL)):
+    for opened in [*reversed(_opened(study, DISTILLED)), *reversed(_opened(study, FINAL))]:
         done = [record for record in opened.records() if record.state == TrialState.COMPLETE]
         if alike := [record for record in done if record.architecture.alike(architecture)]:
             return opened, min(alike, key=lambda record: record.seed or 0)

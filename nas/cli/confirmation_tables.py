@@ -88,3 +88,5 @@ def show_trained(console: Console, member: Confirmation) -> None:
     console.print(f"{member.validation.text()}{of}, after {epochs_text(member.epochs)} each")
     if study.config.on_all_images:
         console.print("Trained on all other images, those for validation too; nas export takes these weights.")
+    if teachers := study.config.teachers:
+        console.print(f"Taught by the trials {', '.join(map(str, teachers))} of the search.")

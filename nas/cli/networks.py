@@ -77,6 +77,11 @@ def _sizes(text: str) -> tuple[int, ...]:
     "--all-images", is_flag=True, help="Train a trial on the validation images too; the test images judge it, once."
 )
 @click.option(
+    "--distill",
+    is_flag=True,
+    help="With --all-images: learn from the study's three most accurate networks too, which takes longer.",
+)
+@click.option(
     "--logger",
     default="none",
     show_default=True,
@@ -109,8 +114,8 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")
             assert chosen.trial is not None  # a target with a study has a trial
             found = retrain_trial(chosen.study, chosen.trial, seeds=seeds, listener=listener, **options)
-        elif options.pop("all_images"):
-            raise InvalidValue("--all-images: is for a trial of a study, which was chosen by validation images")
+        elif option := next((name for name in ("all_images", "distill") if options.pop(name)), None):
+            raise InvalidValue(f"--{option.replace('_', '-')}: is for a trial of a study, chosen by validation images")
         else:
             found = retrain(
                 target,

@@ -12,7 +12,7 @@ from nas.exporters.trained_network import TrainedNetwork
 from nas.exporters.verification import Agreement
 from nas.study.precision import wilson_interval
 from nas.training.recipe import Recipe
-from nas.units import count_text, epochs_text, percent_text
+from nas.units import count_text, counted, epochs_text, percent_text
 
 __all__ = ["card_text", "integers_text"]
 
@@ -203,6 +203,9 @@ def _training(trained: TrainedNetwork) -> str:
     names = {"train_images": trained_on, "validation_images": f"{config.judged_on} images"}
     splits = [f"{data[key]:,} {name}" for key, name in names.items() if data.get(key)]
     counts = f" ({', '.join(splits)})" if splits else ""
+    number = len(config.teachers)
+    taught = f", and on what {counted(number, 'network')} of the search {'says' if number == 1 else 'say'} of them"
+    counts += f"{taught} (knowledge distillation)" if number else ""
     return (
         f"On `{_source(str(data.get('source', 'unknown')))}`{counts}, from scratch, seed {trained.seed}: "
         f"{_recipe(config.space.recipe)}"

@@ -14,6 +14,7 @@ from nas.validation import shown
 __all__ = [
     "CONFIG_FILE",
     "CONFIRMED",
+    "DISTILLED",
     "FINAL",
     "JOURNAL_FILE",
     "as_study_name",
@@ -29,11 +30,12 @@ __all__ = [
 
 CONFIG_FILE, JOURNAL_FILE = "study.yaml", "journal.log"
 """Files that mark a folder as a study; either suffices, as Optuna's journal contains all that study.yaml does."""
-CONFIRMED, FINAL = "confirmed", "final"
-"""Kinds of repetitions: trainings that confirm a search's, and those on all images but the test images."""
-REPETITIONS = re.compile(r"(.+)\.(confirmed|final)-(\d+)")
-NESTED = re.compile(r".+\.((confirmed|final)-\d+|recipe-.+)")
-NAME = re.compile(r"\w[\w.+-]{0,99}(\.(confirmed|final)-\d{1,6})?")
+CONFIRMED, FINAL, DISTILLED = "confirmed", "final", "distilled"
+"""Kinds of repetitions: trainings that confirm a search's, those on all images but the test images, and of the latter
+those that learn from other networks too."""
+REPETITIONS = re.compile(r"(.+)\.(confirmed|final|distilled)-(\d+)")
+NESTED = re.compile(r".+\.((confirmed|final|distilled)-\d+|recipe-.+)")
+NAME = re.compile(r"\w[\w.+-]{0,99}(\.(confirmed|final|distilled)-\d{1,6})?")
 """Study names that stay inside the runs folder, even if they come from a database that others write to."""
 
 
@@ -92,7 +94,7 @@ def list_repetitions(study: str, folder: Path, *, kind: str, database: BaseStora
     Args:
         study: the study's name.
         folder: the study's folder.
-        kind: `CONFIRMED` or `FINAL`.
+        kind: `CONFIRMED`, `FINAL` or `DISTILLED`.
         database: the study's database; None: the repetitions are nested in `folder`.
     """
     if database is None:  # ignores the name before the suffix: a copied folder may have been renamed

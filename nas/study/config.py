@@ -20,14 +20,23 @@ BY_FLOPS, BY_LATENCY = "flops", "latency"
 
 DESCRIBED = (
     *("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize"),
-    *("multi_label", "folds"),
+    *("multi_label", "folds", "teachers"),
 )
+
+
+def _integers(value: object, field: str, *, minimum: int) -> None:
+    for number in sequence(value, field):
+        integer(number, field, minimum=minimum, maximum=10**12)
+
+
 CHECKS: dict[str, Callable[[object, str], object]] = {
     "fingerprint": text,
     "group_by": text,
     "all_images": boolean,
     "multi_label": boolean,
     "folds": partial(integer, minimum=2, maximum=MOST_FOLDS),
+    "teachers": partial(_integers, minimum=0),
+    "validation_counts": partial(_integers, minimum=1),
 }
 LATER_FIELDS = {"random_augment": 0.0}
 """Fields of recipes that follow from the data and that older studies lack, as these were trained."""
@@ -88,6 +97,11 @@ class StudyConfig:
     def folds(self) -> int:
         """The number of folds, for each of which a trial trains a network; 1 if it has one set of validation images."""
         return 1 if self.on_all_images else int(self.data.get("folds", 1))
+
+    @property
+    def teachers(self) -> tuple[int, ...]:
+        """The trials of the search that the trainings also learn from (`nas.training.distillation`)."""
+        return tuple(self.data.get("teachers", ()))
 
     @property
     def on_all_images(self) -> bool:
@@ -153,9 +167,6 @@ def _images(data: object) -> dict[str, Any]:
         one_of(known["resize"], "data.resize", RESIZES)
     if known.get("validation_share") is not None:
         real(known["validation_share"], "data.validation_share", minimum=0, maximum=1)
-    if "validation_counts" in known:
-        for number in sequence(known["validation_counts"], "data.validation_counts"):
-            integer(number, "data.validation_counts", minimum=1, maximum=10**12)
     if "classes" in known:
         classes = sequence(known["classes"], "data.classes")
         if strange := [name for name in classes if not isinstance(name, str)]:

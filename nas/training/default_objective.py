@@ -13,7 +13,7 @@ from nas.system.logs import logger
 from nas.system.memory import may_lack_memory, release_memory
 from nas.training.device_lock import exclusive, shared
 from nas.training.distributed import train_together
-from nas.training.objective import Objective, TrainingContext, TrainingResult
+from nas.training.objective import Objective, Teacher, TrainingContext, TrainingResult
 from nas.training.recipe import Recipe
 
 __all__ = ["alone_if_needed", "default_objective", "shared_training"]
@@ -22,7 +22,13 @@ Result = TypeVar("Result")
 
 
 def default_objective(
-    images: ImageData, recipe: Recipe, *, seed: int, device: str = AUTO, share: float = 1.0
+    images: ImageData,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str = AUTO,
+    share: float = 1.0,
+    teachers: Sequence[Teacher] = (),
 ) -> Objective:
     """Returns a search's default objective: training by `recipe` on images that are moved to the device once.
 
@@ -35,12 +41,14 @@ def default_objective(
         seed: the default training seed.
         device: one of `nas.system.hardware.DEVICES`.
         share: this process's share of a GPU's free memory.
+        teachers: networks that each training also learns from.
     """
     from nas.training.train import on_device, train
 
     parts = folds_of(images) if images.folds else [images]
     data = [on_device(part, recipe, device, share=share / len(parts)) for part in parts]
-    return _objective(train, data, recipe, seed=seed, devices=[device_id(data[0].device)])
+    taught = partial(train, teachers=teachers)
+    return _objective(taught, data, recipe, seed=seed, devices=[device_id(data[0].device)])
 
 
 def _objective(
@@ -84,8 +92,16 @@ def _released(attempt: Callable[[], Result]) -> Result:
     return result
 
 
-def shared_training(images: ImageData, recipe: Recipe, *, processes: int, seed: int, device: str = AUTO) -> Objective:
+def shared_training(
+    images: ImageData,
+    recipe: Recipe,
+    *,
+    processes: int,
+    seed: int,
+    device: str = AUTO,
+    teachers: Sequence[Teacher] = (),
+) -> Objective:
     """Returns an objective like `default_objective` that trains with up to `processes` processes (`train_together`)."""
-    train = partial(train_together, processes=processes, device=device)
+    train = partial(train_together, processes=processes, device=device, teachers=teachers)
     used = [gpu.id for gpu in gpus()[:processes]] if device != "cpu" else []
     return _objective(train, images, recipe, seed=seed, devices=used or ["cpu"])

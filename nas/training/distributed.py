@@ -27,7 +27,7 @@ from nas.errors import TrainingFailed
 from nas.system.hardware import AUTO, cores, visible_gpus
 from nas.system.memory import is_out_of_memory
 from nas.system.processes import METHOD, end_with_parent, exit_text, prepare
-from nas.training.objective import Report
+from nas.training.objective import Report, Teacher
 from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class _Task:
     device: str
     seed: int
     checkpoint: Path | None
+    teachers: Sequence[Teacher]
     meeting: Path
 
 
@@ -99,6 +100,7 @@ def train_together(
     seed: int = 0,
     report: Report | None = None,
     checkpoint: Path | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> "TrainingResult":
     """Trains like `nas.training.train.train`, with several processes: one per GPU, or several on the CPU.
 
@@ -116,6 +118,7 @@ def train_together(
         seed: the training seed.
         report: called in this process after every epoch, while the training waits.
         checkpoint: the checkpoint file; another number of processes may resume from it.
+        teachers: networks that it also learns from.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`), or a process died (`worker_died`).
@@ -129,7 +132,8 @@ def train_together(
     members: list[_Member] = []
     with tempfile.TemporaryDirectory(prefix="nas-") as folder:
         meeting = Path(folder) / "meeting"
-        task = _Task(architecture, save_shared(images), recipe, number, device, seed, checkpoint, meeting)
+        shared = save_shared(images)
+        task = _Task(architecture, shared, recipe, number, device, seed, checkpoint, teachers, meeting)
         try:
             for rank in range(number):
                 here, there = context.Pipe()
@@ -229,6 +233,7 @@ def _learn(task: _Task, rank: int, pipe: Connection) -> "TrainingResult":
         report=report if rank == 0 else None,
         checkpoint=task.checkpoint,
         group=ProcessGroup(rank, task.processes),
+        teachers=task.teachers,
     )
 
 

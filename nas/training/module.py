@@ -19,10 +19,11 @@ from nas.training.augmentation import Augmentation
 from nas.training.batches import DeviceData
 from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.data_parallel import ALONE, ProcessGroup
+from nas.training.distillation import Teachers
 from nas.training.evaluation import Evaluation
 from nas.training.losses import loss_function
 from nas.training.muon import Muon
-from nas.training.objective import Report
+from nas.training.objective import Report, Teacher
 from nas.training.recipe import Recipe
 from nas.training.trainer import Loader, in_float32
 
@@ -44,6 +45,7 @@ class TrainingModule(lightning.LightningModule):
         seed: seeds the order of the images and their augmentation, not the weights.
         report: called after every epoch.
         group: the processes that train together.
+        teachers: networks that it also learns from.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class TrainingModule(lightning.LightningModule):
         seed: int,
         report: Report | None,
         group: ProcessGroup = ALONE,
+        teachers: Sequence[Teacher] = (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -73,6 +76,7 @@ class TrainingModule(lightning.LightningModule):
         self.generator = self._augmenting = torch.Generator(data.device).manual_seed(seed)
         self._loss = torch.zeros((), device=data.device)
         self._loss_of = loss_function(recipe, data.train, data.device)
+        self._teachers = Teachers(teachers, data.device, multi_label=data.train.is_multi_label) if teachers else None
         self._augmentation = Augmentation(recipe, classes=architecture.classes)
         self._is_captured = is_wanted(data.device) and group.processes == 1 and not data.train.streamed
         self._captured: CapturedStep | None = None
@@ -184,7 +188,10 @@ class TrainingModule(lightning.LightningModule):
     def _descend(self, rows: Tensor, *, optimizer: torch.optim.Optimizer) -> None:
         """Runs the device part of a step, eagerly or in a graph: forward, backward, update."""
         images, labels = self._data.train.augmented(rows, augmentation=self._augmentation, generator=self._augmenting)
-        loss = self._loss_of(self._learner(images), labels)
+        logits = self._learner(images)
+        loss = self._loss_of(logits, labels)
+        if self._teachers is not None:
+            loss = self._teachers.loss(loss, logits, images)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

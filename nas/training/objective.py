@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ __all__ = [
     "Evaluate",
     "Objective",
     "Report",
+    "Teacher",
     "TrainingContext",
     "TrainingResult",
     "accepts",
@@ -54,6 +55,13 @@ def label_prediction(classes: int) -> np.dtype[np.void]:
 
 
 NO_PREDICTIONS: NDArray[np.void] = np.zeros(0, dtype=PREDICTION)
+
+
+class Teacher(NamedTuple):
+    """A trained network that others learn from, with the file of its weights."""
+
+    architecture: Architecture
+    weights: Path
 
 
 @dataclass(frozen=True)

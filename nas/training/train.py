@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from nas.training.checkpoint import Checkpoint
 from nas.training.data_parallel import ALONE, ProcessGroup
 from nas.training.folds import FoldsModule
 from nas.training.module import TrainingModule
-from nas.training.objective import Report, TrainingResult
+from nas.training.objective import Report, Teacher, TrainingResult
 from nas.training.recipe import Recipe
 from nas.training.trainer import bare_trainer, in_half, quiet_lightning
 
@@ -75,6 +76,7 @@ def train(
     report: Report | None = None,
     checkpoint: Path | None = None,
     group: ProcessGroup = ALONE,
+    teachers: Sequence[Teacher] = (),
 ) -> TrainingResult:
     """Trains an architecture from scratch, or resumes from a checkpoint; on a CPU training is deterministic for a seed.
 
@@ -89,9 +91,11 @@ def train(
             reports, and ends as if never interrupted. The caller deletes it once the result is stored.
         group: the processes that train together (`nas.training.distributed`); all make the same call, and rank 0 writes
             the checkpoint. Not for folds.
+        teachers: networks that it also learns from (`nas.training.distillation`). Not for folds.
 
     Raises:
         TrainingFailed: the loss was not finite (`not_finite`).
+        WeightsError: the weights of a teacher cannot be used.
         KeyboardInterrupt: passed on, where Lightning by itself would exit the process.
     """
     folds = [data] if isinstance(data, DeviceData) else list(data)
@@ -106,9 +110,11 @@ def train(
         if len(folds) > 1:
             module = FoldsModule(architecture, folds, recipe, seed=seed, report=report)
         else:
-            module = TrainingModule(architecture, folds[0], recipe, seed=seed, report=report, group=group)
+            options: dict[str, Any] = {"seed": seed, "report": report, "group": group, "teachers": teachers}
+            module = TrainingModule(architecture, folds[0], recipe, **options)
         if checkpoint is not None:
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
+            identity |= {"teachers": [teacher.architecture.to_dict() for teacher in teachers]} if teachers else {}
             identity |= {"images": sum(len(fold.train) for fold in folds), "device": device.type}
             module.go_on_from(Checkpoint(checkpoint, identity))
         half = in_half(device, cost(architecture).flops)

@@ -87,9 +87,19 @@ def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> 
             "network at a time: its search has one worker, and takes no others"
         )
     if objective is None:
+        if config.teachers and not task.teachers:
+            raise StudyError(
+                f"study '{study.name}': its trainings learn from other networks; nas train goes on with it"
+            )
         images = task.images if task.images is not None else images_of(config, data)
-        recipe = config.space.recipe
-        objective = default_objective(images, recipe, seed=config.seed, device=task.device, share=task.share)
+        objective = default_objective(
+            images,
+            config.space.recipe,
+            seed=config.seed,
+            device=task.device,
+            share=task.share,
+            teachers=task.teachers,
+        )
     check_software(plan.software)
     with study.heartbeat():
         return run(study, objective, plan, deadline=task.deadline, latency_on=task.latency_on, listener=listener)

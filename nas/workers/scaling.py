@@ -124,7 +124,8 @@ class ScalingConfig:
         objective = task.objective
         if objective is None:
             assert task.images is not None  # one of the two is given
-            objective = default_objective(task.images, config.space.recipe, seed=config.seed, device=self.device)
+            recipe, seed = config.space.recipe, config.seed
+            objective = default_objective(task.images, recipe, seed=seed, device=self.device, teachers=task.teachers)
         return partial(
             run,
             objective=objective,

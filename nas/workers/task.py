@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas.data.images import ImageData
 from nas.system.hardware import AUTO
-from nas.training.objective import Objective
+from nas.training.objective import Objective, Teacher
 
 __all__ = ["Task"]
 
@@ -26,6 +26,7 @@ class Task:
         share: the fraction of a GPU's memory for each worker.
         patience_storage: seconds to wait for a database that cannot be used.
         latency_on: a command that reaches the device on which latencies are measured; None: this machine's.
+        teachers: networks that all trainings also learn from.
     """
 
     study: str
@@ -38,3 +39,4 @@ class Task:
     share: float = 1.0
     patience_storage: float = 0.0
     latency_on: str | None = None
+    teachers: tuple[Teacher, ...] = ()

@@ -1,5 +1,6 @@
 """Retrains the Pareto front, and trials that noise may have kept off it, from scratch on several seeds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -8,18 +9,19 @@ from nas.analysis.significance import contenders
 from nas.data.images import ImageData, train_on_all
 from nas.errors import DataError, StudyError
 from nas.study.artifacts import brought
-from nas.study.catalog import CONFIRMED, FINAL, repetitions_name
+from nas.study.catalog import CONFIRMED, DISTILLED, FINAL, repetitions_name
 from nas.study.config import StudyConfig
 from nas.study.images import images_of
 from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.training.objective import CustomObjective, Evaluate
+from nas.training.objective import CustomObjective, Evaluate, Teacher
 from nas.validation import integer
 from nas.workers.listeners import Listener
 from nas.workers.scaling import ScalingConfig, ScalingOptions
 from nas.workers.task import Task
 from nas.workflows.repeat import repeat
+from nas.workflows.teachers import teachers_of
 
 __all__ = ["confirm", "repeat_trials"]
 
@@ -96,6 +98,7 @@ def repeat_trials(
     epochs: int | None,
     images: ImageData | None,
     all_images: bool = False,
+    distill: bool = False,
     evaluate: Evaluate | None = None,
     scaling: ScalingConfig,
     listener: Listener | None = None,
@@ -109,6 +112,7 @@ def repeat_trials(
         epochs: overrides the recipe's epochs; each number of epochs has its own study of repetitions.
         images: the study's images; None with a custom `evaluate`.
         all_images: train on the validation images too, and judge by the test images.
+        distill: with `all_images`; learn from the study's most accurate networks too.
         evaluate: a custom training function. None: the default training.
         scaling: the workers to train with.
         listener: notified of progress.
@@ -122,12 +126,21 @@ def repeat_trials(
     if all_images:
         assert images is not None  # there are none to join with a custom `evaluate`
         images = train_on_all(images)
-        kind, data = FINAL, {**data, **images.describe(), "source": data["source"], "all_images": True}
+        kind = DISTILLED if distill else FINAL
+        data = {**data, **images.describe(), "source": data["source"], "all_images": True}
     plan = study.attributes.plan
-    name = repetitions_of(study, kind).get(recipe.epochs, repetitions_name(study.name, recipe.epochs, kind))
+    begun = repetitions_of(study, kind)
+    name = begun.get(recipe.epochs, repetitions_name(study.name, recipe.epochs, kind))
+    teachers: Mapping[int, Teacher] = {}
+    if distill:
+        known = (
+            Study.open(name, study.folder, storage=study.storage).config.teachers if name in begun.values() else None
+        )
+        teachers = teachers_of(study, known)
+        data = {**data, "teachers": sorted(teachers)}
     objective = CustomObjective(evaluate) if evaluate is not None else None
     return repeat(
-        Task(name, study.folder, study.storage, images, objective),
+        Task(name, study.folder, study.storage, images, objective, teachers=tuple(teachers.values())),
         StudyConfig(config.space.with_changes(recipe=recipe), data, config.seed),
         points=[config.space.point(record.architecture) for record in chosen],
         seeds=seeds,

@@ -96,5 +96,7 @@ def _for_one(scaling: ScalingConfig, config: StudyConfig, task: Task) -> tuple[S
     processes = equal_shares(recipe, images, scaling.together)
     if processes == 1:
         return scaling, task
-    objective = shared_training(images, recipe, processes=processes, seed=config.seed, device=scaling.device)
+    objective = shared_training(
+        images, recipe, processes=processes, seed=config.seed, device=scaling.device, teachers=task.teachers
+    )
     return replace(scaling, workers=1), replace(task, objective=objective)

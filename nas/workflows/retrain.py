@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from nas.architectures.architecture import Architecture
 from nas.data.loading import DIGITS
-from nas.errors import DataError
+from nas.errors import DataError, InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import StudyConfig
 from nas.study.images import images_of, load_described
@@ -97,6 +97,7 @@ def retrain_trial(
     epochs: int | None = None,
     seeds: int = 1,
     all_images: bool = False,
+    distill: bool = False,
     listener: Listener | None = None,
     **workers: Unpack[ScalingOptions],
 ) -> Study:
@@ -113,6 +114,8 @@ def retrain_trial(
         seeds: number of trainings.
         all_images: train on the validation images too, for a network that was chosen: it is judged by the test images,
             and `nas.export` takes its weights.
+        distill: with `all_images`; learn from the study's three most accurate networks too (Hinton et al.,
+            arXiv:1503.02531).
         listener: notified of progress.
         workers: who trains, as in `nas.search`: `device`, `workers`, `ray` and so on.
 
@@ -120,6 +123,12 @@ def retrain_trial(
         The study that holds the trainings.
     """
     scaling = ScalingConfig(**workers)
+    if distill and not all_images:
+        raise InvalidValue(
+            "distill: is for a network to take home, trained on all images; add all_images (--all-images)"
+        )
+    if distill and (scaling.ray is not None or scaling.workers in (0, "0")):
+        raise InvalidValue("distill: workers elsewhere may lack the weights to learn from; leave out ray and workers=0")
     images = images_of(study.config, data)
     chosen = [study.record(trial)]
     return repeat_trials(
@@ -129,6 +138,7 @@ def retrain_trial(
         epochs=epochs,
         images=images,
         all_images=all_images,
+        distill=distill,
         scaling=scaling,
         listener=listener,
     )

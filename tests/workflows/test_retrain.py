@@ -96,6 +96,42 @@ def test_a_chosen_trial_is_trained_on_all_images_but_the_test_s(
     assert "--all-images: is for a trial of a study" in refused.err
 
 
+def test_a_chosen_trial_learns_from_the_best_networks_of_its_search(
+    tmp_path: Path, tiny: SearchSpace, nas_command: Callable[..., Ran]
+) -> None:
+    study = nas.search(tiny, "digits", trials=4, name="s", runs=tmp_path, device="cpu", keep="all")
+    best = sorted(study.estimated_records(), key=lambda record: -record.quality)[:3]
+    plain = retrain_trial(study, 1, all_images=True, device="cpu")
+    command = ("train", "s:1", "--all-images", "--distill", "--runs", tmp_path, "--workers", 1)
+    shown = nas_command(*command)
+    assert (shown.code, shown.err) == (0, "")
+    teachers = sorted(record.trial for record in best)
+    assert f"Taught by the trials {', '.join(map(str, teachers))} of the search." in shown.out
+    taught = nas.Study.open("s.distilled-2", study.folder)
+    assert list(taught.config.teachers) == teachers
+    assert taught.records()[0].curve != plain.records()[0].curve  # of the same seed
+
+    written = nas.export(study, tmp_path / "out", trial=1, formats=["safetensors"])
+    assert written.trained.weights_file == taught.weights_file(0)
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "and on what 3 networks of the search say of them (knowledge distillation)" in card
+
+    nas.search(tiny, "digits", trials=6, name="s", runs=tmp_path, device="cpu", keep="all")  # may find better ones
+    assert nas_command(*command, "--seeds", 2).code == 0
+    assert [record.state for record in taught.records()] == [TrialState.COMPLETE] * 2
+    for trial in teachers:
+        study.weights_file(trial).unlink()
+    refused = nas_command(*command, "--seeds", 3)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "the weights of the trials" in refused.err
+    alone = nas_command("train", "s:1", "--distill", "--runs", tmp_path)
+    assert "add all_images (--all-images)" in alone.err
+    elsewhere = nas_command(*command[:-1], 0)
+    assert "leave out ray and workers=0" in elsewhere.err
+    joined = nas_command("worker", "s.distilled-2", "--runs", study.folder)
+    assert "its trainings learn from other networks" in joined.err
+
+
 @pytest.mark.slow
 def test_what_was_trained_is_exported_by_the_file_or_the_study(
     file: Path, tmp_path: Path, nas_command: Callable[..., Ran]
