@@ -62,19 +62,14 @@ def join(
     return _work_on(study, task, data, listener)
 
 
-def work(task: Task, data: Any = None, *, listener: Listener | None = None) -> SearchStatus:
+def work(task: Task) -> SearchStatus:
     """Runs a worker in this process until the search's budget is spent.
-
-    Args:
-        task: the worker's task.
-        data: the study's images if `task` has none and they have moved: their location, or an `ImageData`.
-        listener: notified of this worker's progress.
 
     Returns:
         Why the worker ended, as `nas.workers.loop.run` does.
     """
     study = Study.open(task.study, task.runs, storage=task.storage, patience=task.patience_storage)
-    return _work_on(study, task, data, listener)
+    return _work_on(study, task, None, None)
 
 
 def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> SearchStatus:

@@ -151,7 +151,7 @@ def _live(job: _Job, gpu: str | None, sender: Connection) -> None:
     try:
         with limited_threads(job.threads):
             images = open_shared(job.images) if job.images else None
-            end = WorkerExit(reason=work(job.task, images))
+            end = WorkerExit(reason=work(replace(job.task, images=images)))
     except KeyboardInterrupt:
         end = WorkerExit(died="a signal to end")
     except DeviceLost as error:  # a new process can still use the device

@@ -111,7 +111,7 @@ class _Worker:
         show_log()
         try:
             with limited_threads(threads):
-                return WorkerExit(reason=work(task, images))
+                return WorkerExit(reason=work(replace(task, images=images)))
         except DeviceLost as error:  # a new process can still use the device
             return WorkerExit(died=str(error))
         except NasError as error:

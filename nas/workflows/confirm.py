@@ -1,6 +1,7 @@
 """Retrains the Pareto front, and trials that noise may have kept off it, from scratch on several seeds."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -11,6 +12,7 @@ from nas.errors import DataError, StudyError
 from nas.study.artifacts import brought
 from nas.study.catalog import CONFIRMED, DISTILLED, FINAL, repetitions_name
 from nas.study.config import StudyConfig
+from nas.study.creation import IncompleteStudy
 from nas.study.images import images_of
 from nas.study.records import TrialRecord
 from nas.study.study import Study
@@ -133,10 +135,7 @@ def repeat_trials(
     name = begun.get(recipe.epochs, repetitions_name(study.name, recipe.epochs, kind))
     teachers: Mapping[int, Teacher] = {}
     if distill:
-        known = (
-            Study.open(name, study.folder, storage=study.storage).config.teachers if name in begun.values() else None
-        )
-        teachers = teachers_of(study, known)
+        teachers = teachers_of(study, _teachers_known(study, name) if name in begun.values() else None)
         data = {**data, "teachers": sorted(teachers)}
     objective = CustomObjective(evaluate) if evaluate is not None else None
     return repeat(
@@ -148,6 +147,13 @@ def repeat_trials(
         artifacts=plan.artifacts if plan is not None else None,
         listener=listener,
     )
+
+
+def _teachers_known(study: Study, name: str) -> tuple[int, ...] | None:
+    """Returns the teachers of the trainings that `study` has under this name; None if they were never written."""
+    with suppress(IncompleteStudy):
+        return Study.open(name, study.folder, storage=study.storage).config.teachers
+    return None
 
 
 def _test(found: ConfirmationReport, images: ImageData, *, device: str = AUTO) -> None:

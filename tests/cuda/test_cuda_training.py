@@ -17,10 +17,13 @@ from torch import Tensor
 import nas
 from nas import Architecture, ImageData, Recipe, build_network
 from nas.architectures.architecture import Input, Stage, StemConv
+from nas.architectures.weights import save_weights
+from nas.system.cuda_graph import CapturedStep
 from nas.training import checkpoint as checkpoint_module
 from nas.training.augmentation import Augmentation
 from nas.training.checkpoint import Checkpoint, Progress, Trainee
 from nas.training.module import TrainingModule, one_cycle
+from nas.training.objective import Teacher
 from nas.training.train import evaluate, on_device, train
 from nas.training.trainer import in_half
 from tests.helpers import AUGMENTED, checkpoint_every_epoch
@@ -251,6 +254,17 @@ def test_odd_groups_and_tiny_maps_learn(
 ) -> None:
     network = Architecture(Input(1, 8), 10, (StemConv(16),), stages)
     assert train(network, on_device(digits, recipe, "cuda"), recipe).accuracy > 0.5
+
+
+def test_a_network_learns_from_another(
+    digits: ImageData, network: Architecture, recipe: Recipe, tmp_path: Path, graphs: bool
+) -> None:
+    data = on_device(digits, recipe, "cuda")
+    save_weights(tmp_path / "teacher", train(network, data, recipe).weights, network)
+    misled = digits.train._replace(labels=np.random.default_rng(0).permutation(digits.train.labels))
+    wrong = on_device(replace(digits, train=misled), recipe, "cuda")
+    assert train(network, wrong, recipe, teachers=[Teacher(network, tmp_path / "teacher")]).accuracy > 0.5
+    assert not CapturedStep.failed
 
 
 def test_a_study_of_a_gpu_is_exported(tmp_path: Path, network: Architecture, recipe: Recipe) -> None:

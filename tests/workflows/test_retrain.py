@@ -96,6 +96,21 @@ def test_a_chosen_trial_is_trained_on_all_images_but_the_test_s(
     assert "--all-images: is for a trial of a study" in refused.err
 
 
+@pytest.mark.parametrize("workers", [{"workers": 2}, {"workers": 1, "ray": "local"}])
+def test_workers_of_other_processes_train_on_all_images_but_the_test_s(
+    workers: dict[str, Any], tmp_path: Path, tiny: SearchSpace
+) -> None:
+    """For they once joined the images again, and the test images with them."""
+    if "ray" in workers:
+        pytest.importorskip("ray")
+    curves = []
+    for number, options in enumerate((workers, {"workers": 1})):
+        study = nas.search(tiny, "digits", trials=1, name="s", runs=tmp_path / str(number), device="cpu")
+        final = retrain_trial(study, 0, all_images=True, seeds=2, device="cpu", **options)
+        curves.append({record.seed: record.curve for record in final.records()})
+    assert curves[0] == curves[1]
+
+
 def test_a_chosen_trial_learns_from_the_best_networks_of_its_search(
     tmp_path: Path, tiny: SearchSpace, nas_command: Callable[..., Ran]
 ) -> None:
