@@ -146,7 +146,7 @@ def _step_seconds(network: Architecture, data: Any, recipe: Recipe) -> list[floa
 
 def _kernels(network: Architecture, data: Any, recipe: Recipe) -> int:
     """Kernels that a step launches on a GPU; on a CPU the operators that it calls."""
-    module = TrainingModule(network, data, recipe, seed=0, report=None).to(data.device)
+    module = TrainingModule(network, data, recipe, seed=0, report=None)
     optimizer = module.configure_optimizers()
     rows = torch.arange(recipe.batch_size, device=data.device)
     cuda = data.device.type == "cuda"

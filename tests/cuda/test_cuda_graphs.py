@@ -39,7 +39,7 @@ def test_twenty_steps_are_the_eager_ones(
     for graphs in ("0", "1"):
         monkeypatch.setenv(CUDA_GRAPHS, graphs)
         torch.manual_seed(0)
-        module = TrainingModule(network, data, recipe, seed=0, report=None).to(data.device)
+        module = TrainingModule(network, data, recipe, seed=0, report=None)
         made = module.configure_optimizers()
         batches = list(data.train.shuffled(64, module.generator))[:STEPS]
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False), _deterministic():

@@ -35,7 +35,7 @@ MIRRORED = Augmentation(Recipe(flip=True), classes=10)
 
 def module_of(network: Architecture, data: Any, recipe: Recipe, *, seed: int = 0) -> TrainingModule:
     torch.manual_seed(seed)
-    return TrainingModule(network, data, recipe, seed=seed, report=None).to(data.device)
+    return TrainingModule(network, data, recipe, seed=seed, report=None)
 
 
 def relative_distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
