@@ -108,17 +108,23 @@ def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
         {
             "trainings": f"{seen.finished:,}",
             "on the front": str(len(front)),
-            **_best(seen, front[-1]),
+            **_best(seen, axis),
             "knee of the front": at,
         }
     )
 
 
-def _best(seen: live.Snapshot, most_accurate: TrialRecord) -> dict[str, str]:
-    if seen.confirmed is None:
-        return {"best accuracy": percent_text(most_accurate.quality)}
-    best = max(seen.confirmed.members, key=lambda member: member.validation.mean)
-    return {"best accuracy, confirmed": best.validation.text()}
+def _best(seen: live.Snapshot, axis: CostMetric) -> dict[str, str]:
+    """Returns the accuracy of what is recommended without a budget."""
+    if (picked := seen.shared(panel.picked, axis.key, None)) is None:
+        return {}
+    best = picked.pick.record
+    member = seen.confirmed.of(best.architecture) if seen.confirmed is not None else None
+    return (
+        {"best accuracy, confirmed": member.validation.text()}
+        if member
+        else {"best accuracy": percent_text(best.quality)}
+    )
 
 
 def _controls(seen: live.Snapshot, axis: CostMetric) -> bool:

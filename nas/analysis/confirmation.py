@@ -25,6 +25,7 @@ __all__ = [
     "ConfirmationReport",
     "Repetitions",
     "Spread",
+    "by_expense",
     "confirmations",
     "confirmed",
     "final_training",
@@ -259,7 +260,7 @@ def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str,
     unconfirmed = found.missing(study.front()) if found else study.front()
     rows: list[tuple[TrialRecord, Confirmation | None]] = [(member.record, member) for member in members]
     rows += [(record, None) for record in unconfirmed]
-    ordered = sorted(rows, key=lambda row: (*_by_expense(row[0]), row[0].trial))
+    ordered = sorted(rows, key=lambda row: (*by_expense(row[0]), row[0].trial))
     return [{**record.to_dict(), "confirmed": member.to_dict() if member else None} for record, member in ordered]
 
 
@@ -278,10 +279,10 @@ def confirmations(searched: Sequence[TrialRecord], repeated: Sequence[Repetition
             if record.state == TrialState.COMPLETE:
                 trainings.setdefault(record.architecture.key, []).append(record)
         found += [(of_search.get(key, _best(group)), group, each) for key, group in trainings.items()]
-    found.sort(key=lambda one: _by_expense(one[0]))
+    found.sort(key=lambda one: by_expense(one[0]))
     groups = [group for _, group, _ in found]
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]
-    costs = [_by_expense(record)[0] for record, _, _ in found]
+    costs = [by_expense(record)[0] for record, _, _ in found]
     front = set(pareto.front(means, costs).tolist())
     return [
         Confirmation(
@@ -299,8 +300,8 @@ def confirmations(searched: Sequence[TrialRecord], repeated: Sequence[Repetition
     ]
 
 
-def _by_expense(record: TrialRecord) -> tuple[float, int]:
-    """Sort key: the study's cost, unknown ones last, then FLOPs."""
+def by_expense(record: TrialRecord) -> tuple[float, int]:
+    """Returns a sort key: the study's cost, unknown ones last, then FLOPs."""
     return (inf if record.objective_cost is None else record.objective_cost), record.flops
 
 

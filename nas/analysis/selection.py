@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed
 from nas.analysis.cost_metrics import FLOPS, LATENCY, CostMetric, default_cost_metric
+from nas.analysis.latencies import with_missing_latencies
 from nas.analysis.requirements import Limit, Requirements
 from nas.errors import NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
-from nas.system.hardware import AUTO, device_of, in_words
+from nas.system.hardware import AUTO
 from nas.units import counted, percent_text
 
 __all__ = [
-    "MOST_MEASURED",
     "Pick",
     "Recommendation",
     "choose",
@@ -24,17 +24,14 @@ __all__ = [
     "nearest_miss",
     "pick",
     "references",
-    "with_latency",
 ]
-
-MOST_MEASURED = 100
 
 
 class Pick(NamedTuple):
     """The trial to take, and its neighbours on the front, if any.
 
-    `why` describes it among the `within` trials that keep the limits. `cheaper` is the runner-up: the next member of
-    the front that costs less; `dearer` is the next one that costs more, within the limits or not.
+    `why` describes it among the `within` trials that keep the limits. `cheaper` and `dearer` are the next members of
+    the front that cost less and more, within the limits or not.
     """
 
     record: TrialRecord
@@ -48,6 +45,8 @@ class Pick(NamedTuple):
         axis: CostMetric,
         limits: Sequence[Limit],
         least_difference: Callable[[TrialRecord], float],
+        *,
+        among: str = "trained",
     ) -> list[str]:
         """Returns a sentence each on why this trial, what a cheaper one would give and what a more expensive one would.
 
@@ -55,12 +54,13 @@ class Pick(NamedTuple):
             axis: Cost to compare by.
             limits: Limits that the trial keeps.
             least_difference: Returns the least difference to a trial's accuracy that chance does not explain.
+            among: What the networks that it was chosen from have in common.
         """
         limit = " with at most " + " and ".join(each.axis.text(each.most) for each in limits) if limits else ""
         cost = axis.text(axis.value(self.record) or 0.0)
-        what = f"{self.why} of the {self.within} trained networks" if self.within > 1 else "the only trained network"
+        what = f"{self.why} of the {self.within} {among} networks" if self.within > 1 else f"the only {among} network"
         sentences = [f"Trial {self.record.trial} is {what}{limit}: {self.record.score_text()} at {cost}."]
-        for other, words in ((self.cheaper, "Runner-up"), (self.dearer, "The next step up")):
+        for other, words in ((self.cheaper, "The next step down"), (self.dearer, "The next step up")):
             if other is not None:
                 sentences.append(f"{words}: {_against(other, self.record, axis, least_difference)}")
         return sentences
@@ -190,17 +190,16 @@ class Recommendation(NamedTuple):
 def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recommendation:
     """Returns the network to take, by confirmed means where there are any and by estimates elsewhere.
 
-    If `wanted` limits the latency, trials that have none recorded are measured on this machine, unless those recorded
-    are of another device.
+    If `wanted` limits the latency, networks that have none recorded are measured on this machine, unless those recorded
+    are of another device (`with_missing_latencies`).
 
     Raises:
         NasError: A requirement is invalid, or no trial meets them all; the message says which comes nearest.
     """
     limits, found, records = wanted.limits(), confirmed(study), study.estimated_records()
+    doubts: tuple[str, ...] = ()
     if wanted.max_latency is not None:
-        measured_on = study.attributes.latency_device
-        if measured_on in (None, in_words(device_of(device))):  # times of two devices cannot be compared
-            records = with_latency(records, device=device)
+        records, doubts = with_missing_latencies(study, records, device=device)
     choice = choose_from(
         records,
         found,
@@ -211,10 +210,11 @@ def choose(study: Study, wanted: Requirements, *, device: str = AUTO) -> Recomme
         at_knee=wanted.knee,
     )
     if choice is None:
-        raise NasError(nearest_miss(records, limits, min_accuracy=wanted.min_accuracy))
+        raise NasError(". ".join([nearest_miss(records, limits, min_accuracy=wanted.min_accuracy), *doubts]))
     unmeasured = sum(LATENCY.value(record) is None for record in trained_networks(records))
     if wanted.max_latency is not None and unmeasured:
         choice.sentences.append(f"Left out, as their latency was not measured: {counted(unmeasured, 'network')}.")
+    choice.sentences.extend(doubts)
     return choice
 
 
@@ -258,7 +258,8 @@ def choose_from(
         confirmed_one = found is not None and record.architecture.key in known
         return found.least_difference if found and confirmed_one else record.least_difference(images)
 
-    reasons = picked.reasons(axis, limits, least_difference)
+    among = "confirmed" if is_confirmed and not estimated else "trained"
+    reasons = picked.reasons(axis, limits, least_difference, among=among)
     if found is not None:
         reasons += ["Its accuracy is the mean of its confirmation." if is_confirmed else "It is not confirmed yet."]
         reasons += [text] if (text := found.unfinished_text()) else []
@@ -268,24 +269,3 @@ def choose_from(
 def _with_measures(confirmed_ones: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> list[TrialRecord]:
     measures = {record.trial: record.measures for record in records}
     return [replace(each, measures=measures.get(each.trial, {})) for each in confirmed_ones]
-
-
-def with_latency(records: Sequence[TrialRecord], *, device: str = AUTO) -> list[TrialRecord]:
-    """Returns the trained networks, measuring missing latencies of one image for at most the 100 most accurate."""
-    networks = trained_networks(records)
-    missing = sorted(
-        (record for record in networks if LATENCY.value(record) is None), key=lambda record: -record.quality
-    )[:MOST_MEASURED]
-    if not missing:
-        return networks
-    from nas.architectures.latency import measure_latency
-
-    measured = {
-        record.trial: measure_latency(record.architecture, device=device, seconds=0.1).median for record in missing
-    }
-    return [
-        replace(record, measures={**record.measures, LATENCY.key: measured[record.trial]})
-        if record.trial in measured
-        else record
-        for record in networks
-    ]

@@ -55,12 +55,11 @@ def front_probability(
 
 
 def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int | None = None) -> list[TrialRecord]:
-    """Returns the front's members, and trials that chance may have kept off the front; the most probable first.
+    """Returns the front's members, and trials that chance may have kept off the front; the most accurate first.
 
     Args:
         records: Trials of the study.
-        images: Number of validation images; None if unknown, which without estimates leaves only the front, the most
-            accurate first.
+        images: Number of validation images; None if unknown, which without estimates leaves only the front.
         top: Most trials to return; None: all.
     """
     front = front_of(records)
@@ -72,9 +71,12 @@ def contenders(records: Sequence[TrialRecord], images: int | None, *, top: int |
     errors = [record.standard_error(images) or 0.0 for record in near]
     probability = front_probability([record.quality for record in near], costs, errors)
     members = {member.trial for member in front}
-    ranked = sorted(zip(probability.tolist(), near, strict=True), key=lambda pair: (-pair[0], pair[1].trial))
-    kept = [record for chance, record in ranked if chance >= WORTH_A_LOOK or record.trial in members]
-    return kept[:top]
+    kept = [
+        record
+        for record, chance in zip(near, probability.tolist(), strict=True)
+        if chance >= WORTH_A_LOOK or record.trial in members
+    ]
+    return sorted(kept, key=lambda record: (-record.quality, record.trial))[:top]
 
 
 def _is_near(record: TrialRecord, front: Sequence[TrialRecord], images: int | None) -> bool:

@@ -7,44 +7,61 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nas.analysis.confirmation import Confirmation, ConfirmationReport
+from nas.analysis.confirmation import Confirmation, ConfirmationReport, by_expense
 from nas.analysis.cost_metrics import LATENCY
 from nas.cli.tables import FLOPS_NOTE, add_columns, latency_cells
+from nas.study.records import TrialRecord
 from nas.study.study import Study
 from nas.units import count_text, epochs_text, percent_text
 
 __all__ = ["confirmed_table", "show_confirmed", "show_trained"]
 
 
-def confirmed_table(members: Sequence[Confirmation], *, title: str | None = None) -> Table:
-    """Returns a table of confirmed architectures by increasing cost; those on the front of the means are bold."""
-    cells = latency_cells([member.record for member in members])
-    searched = any(member.optimism is not None for member in members)
-    tested = any(member.tested for member in members)
-    lengths = len({member.epochs for member in members}) > 1
+def confirmed_table(
+    members: Sequence[Confirmation], *, unconfirmed: Sequence[TrialRecord] = (), title: str | None = None
+) -> Table:
+    """Returns a table of confirmed architectures by increasing cost; those on the front of the means are bold.
+
+    Trials that are not confirmed stand among them with what the search says.
+    """
+    rows: list[tuple[TrialRecord, Confirmation | None]] = [(member.record, member) for member in members]
+    rows += [(record, None) for record in unconfirmed]
+    rows.sort(key=lambda row: by_expense(row[0]))
+    cells = latency_cells([record for record, _ in rows])
+    shown = {
+        "search": bool(unconfirmed) or any(member.optimism is not None for member in members),
+        "epochs": len({member.epochs for member in members}) > 1,
+        "test": any(member.tested for member in members),
+        LATENCY.key: bool(cells),
+    }
+    names = ["trial", "architecture", "search", "confirmed", "seeds", "epochs", "on the front", "test", LATENCY.key]
+    names = [name for name in [*names, "FLOPs", "parameters"] if shown.get(name, True)]
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    epochs = ["epochs"] if lengths else []
-    names = ["trial", "architecture", *(["search"] if searched else []), "confirmed", "seeds", *epochs, "on the front"]
-    latency = [LATENCY.key] if cells else []
-    add_columns(table, *names, *(["test"] if tested else []), *latency, "FLOPs", "parameters")
-    for member in members:
-        record = member.record
-        sure = f"{100 * member.probability:.0f} %" if member.probability is not None else "–"
-        table.add_row(
-            str(record.trial),
-            Text(record.name),
-            *([percent_text(record.quality) if member.optimism is not None else "–"] if searched else []),
-            member.validation.text(),
-            str(len(member.trainings)),
-            *([str(member.epochs)] if lengths else []),
-            sure,
-            *([(member.test.text() if member.test else "–")] if tested else []),
-            *([cells[record.trial]] if cells else []),
-            count_text(record.flops),
-            count_text(record.params),
-            style="bold" if member.on_front else None,
-        )
+    add_columns(table, *names)
+    for record, member in rows:
+        known: dict[str, str | Text] = {
+            "trial": str(record.trial),
+            "architecture": Text(record.name),
+            "confirmed": "not yet",
+            **({"search": percent_text(record.quality)} if member is None else _confirmed_cells(member)),
+            **({LATENCY.key: cells[record.trial]} if cells else {}),
+            "FLOPs": count_text(record.flops),
+            "parameters": count_text(record.params),
+        }
+        style = "bold" if member is not None and member.on_front else None
+        table.add_row(*(known.get(name, "–") for name in names), style=style)
     return table
+
+
+def _confirmed_cells(member: Confirmation) -> dict[str, str]:
+    return {
+        **({"search": percent_text(member.record.quality)} if member.optimism is not None else {}),
+        "confirmed": member.validation.text(),
+        "seeds": str(len(member.trainings)),
+        "epochs": str(member.epochs),
+        **({"on the front": f"{100 * member.probability:.0f} %"} if member.probability is not None else {}),
+        **({"test": member.test.text()} if member.test else {}),
+    }
 
 
 def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study) -> None:
@@ -52,11 +69,13 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
     lengths = {member.epochs for member in found.members}
     epochs = f" for {epochs_text(min(lengths))}" if len(lengths) == 1 else ""
     title = f"{study.name}, each trained from scratch{epochs} on several seeds"
-    console.print(confirmed_table(found.members, title=title))
+    unconfirmed = found.missing(study.front())
+    console.print(confirmed_table(found.members, unconfirmed=unconfirmed, title=title))
     images = study.config.validation_images
     notes = [
         f"Confirmed: mean ± standard deviation over seeds, on the {f'{images:,} ' if images else ''}validation images.",
-        "Bold: on the front of the means; beside it, how probable that is, by the spread over seeds.",
+        *(["Bold: on the front of the means."] if console.is_terminal else []),
+        "On the front: how probable it is to be there, by the spread over seeds.",
         *([study.config.metric_note] if study.config.metric_note else []),
         FLOPS_NOTE,
     ]
@@ -65,11 +84,8 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
         console.print(optimism)
     if unfinished := found.unfinished_text():
         console.print(unfinished, style="yellow")
-    if left := found.missing(study.front()):
-        trials = ", ".join(str(record.trial) for record in left)
-        console.print(
-            f"On the search's front, but not confirmed yet: trial {trials}. nas confirm trains what is missing."
-        )
+    if unconfirmed:
+        console.print("Not yet: on the search's front, by its estimates; nas confirm trains what is missing.")
     if any(member.tested for member in found.members):
         console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
 

@@ -49,7 +49,9 @@ def requirement_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(short_help="Train the front again on several seeds: what is it worth?")
 @reads_study
-@click.option("--top", type=int, metavar="K", help="At most K; by default the front and all that may well be on it.")
+@click.option(
+    "--top", type=int, metavar="K", help="The K most accurate; by default the front and all that may well be on it."
+)
 @click.option("--seeds", default=3, show_default=True, metavar="N", help="Trainings of each, from scratch.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
 @click.option("--test", is_flag=True, help="Then measure the winners on the test images, once.")

@@ -47,8 +47,8 @@ def confirm(
 
     Args:
         study: a search with at least one trained network.
-        top: maximum number of architectures, those most likely to be on the true front. None: the front, and all
-            trials whose probability of being on it is at least 0.2.
+        top: maximum number of architectures, the most accurate of the following. None: the front, and all trials
+            whose probability of being on it is at least 0.2.
         seeds: number of trainings per architecture.
         epochs: overrides the recipe's epochs.
         test: also evaluate the winners, the front of the confirmed means, on the test images, each training only once.

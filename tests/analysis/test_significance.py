@@ -60,6 +60,7 @@ def test_contenders_are_the_front_and_what_chance_may_have_kept_from_it(records:
     assert contenders([], 400) == []
 
 
-def test_the_most_probable_are_kept(records: list[TrialRecord]) -> None:
-    assert {record.trial for record in contenders(records, 400, top=2)} == {0, 3}
-    assert len(contenders(records, 400, top=1)) == 1
+def test_the_most_accurate_are_kept(records: list[TrialRecord]) -> None:
+    assert [record.trial for record in contenders(records, 400)] == [3, 0, 1]
+    assert [record.trial for record in contenders(records, 400, top=2)] == [3, 0]
+    assert [record.trial for record in contenders(records, None, top=1)] == [3]

@@ -1,15 +1,21 @@
 import shutil
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 import nas
 from nas import NasError, SearchSpace
+from nas.analysis import latencies
 from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.requirements import Requirements
-from nas.analysis.selection import choose, with_latency
+from nas.analysis.selection import choose
+from nas.architectures import latency
 from nas.exporters.trained_network import trained_weights
+from nas.study.records import front_of
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial
 from tests.helpers import TINY, Ran
@@ -19,6 +25,12 @@ from tests.helpers import TINY, Ran
 def searched(tmp_path_factory: pytest.TempPathFactory) -> nas.Study:
     space = SearchSpace.from_dict(TINY)
     return nas.search(space, "digits", trials=6, name="s", runs=tmp_path_factory.mktemp("runs"), device="cpu")
+
+
+@pytest.fixture
+def copied(searched: nas.Study, tmp_path: Path) -> nas.Study:
+    shutil.copytree(searched.folder, tmp_path / "s")
+    return nas.Study.open("s", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +51,6 @@ def test_wishes_limit_the_choice(searched: nas.Study) -> None:
     assert choose(searched, Requirements(min_accuracy=front[0].accuracy)).pick.record == front[0]
     fewest = min(record.params for record in searched.records())
     assert choose(searched, Requirements(max_params=fewest)).pick.record.params == fewest
-    assert "ms for one image" in choose(searched, Requirements(max_latency=1e6), device="cpu").sentences[0]
 
 
 @pytest.mark.parametrize(
@@ -71,10 +82,9 @@ def test_confirmed_trials_are_chosen_by_their_means(confirmed_study: nas.Study) 
 
 
 def test_where_no_confirmed_one_will_do_another_is_taken_and_called_unconfirmed(
-    searched: nas.Study, tmp_path: Path
+    copied: nas.Study,
 ) -> None:
-    shutil.copytree(searched.folder, tmp_path / "s")
-    study = nas.Study.open("s", tmp_path)
+    study = copied
     dearest = max(study.records(), key=lambda record: record.flops)
     retrain_trial(study, dearest.trial, device="cpu")
     assert choose(study, Requirements()).pick.record.trial == dearest.trial
@@ -83,10 +93,36 @@ def test_where_no_confirmed_one_will_do_another_is_taken_and_called_unconfirmed(
     assert "not confirmed" in choice.sentences[-1]
 
 
-def test_latency_is_measured_where_it_was_not_recorded(searched: nas.Study) -> None:
-    records = with_latency(searched.records(), device="cpu")
-    assert all((LATENCY.value(record) or 0) > 0 for record in records)
-    assert with_latency(records, device="cpu") == records
+@pytest.mark.parametrize("waited", [0.0, 0.5])
+def test_missing_latencies_are_measured_and_kept_unless_other_programs_interfered(
+    copied: nas.Study, monkeypatch: pytest.MonkeyPatch, waited: float
+) -> None:
+    study = copied
+    monkeypatch.setattr(latency, "seconds_waited", partial(_waiting, waited))
+    choice = choose(study, Requirements(max_latency=1e6), device="cpu")
+    assert "ms for one image" in choice.sentences[0]
+    known = {record.trial: LATENCY.value(record) for record in study.records()}
+    if waited:
+        assert set(known.values()) == {None}
+        assert "threads waited for a core up to 50 % of the time" in choice.sentences[-1]
+        with pytest.raises(NasError, match=r"nearest is trial .* Other programs were in the way"):
+            choose(study, Requirements(max_latency=1e-6), device="cpu")
+    else:
+        assert all((value or 0) > 0 for value in known.values())
+        assert choose(study, Requirements(max_latency=1e6), device="cpu") == choice
+        assert {record.trial: LATENCY.value(record) for record in study.records()} == known
+
+
+def _waiting(share: float) -> float:
+    """Stands in for what the system reports: all threads have waited for this share of the time."""
+    return share * torch.get_num_threads() * time.perf_counter()
+
+
+def test_the_best_at_every_cost_are_measured_first(copied: nas.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latencies, "MOST_MEASURED", len(copied.front()))
+    records, _ = latencies.with_missing_latencies(copied, copied.records(), device="cpu")
+    front = front_of(records, by=lambda record: record.flops)
+    assert {record.trial for record in records if LATENCY.value(record) is not None} == {r.trial for r in front}
 
 
 def test_weights_are_those_of_the_best_confirming_training(confirmed_study: nas.Study) -> None:

@@ -8,10 +8,9 @@ import pytest
 
 import nas
 from nas import NasError, SearchSpace
-from nas.analysis import selection
 from nas.analysis.requirements import Requirements
 from nas.analysis.selection import choose
-from nas.architectures import latency_elsewhere
+from nas.architectures import latency, latency_elsewhere
 from nas.architectures.latency_elsewhere import PROGRAM
 from nas.cli.main import cli
 from nas.strategy import latency_objective
@@ -54,7 +53,7 @@ def test_the_front_is_measured_there_and_kept(study: nas.Study, board: str, monk
     choice = choose(study, Requirements(max_latency=slowest))
     assert choice.pick.record.trial in {member.trial for member, _ in found}
     with monkeypatch.context() as patched:  # what was not measured there is not measured here
-        patched.setattr(selection, "with_latency", lambda *_, **__: pytest.fail("times of two devices"))
+        patched.setattr(latency, "measure_together", lambda *_, **__: pytest.fail("times of two devices"))
         choose(study, Requirements(max_latency=slowest))
 
 
