@@ -3,7 +3,6 @@
 import io
 import shlex
 import subprocess
-import sys
 import tempfile
 import threading
 import zipfile
@@ -11,13 +10,14 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import access
+import final_panel
+import launch
 import live
 import messages
 import panel
 import selection
 import streamlit as st
 
-from nas.analysis.confirmation import final_training
 from nas.exporters.formats import FILES, FORMATS, USUAL
 from nas.exporters.trained_network import trained_weights
 
@@ -34,17 +34,10 @@ def show(seen: live.Snapshot) -> None:
     record = seen.find(trial)
     assert record is not None  # only existing trials are offered
     panel.facts(seen, record)
-    folds = seen.study.config.folds
-    if folds > 1 and final_training(seen.study, record.architecture) is None:
-        messages.calm(
-            "To be trained on all images first",
-            f"Its accuracy is that of {folds} networks, one for each fold. This trains the one to export:",
-        )
-        command = ["train", f"{seen.study.name}:{trial}", "--all-images", *seen.place.options]
-        st.code(shlex.join(["nas", *command]), language="bash", wrap_lines=True)
-        return
     source = _moved_images(seen)
     data = ["--data", source] if source else []
+    if not final_panel.show(seen, record, data=data):
+        return
     formats = st.pills(
         "Formats",
         FORMATS,
@@ -157,7 +150,8 @@ def _moved_images(seen: live.Snapshot) -> str:
         "Where the images are now",
         key=f"source of {seen.study.name}",
         placeholder=str(seen.study.config.data.get("source", "")),
-        help="Only if they were moved since the search. They are needed to check that the files give the accuracy.",
+        help="Only if they were moved since the search. They are needed to train, and to check that the files give the "
+        "accuracy.",
     )
 
 
@@ -166,7 +160,7 @@ def _export(command: list[str], name: str) -> tuple[str, bytes | None]:
     with _exporting, tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / name
         ran = subprocess.run(
-            [sys.executable, "-m", "nas", *command, "--out", str(out)],
+            [*launch.NAS, *command, "--out", str(out)],
             capture_output=True,
             text=True,
             check=False,

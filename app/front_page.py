@@ -1,6 +1,7 @@
 """The Front page: accuracy against cost, the recommended trial within a budget, and the clicked trial."""
 
 import chart
+import confirm_panel
 import live
 import messages
 import panel
@@ -55,6 +56,7 @@ def show(seen: live.Snapshot) -> None:
         sentences = [*baseline_sentences(seen.study, seen.front), *seen.shared(_gained)]
         for sentence in [*sentences, *filter(None, [undertrained_sentence(seen.study)])]:
             st.text(sentence)
+        confirm_panel.show(seen)
     with right:
         _beside(seen, picked, open_trial)
 

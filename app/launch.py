@@ -1,4 +1,4 @@
-"""Starts searches as processes of their own, which outlive the dashboard, and says how they begin."""
+"""Runs `nas` in processes of their own: searches and trainings outlive the dashboard, which says how they begin."""
 
 import os
 import subprocess
@@ -14,10 +14,12 @@ from nas.study.catalog import study_name
 from nas.study.study import Study
 
 BYTES_OF_A_LINE = 200
+NAS = (sys.executable, "-P", "-m", "nas")
+"""The program, without the modules of the folder that the dashboard was started in."""
 
 
 class Launch(NamedTuple):
-    """A search that was started here: its study, its process, and the file with what it prints."""
+    """A command that was started here: its study, its process, and the file with what it prints."""
 
     study: str
     process: "subprocess.Popen[bytes]"
@@ -25,11 +27,11 @@ class Launch(NamedTuple):
 
     @property
     def failed(self) -> str | None:
-        """The last line that the search printed if it ended with an error, else None."""
+        """The last line that the command printed if it ended with an error, else None."""
         if not self.process.poll():
             return None
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
-        return lines[-1] if lines else f"the search ended with code {self.process.returncode} and said nothing"
+        return lines[-1] if lines else f"it ended with code {self.process.returncode} and said nothing"
 
 
 def log_lines(place: live.Place, study: str, *, most: int) -> list[str]:
@@ -67,12 +69,25 @@ def start(place: live.Place, study: str, options: list[str]) -> Launch:
         search = Study.open(study, place.runs, storage=place.storage).attributes.search
         if search is not None and search.live:
             raise NasError(f"study '{study}': a search is running on it")
-    log = _log(place, study)
+    return run(command(place, study, options), study, log=_log(place, study))
+
+
+def run(command: list[str], study: str, *, log: Path) -> Launch:
+    """Starts a command on a study; the process does not end with the dashboard.
+
+    Args:
+        command: the command as a person would type it.
+        study: the study's name.
+        log: the file that what it prints is appended to.
+
+    Raises:
+        NasError: the file cannot be written.
+    """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command(place, study, options)],
+                [*NAS, *command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

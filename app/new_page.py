@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -323,7 +322,7 @@ def _duration(source: Source, space: SearchSpace, trials: int) -> str:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "space.yaml"
             file.write_text(space.to_yaml(), encoding="utf-8")
-            command = [sys.executable, "-m", "nas", "space", str(file), *given]
+            command = [*launch.NAS, "space", str(file), *given]
             ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         return messages.literal(ran.stderr.strip() or "It could not be timed.")

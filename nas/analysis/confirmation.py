@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nas.analysis.significance import front_probability
 from nas.architectures.architecture import Architecture
 from nas.study import pareto
-from nas.study.catalog import CONFIRMED, DISTILLED, FINAL, list_repetitions
+from nas.study.catalog import CONFIRMED, list_repetitions
 from nas.study.creation import IncompleteStudy
 from nas.study.precision import DIFFERENCE
 from nas.study.records import TrialRecord, TrialState, trained_networks
@@ -28,10 +28,11 @@ __all__ = [
     "by_expense",
     "confirmations",
     "confirmed",
-    "final_training",
     "front_rows",
     "holds_repetitions",
+    "opened_repetitions",
     "repetitions_of",
+    "repetitions_underway",
 ]
 
 
@@ -208,19 +209,6 @@ def repetitions_of(study: Study, kind: str = CONFIRMED) -> dict[int, str]:
     return list_repetitions(study.name, study.folder, kind=kind, database=database)
 
 
-def final_training(study: Study, architecture: Architecture) -> tuple[Study, TrialRecord] | None:
-    """Returns the training of an architecture on all images but the test images, and the study that holds it, if any.
-
-    Of several it is the longest, first of those that learned from other networks too, and of its seeds the first one: a
-    choice by test accuracy would make that too high.
-    """
-    for opened in [*reversed(_opened(study, DISTILLED)), *reversed(_opened(study, FINAL))]:
-        done = [record for record in opened.records() if record.state == TrialState.COMPLETE]
-        if alike := [record for record in done if record.architecture.alike(architecture)]:
-            return opened, min(alike, key=lambda record: record.seed or 0)
-    return None
-
-
 def confirmed(study: Study) -> ConfirmationReport | None:
     """Returns the confirmations of a study, of all lengths; None if there are none.
 
@@ -242,16 +230,26 @@ def _repetitions(study: Study) -> list[Study]:
     """Returns the studies that hold repeated trainings, by their epochs."""
     if holds_repetitions(study):
         return [study]
-    return _opened(study, CONFIRMED)
+    return opened_repetitions(study, CONFIRMED)
 
 
-def _opened(study: Study, kind: str) -> list[Study]:
+def opened_repetitions(study: Study, kind: str) -> list[Study]:
+    """Returns the studies in a study's folder that hold its repeated trainings of a kind, by their epochs."""
     found = repetitions_of(study, kind)
     opened = []
     for epochs in sorted(found):
         with suppress(IncompleteStudy):
             opened.append(Study.open(found[epochs], study.folder, storage=study.storage))
     return opened
+
+
+def repetitions_underway(study: Study, *kinds: str) -> Study | None:
+    """Returns the study in a study's folder that repeats trainings of these kinds right now; None if none does."""
+    for kind in kinds:
+        for opened in opened_repetitions(study, kind):
+            if (state := opened.attributes.search) is not None and state.live:
+                return opened
+    return None
 
 
 def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.analysis.confirmation import confirmed, final_training
+from nas.analysis.confirmation import confirmed
+from nas.analysis.final_training import final_training
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
 from nas.study.artifacts import brought

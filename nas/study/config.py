@@ -13,11 +13,13 @@ from nas.spaces.search_space import SearchSpace
 from nas.training.metrics import MEANS_OVER_IMAGES, METRIC_NOTES, effective_images
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
-__all__ = ["BY_FLOPS", "BY_LATENCY", "StudyConfig"]
+__all__ = ["BY_FLOPS", "BY_LATENCY", "FROM_PYTHON", "StudyConfig"]
 
 BY_FLOPS, BY_LATENCY = "flops", "latency"
 """Objectives: the cost that a study weighs accuracy against."""
 
+FROM_PYTHON = ("arrays", "evaluate")
+"""Sources of images that only the program that began the search has."""
 DESCRIBED = (
     *("classes", "fingerprint", "validation_share", "validation_counts", "all_images", "group_by", "resize"),
     *("multi_label", "folds", "teachers"),
@@ -82,6 +84,11 @@ class StudyConfig:
         if self.space.recipe.metric in MEANS_OVER_IMAGES or not counts:
             return self.validation_images
         return effective_images(counts)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the images can be loaded from where `data` says, unlike arrays and those of a custom training."""
+        return self.data["source"] not in FROM_PYTHON
 
     @property
     def metric_note(self) -> str | None:

@@ -10,7 +10,7 @@ from nas.data.resizing import CROP
 from nas.data.splitting import HELD_OUT
 from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
-from nas.study.config import StudyConfig
+from nas.study.config import FROM_PYTHON, StudyConfig
 
 __all__ = ["ImageOptions", "images_of", "images_to_search", "load_described"]
 
@@ -37,7 +37,7 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
     if isinstance(data, ImageData):
         return train_on_all(data) if config.on_all_images else data
     source = data if data is not None else config.data["source"]
-    if source in ("arrays", "evaluate"):
+    if source in FROM_PYTHON:
         raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
     images = load_data(
         source,
@@ -139,7 +139,7 @@ def images_to_search(
 def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int | None) -> tuple[Any, int | None]:
     if known:
         source = known.data["source"]
-        if source in ("arrays", "evaluate"):
+        if source in FROM_PYTHON:
             raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
         return source, max_images if max_images is not None else known.data.get("max_images")
     if space.input == DIGITS:

@@ -10,10 +10,13 @@ import pytest
 import nas
 from benchmarks.browser import dashboard
 from nas import SearchSpace, Study
+from nas.analysis.confirmation import confirmed
+from nas.analysis.final_training import final_training
 from nas.strategy.samplers import ValidSampler
 from nas.study.catalog import list_studies
 from nas.study.search_state import Request, SearchState, SearchStatus
 from nas.system.processes import this_worker
+from nas.units import percent_text
 from tests.app.test_pages import Open, figures, open_page, said, unescaped
 from tests.helpers import formula, write_patches, write_photos
 
@@ -302,6 +305,58 @@ def test_a_search_is_started_and_outlives_the_page(open_page: Open, tmp_path: Pa
 def _ended(study: Study) -> bool:
     state = study.attributes.search
     return state is not None and not state.live
+
+
+@pytest.mark.slow
+def test_the_front_is_confirmed_and_the_network_trained_on_all_images(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(tiny, "digits", trials=2, runs=tmp_path, name="s", device="cpu", references=False)
+    app = open_page("front")
+    next(each for each in app.number_input if each.label == "Seeds").set_value(2)
+    next(each for each in app.number_input if each.label == "At most").set_value(1)
+    app.run()
+    assert f"nas confirm s --seeds 2 --top 1 --runs {tmp_path}" in [code.value for code in app.code]
+    click(app, "Confirm")
+    wait_for(lambda: "Confirm" in labels(app.run()))
+    report = confirmed(study)
+    assert report is not None
+    assert [len(member.trainings) for member in report.members] == [2]
+
+    best = study.front()[-1]
+    app = open_page("export", study="s", trial=str(best.trial))
+    assert "Its weights were trained without the 287 validation images." in said(app)
+    next(each for each in app.number_input if each.label == "Epochs").set_value(2)
+    app.run()
+    assert f"nas train s:{best.trial} --all-images --epochs 2 --runs {tmp_path}" in [code.value for code in app.code]
+    click(app, "Train on all images")
+    wait_for(lambda: "Trained on all images for 2 epochs" in said(app.run()))
+    found = final_training(study, best.architecture)
+    assert found is not None
+    assert f"{percent_text(found[1].accuracy or 0.0)} of the 359 test images. These weights are exported." in said(app)
+    assert "Train on all images" not in labels(app)
+
+
+@pytest.mark.slow
+def test_a_training_that_cannot_begin_says_why_and_a_running_one_is_stopped(
+    open_page: Open, tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(tiny, "digits", trials=1, runs=tmp_path, name="s", device="cpu", references=False)
+    app = open_page("export")
+    next(each for each in app.text_input if each.label == "Where the images are now").set_value("no-such-folder")
+    app.run()
+    click(app, "Train on all images")
+    wait_for(lambda: "It did not go on" in said(app.run()))
+    assert "no-such-folder" in said(app)
+
+    app = open_page("export", study="s")
+    next(each for each in app.number_input if each.label == "Epochs").set_value(5000)
+    app.run()
+    click(app, "Train on all images")
+    wait_for(lambda: "Stop training" in labels(app.run()))
+    click(app, "Stop training")
+    wait_for(lambda: "Train on all images" in labels(app.run()))
+    assert final_training(study, study.front()[-1].architecture) is None
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ from tests.strategy.test_strategy import timed
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
 DASHBOARD = dashboard_server().with_name("dashboard.py").resolve()
 PAGES = ("front", "trials", "architecture", "design", "compare", "progress", "insights", "export")
@@ -401,9 +402,9 @@ def _amount(text: str) -> float:
 @pytest.mark.slow
 def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> None:
     app = open_page("export", trial="1")
-    assert app.code[0].value.startswith("nas export small --trial 1 --runs ")
-    app.button[0].click().run()
-    assert app.button[0].disabled
+    assert app.main.code[-1].value.startswith("nas export small --trial 1 --runs ")
+    _export_button(app).click().run()
+    assert _export_button(app).disabled
     assert "Writing the files" in said(app)
     until(lambda: "loaded back; its logits differ" in said(app.run()))
     shutil.copytree(small.folder, small.folder.with_name("other"))  # the same numbers, but not the same trials
@@ -412,8 +413,12 @@ def test_an_export_is_what_the_command_writes(open_page: Open, small: Study) -> 
     app.sidebar.selectbox[0].select("small").run()
     small.weights_file(1).unlink()
     app = open_page("export", study="small", trial="1")
-    assert app.button[0].disabled
+    assert _export_button(app).disabled
     assert "Nothing to export" in said(app)
+
+
+def _export_button(app: AppTest) -> Button:
+    return next(button for button in app.button if button.label == "Export")
 
 
 def test_a_database_is_read_as_well(open_page: Open, tmp_path: Path, tiny: SearchSpace) -> None:
@@ -458,7 +463,7 @@ def test_what_is_confirmed_is_shown_beside_the_scores(open_page: Open, small: St
     assert "Confirmed on 2 seeds of 1 epochs" in said(app)
     assert "on the test images" in said(app)
     export = open_page("export")
-    assert f"--trial {best.record.trial} " in export.code[0].value
+    assert f"--trial {best.record.trial} " in export.main.code[-1].value
     for page in PAGES:
         open_page(page)
 

@@ -17,6 +17,7 @@ from nas.analysis.figures.style import (
     SHARES,
     SKY,
     VERMILION,
+    log_axis,
     new_figure,
     plain,
 )
@@ -80,10 +81,10 @@ def front_figure(
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
     figure.update_xaxes(
-        title=plain(axis.title, at_most=MOST_LETTERS), type="log" if log else "linear", tickformat=axis.tick_format
+        title=plain(axis.title, at_most=MOST_LETTERS),
+        tickformat=axis.tick_format,
+        **(log_axis(axis.value(record) or 0.0 for record in records) if log else {"type": "linear"}),
     )
-    if log:
-        figure.update_xaxes(dtick="D2")
     figure.update_yaxes(title="validation accuracy", **SHARES)
     return figure
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nas.analysis.figures.style import BLUE, COLOURS, SHARES, new_figure, plain
+from nas.analysis.figures.style import BLUE, COLOURS, SHARES, log_axis, new_figure, plain
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,6 +48,10 @@ def fronts_figure(fronts: Mapping[str, Front]) -> "go.Figure":
             hovertemplate="%{y:.2%} at %{x:.3s} FLOPs<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(title="FLOPs per image (multiply–adds)", type="log", dtick="D2", tickformat="~s")
+    figure.update_xaxes(
+        title="FLOPs per image (multiply–adds)",
+        tickformat="~s",
+        **log_axis(flops for front in fronts.values() for flops, _ in front),
+    )
     figure.update_yaxes(title="validation accuracy", **SHARES)
     return figure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.convergence import History, bands
-from nas.analysis.figures.style import BLUE, COLOURS, GREY, SHARES, new_figure
+from nas.analysis.figures.style import BLUE, COLOURS, GREY, SHARES, log_axis, new_figure
 from nas.analysis.front import thinned
 from nas.study.records import TrialState
 from nas.units import count_text
@@ -71,7 +71,9 @@ def seconds_figure(past: History) -> "go.Figure":
         marker={"color": GREY, "size": 7, "opacity": 0.7},
         hovertemplate="trial %{customdata}: %{y:.1f} s<extra></extra>",
     )
-    figure.update_xaxes(title="FLOPs per image (multiply–adds)", type="log", dtick="D2", tickformat="~s")
+    figure.update_xaxes(
+        title="FLOPs per image (multiply–adds)", tickformat="~s", **log_axis(record.flops for record in timed)
+    )
     figure.update_yaxes(title="training time (seconds)", rangemode="tozero")
     figure.update_layout(showlegend=False)
     return figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.analysis.figures.style import BLUE, VERMILION, new_figure
+from nas.analysis.figures.style import BLUE, VERMILION, log_axis, new_figure
 from nas.units import count_text
 
 if TYPE_CHECKING:
@@ -37,6 +37,6 @@ def space_figure(flops: Sequence[int], *, budget: int | None) -> "go.Figure":
     )
     if budget is not None:
         figure.add_vline(x=budget, line={"color": VERMILION, "dash": "dot", "width": 1.5})
-    figure.update_xaxes(title="FLOPs per image (multiply–adds)", type="log", dtick="D2", tickformat="~s")
+    figure.update_xaxes(title="FLOPs per image (multiply–adds)", tickformat="~s", **log_axis(flops))
     figure.update_yaxes(title="share", tickformat="~%")
     return figure

@@ -1,6 +1,7 @@
 """The style that all figures share."""
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "SKY",
     "TICK_GAP",
     "VERMILION",
+    "log_axis",
     "new_figure",
     "plain",
 ]
@@ -51,6 +53,16 @@ def new_figure(*, height: int, name: str = "figure", **layout: Any) -> "go.Figur
             **layout,
         }
     )
+
+
+def log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """Returns the settings of a logarithmic axis that shows these values, labelled at 1, 2 and 5 of each decade.
+
+    Where they span less than a decade, plotly finds closer labels.
+    """
+    positive = [value for value in values if value > 0]
+    wide = bool(positive) and max(positive) >= 10 * min(positive)
+    return {"type": "log", "dtick": "D2"} if wide else {"type": "log"}
 
 
 def plain(text: str, *, at_most: int | None = None) -> str:
