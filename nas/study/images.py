@@ -12,7 +12,7 @@ from nas.errors import DataError
 from nas.spaces.search_space import SearchSpace
 from nas.study.config import FROM_PYTHON, StudyConfig
 
-__all__ = ["ImageOptions", "images_of", "images_to_search", "load_described"]
+__all__ = ["ImageOptions", "checked", "images_of", "images_to_search", "load_described"]
 
 
 class ImageOptions(TypedDict, total=False):
@@ -34,12 +34,31 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
     Raises:
         DataError: the images cannot be loaded, or differ from those of the study.
     """
-    if isinstance(data, ImageData):
-        return train_on_all(data) if config.on_all_images else data
+    images = data if isinstance(data, ImageData) else _loaded(config, data)
+    if config.on_all_images:
+        images = train_on_all(images)
+    return checked(images, config, source=data if isinstance(data, str | Path) else config.data["source"])
+
+
+def checked(images: ImageData, config: StudyConfig, *, source: str | Path) -> ImageData:
+    """Returns the images if they are those that a study trains and judges on.
+
+    Raises:
+        DataError: they are not; the message begins with `source`.
+    """
+    if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
+        raise DataError(
+            f"{source}: its images are not those of the study; they have changed since the search, or are others: put "
+            "back what was removed, take out what was added, or name a copy of them with --data"
+        )
+    return images
+
+
+def _loaded(config: StudyConfig, data: Any) -> ImageData:
     source = data if data is not None else config.data["source"]
     if source in FROM_PYTHON:
         raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
-    images = load_data(
+    return load_data(
         source,
         config.space.input,
         seed=config.seed,
@@ -49,14 +68,6 @@ def images_of(config: StudyConfig, data: Any = None) -> ImageData:
         resize=config.data.get("resize", CROP),
         skip_bad_images=True,
     )
-    if config.on_all_images:
-        images = train_on_all(images)
-    if images.fingerprint != config.data.get("fingerprint", images.fingerprint):
-        raise DataError(
-            f"{source}: its images are not those of the study; they have changed since the search, or are others: put "
-            "back what was removed, take out what was added, or name a copy of them with --data"
-        )
-    return images
 
 
 def load_described(

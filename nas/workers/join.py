@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.errors import StudyError
 from nas.study.config import BY_LATENCY
-from nas.study.images import images_of
+from nas.study.images import checked, images_of
 from nas.study.plan import PATIENCE_STORAGE
 from nas.study.search_state import SearchStatus
 from nas.study.study import Study
@@ -86,7 +86,10 @@ def _work_on(study: Study, task: Task, data: Any, listener: Listener | None) -> 
             raise StudyError(
                 f"study '{study.name}': its trainings learn from other networks; nas train goes on with it"
             )
-        images = task.images if task.images is not None else images_of(config, data)
+        if task.images is not None:
+            images = checked(task.images, config, source=config.data["source"])
+        else:
+            images = images_of(config, data)
         objective = default_objective(
             images,
             config.space.recipe,

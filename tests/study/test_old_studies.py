@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import nas
+from nas.analysis.confirmation import confirmed
 
 OLD = Path(__file__).with_name("runs_of_0_1_0")
 FRONT = {10: 0.7352, 11: 0.8153}
@@ -43,7 +44,15 @@ def test_it_resumes(runs: Path) -> None:
 
 def test_it_is_confirmed_and_exported(runs: Path, tmp_path: Path) -> None:
     study = nas.Study.open("old", runs)
+    before = confirmed(study)
+    assert before is not None
+    assert [len(member.trainings) for member in before.members] == [1]
+    best = study.front()[-1].architecture
+    assert before.of(best) is None
     found = nas.confirm(study, top=1, seeds=2, device="cpu")
-    assert [len(member.trainings) for member in found.members] == [2]
+    assert {len(member.trainings): member.record.architecture == best for member in found.members} == {
+        1: False,
+        2: True,
+    }
     exported = nas.export(study, tmp_path / "out", trial=11, formats=("safetensors", "python"))
     assert exported.accuracy == pytest.approx(FRONT[11], abs=1e-4)
