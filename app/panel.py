@@ -14,7 +14,7 @@ from nas.analysis.figures.curves import curves_figure
 from nas.analysis.requirements import Limit
 from nas.analysis.selection import Recommendation, choose_from
 from nas.study.records import TrialRecord
-from nas.units import count_text, duration_text, percent_text
+from nas.units import count_text, counted, duration_text, epochs_text, percent_text
 
 MOST_OFFERED = 300
 
@@ -70,7 +70,7 @@ def _precision(seen: live.Snapshot, record: TrialRecord) -> str | None:
 
 
 def _confirmed(member: Confirmation) -> None:
-    sentences = [f"Confirmed on {len(member.trainings)} seeds of {member.epochs} epochs"]
+    sentences = [f"Confirmed on {counted(len(member.trainings), 'seed')} of {epochs_text(member.epochs)}"]
     if member.probability is not None:
         sentences.append(f"on the front with a probability of {100 * member.probability:.0f} %")
     if member.test is not None:

@@ -15,7 +15,7 @@ from nas.analysis.convergence import History, history
 from nas.analysis.figures.progress import AGAINST, bands_figure, hypervolume_figure, seconds_figure
 from nas.study.config import BY_FLOPS, BY_LATENCY
 from nas.study.records import TrialState
-from nas.units import amount_text, duration_text
+from nas.units import amount_text, duration_text, percent_text
 
 HYPERVOLUME = (
     "The hypervolume is the area of (log {}, accuracy) below the front, as a share of the whole box from chance to "
@@ -118,7 +118,7 @@ def _workers(seen: live.Snapshot) -> None:
                     "architecture": record.name,
                     "epoch": len(record.curve),
                     "progress": len(record.curve) / (record.length or epochs),
-                    "accuracy so far": record.curve[-1] if record.curve else None,
+                    "accuracy so far": percent_text(record.curve[-1]) if record.curve else "–",
                 }
                 for record in seen.running
             ]
@@ -126,7 +126,6 @@ def _workers(seen: live.Snapshot) -> None:
         hide_index=True,
         column_config={
             "progress": st.column_config.ProgressColumn("of its epochs", format="percent", min_value=0, max_value=1),
-            "accuracy so far": st.column_config.NumberColumn(format="percent"),
         },
     )
 

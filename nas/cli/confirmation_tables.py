@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nas.analysis.confirmation import Confirmation, ConfirmationReport, by_expense
 from nas.analysis.cost_metrics import LATENCY
+from nas.analysis.final_training import final_training
 from nas.cli.tables import FLOPS_NOTE, add_columns, latency_cells
 from nas.study.records import TrialRecord
 from nas.study.study import Study
@@ -90,8 +91,14 @@ def show_confirmed(console: Console, found: ConfirmationReport, *, study: Study)
         console.print("Test: on images that neither the search nor the choice has seen, read once.", style="dim")
 
 
-def show_trained(console: Console, member: Confirmation) -> None:
-    """Prints each training of one architecture with its accuracy and weights file, then their mean and spread."""
+def show_trained(console: Console, member: Confirmation, *, searched: Study | None = None) -> None:
+    """Prints each training of one architecture with its accuracy and weights file, then their mean and spread.
+
+    Args:
+        console: where to print.
+        member: the trainings.
+        searched: the search that the architecture is of, if it is of one.
+    """
     record, study = member.record, member.study
     assert study is not None  # what was trained is stored
     amounts = f"{count_text(record.flops)} FLOPs, {count_text(record.params)} parameters"
@@ -103,6 +110,8 @@ def show_trained(console: Console, member: Confirmation) -> None:
     of = f" of the {images:,} {study.config.judged_on} images" if images else ""
     console.print(f"{member.validation.text()}{of}, after {epochs_text(member.epochs)} each")
     if study.config.on_all_images:
-        console.print("Trained on all other images, those for validation too; nas export takes these weights.")
+        taken = final_training(searched, record.architecture) if searched is not None else None
+        weights = f"those of {taken[0].name}" if taken is not None and taken[0].name != study.name else "these weights"
+        console.print(f"Trained on all other images, those for validation too; nas export takes {weights}.")
     if teachers := study.config.teachers:
         console.print(f"Taught by the trials {', '.join(map(str, teachers))} of the search.")

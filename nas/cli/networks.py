@@ -133,7 +133,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     member = trained.of(chosen.architecture) if trained is not None else None
     if member is None:
         raise NasError(f"no training was completed; `nas trials {found.name} --runs {found.folder.parent}` says why")
-    show_trained(console, member)
+    show_trained(console, member, searched=chosen.study)
 
 
 @click.command(short_help="List the validation images that a network takes for something else.")

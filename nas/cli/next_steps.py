@@ -24,6 +24,8 @@ def show_next(console: Console, study: Study) -> None:
         f"nas dashboard{where}": "the front in the browser",
     }
     width = max(map(len, hints))
+    beside = 5 + width + max(map(len, hints.values())) <= console.width
     console.print("\nNext:")
-    for command, purpose in hints.items():
-        console.print(f"  {command:<{width}}   {purpose}", soft_wrap=True)
+    for command, purpose in hints.items():  # a command is never broken: it is to be copied
+        text = f"  {command:<{width}}   {purpose}" if beside else f"  {command}\n      {purpose}"
+        console.print(text, soft_wrap=True)

@@ -460,7 +460,7 @@ def test_what_is_confirmed_is_shown_beside_the_scores(open_page: Open, small: St
     assert "Its accuracy is the mean of its confirmation." in text
     assert found.optimism_text() in text  # type: ignore[operator]
     app = open_page("architecture", study="small", trial=str(best.record.trial))
-    assert "Confirmed on 2 seeds of 1 epochs" in said(app)
+    assert "Confirmed on 2 seeds of 1 epoch" in said(app)
     assert "on the test images" in said(app)
     export = open_page("export")
     assert f"--trial {best.record.trial} " in export.main.code[-1].value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from nas.analysis.confirmation import Confirmation
 from nas.analysis.cost_metrics import FLOPS, CostMetric
 from nas.analysis.figures.style import GREEN
+from nas.units import counted, epochs_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,8 +50,8 @@ def add_confirmed(figure: "go.Figure", members: Sequence[Confirmation], *, axis:
         },
         customdata=[member.record.trial for member, _ in shown],
         text=[
-            f"trial {member.record.trial}, confirmed: {member.validation.text()} over {len(member.trainings)} seeds of "
-            f"{member.epochs} epochs"
+            f"trial {member.record.trial}, confirmed: {member.validation.text()} over "
+            f"{counted(len(member.trainings), 'seed')} of {epochs_text(member.epochs)}"
             + (f", on the front with {100 * member.probability:.0f} %" if member.probability is not None else "")
             for member, _ in shown
         ],

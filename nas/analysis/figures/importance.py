@@ -1,8 +1,10 @@
 """Figures of what matters in a search space."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.analysis.figures.style import BLUE, GREY, ORANGE, SKY, TICK_GAP, VERMILION, new_figure
 from nas.analysis.importance import (
@@ -15,7 +17,7 @@ from nas.analysis.importance import (
     shades,
 )
 from nas.spaces.search_space import SearchSpace
-from nas.units import count_text
+from nas.units import count_text, percent_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -151,16 +153,8 @@ def parallel_figure(sample: Sample) -> "go.Figure":
             }
         )
     flops = sample.log_flops[kept] / np.log(10)
-    ticks = np.linspace(flops.min(), flops.max(), 4) if len(flops) else np.zeros(0)
-    dimensions.append(
-        {
-            "label": "FLOPs",
-            "values": flops,
-            "tickvals": ticks.tolist(),
-            "ticktext": [count_text(10**tick) for tick in ticks.tolist()],
-        }
-    )
-    dimensions.append({"label": "accuracy", "values": sample.accuracy[kept], "tickformat": "~%"})
+    dimensions.append(_measured("FLOPs", flops, write=lambda tick: count_text(10**tick)))
+    dimensions.append(_measured("accuracy", sample.accuracy[kept], write=percent_text))
     figure = new_figure(height=380, name="parallel")
     figure.add_parcoords(
         dimensions=dimensions,
@@ -174,3 +168,9 @@ def parallel_figure(sample: Sample) -> "go.Figure":
     )
     figure.update_layout(margin={"l": 40, "r": 40, "t": 50, "b": 20})
     return figure
+
+
+def _measured(label: str, values: NDArray[np.float64], *, write: Callable[[float], str]) -> dict[str, Any]:
+    """Returns a dimension of the parallel coordinates with four ticks, between the least and the greatest value."""
+    ticks = np.linspace(values.min(), values.max(), 4).tolist() if len(values) else []
+    return {"label": label, "values": values, "tickvals": ticks, "ticktext": [write(tick) for tick in ticks]}
