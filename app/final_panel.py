@@ -7,7 +7,7 @@ import messages
 import streamlit as st
 
 from nas.analysis.confirmation import repetitions_underway
-from nas.analysis.final_training import final_training
+from nas.analysis.final_training import FINAL_TIMES, final_training
 from nas.study.catalog import DISTILLED, FINAL
 from nas.study.records import TrialRecord
 from nas.units import counted, percent_text
@@ -54,7 +54,7 @@ def show(seen: live.Snapshot, record: TrialRecord, *, data: list[str]) -> bool:
         return follow_up.Underway(holder, done / epochs, f"Training on all images: epoch {done} of {epochs}")
 
     def offer() -> list[str]:
-        options = _fields(study.config.space.recipe.epochs) if access.may_act() else []
+        options = _fields(FINAL_TIMES * study.config.space.recipe.epochs) if access.may_act() else []
         return ["nas", "train", f"{study.name}:{record.trial}", "--all-images", *options, *data, *seen.place.options]
 
     key = f"final training of {record.architecture.key}"
@@ -65,7 +65,7 @@ def show(seen: live.Snapshot, record: TrialRecord, *, data: list[str]) -> bool:
 def _fields(usual: int) -> list[str]:
     """Shows the fields of the training; returns the options that say the same."""
     left, right = st.columns([1, 1.6], vertical_alignment="bottom")
-    epochs = left.number_input("Epochs", 1, 100_000, None, placeholder=f"{usual}, as in the search")
+    epochs = left.number_input("Epochs", 1, 100_000, None, placeholder=f"{usual}, more than in the search")
     taught = right.checkbox(
         "Learn from the three most accurate networks too",
         help="Distillation: it learns what they say of each image, beside its label. It takes longer.",

@@ -70,7 +70,9 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option("--study", metavar="NAME", help="The folder of a file's trainings; by default the file's name.")
 @runs_option
 @click.option("--recipe", metavar="SPACE", help="Train a file's architecture as that space says; by default plainly.")
-@click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
+@click.option(
+    "--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's, twice with --all-images."
+)
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="How many trainings.")
 @click.option("--seed", type=int, metavar="S", help="Of the splits of a file's images; by default 0.")
 @click.option(

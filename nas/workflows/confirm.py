@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from nas.analysis.confirmation import ConfirmationReport, confirmed, repetitions_of
+from nas.analysis.final_training import FINAL_TIMES
 from nas.analysis.significance import contenders
 from nas.data.images import ImageData, train_on_all
 from nas.errors import DataError, StudyError
@@ -111,7 +112,8 @@ def repeat_trials(
         study: the search that the trials belong to.
         chosen: trials of `study`.
         seeds: number of trainings per architecture.
-        epochs: overrides the recipe's epochs; each number of epochs has its own study of repetitions.
+        epochs: overrides the recipe's epochs, or twice as many with `all_images`; each number of epochs has its own
+            study of repetitions.
         images: the study's images; None with a custom `evaluate`.
         all_images: train on the validation images too, and judge by the test images.
         distill: with `all_images`; learn from the study's most accurate networks too.
@@ -123,7 +125,8 @@ def repeat_trials(
         The study of repetitions.
     """
     config = study.config
-    recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else config.space.recipe.epochs)
+    usual = config.space.recipe.epochs * (FINAL_TIMES if all_images else 1)
+    recipe = replace(config.space.recipe, epochs=epochs if epochs is not None else usual)
     kind, data = CONFIRMED, config.data
     if all_images:
         assert images is not None  # there are none to join with a custom `evaluate`

@@ -110,7 +110,7 @@ def retrain_trial(
         study: the search that the trial belongs to.
         trial: the trial's number.
         data: the study's images if they have moved; required if it was searched on arrays.
-        epochs: overrides the recipe's epochs.
+        epochs: overrides the recipe's epochs, or twice as many with `all_images`.
         seeds: number of trainings.
         all_images: train on the validation images too, for a network that was chosen: it is judged by the test images,
             and `nas.export` takes its weights.

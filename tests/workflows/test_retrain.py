@@ -12,6 +12,7 @@ import pytest
 import nas
 from nas import NasError, Recipe, SearchSpace
 from nas.analysis.confirmation import confirmed
+from nas.analysis.final_training import final_training
 from nas.study.records import TrialState
 from nas.training.checkpoint import Checkpoint, Progress
 from nas.workflows.retrain import retrain, retrain_trial
@@ -90,7 +91,8 @@ def test_a_chosen_trial_is_trained_on_all_images_but_the_test_s(
     assert other.trained.config == study.config
 
     shown = nas_command("train", "s:1", "--all-images", "--seeds", 2, "--runs", tmp_path, "--workers", 1)
-    assert "% of the 359 test images, after 2 epochs each" in shown.out
+    assert tiny.recipe.epochs == 2  # and a final training is twice as long
+    assert "% of the 359 test images, after 4 epochs each" in shown.out
     refused = nas_command("train", tmp_path / "out" / "architecture.yaml", "--all-images", "--runs", tmp_path)
     assert refused.code == 2
     assert "--all-images: is for a trial of a study" in refused.err
@@ -122,12 +124,17 @@ def test_a_chosen_trial_learns_from_the_best_networks_of_its_search(
     assert (shown.code, shown.err) == (0, "")
     teachers = sorted(record.trial for record in best)
     assert f"Taught by the trials {', '.join(map(str, teachers))} of the search." in shown.out
-    taught = nas.Study.open("s.distilled-2", study.folder)
+    taught = nas.Study.open("s.distilled-4", study.folder)
     assert list(taught.config.teachers) == teachers
     assert taught.records()[0].curve != plain.records()[0].curve  # of the same seed
 
     written = nas.export(study, tmp_path / "out", trial=1, formats=["safetensors"])
     assert written.trained.weights_file == taught.weights_file(0)
+    longer = retrain_trial(study, 1, all_images=True, epochs=5, device="cpu")
+    found = final_training(study, written.trained.architecture)
+    assert found is not None
+    assert found[0].name == longer.name
+    assert f"nas export takes those of {longer.name}." in nas_command(*command).out
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert "and on what 3 networks of the search say of them (knowledge distillation)" in card
 
@@ -143,7 +150,7 @@ def test_a_chosen_trial_learns_from_the_best_networks_of_its_search(
     assert "add all_images (--all-images)" in alone.err
     elsewhere = nas_command(*command[:-1], 0)
     assert "leave out ray and workers=0" in elsewhere.err
-    joined = nas_command("worker", "s.distilled-2", "--runs", study.folder)
+    joined = nas_command("worker", "s.distilled-4", "--runs", study.folder)
     assert "its trainings learn from other networks" in joined.err
 
 
