@@ -14,6 +14,7 @@ import launch
 import live
 import messages
 import panel
+import search_fields
 import streamlit as st
 
 from nas.analysis.figures.architecture import drawing_figure
@@ -22,7 +23,6 @@ from nas.architectures.cost import cost, stem_cost
 from nas.data.images import Images
 from nas.data.inspection import SourceShape, example_images, inspect_source
 from nas.data.report import report_on
-from nas.data.resizing import CROP, RESIZES
 from nas.errors import NasError
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space, usual_budget
@@ -32,15 +32,12 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.catalog import as_study_name, study_name
 from nas.system.files import write_whole
 from nas.system.resources import ready_spaces
-from nas.training.metrics import MEAN_AVERAGE_PRECISION, METRICS
-from nas.training.recipe import CLASS_WEIGHTS, SAMPLINGS
 from nas.units import count_text, duration_text, parse_count
 
 MADE, DIGITS = "made for the images", "digits"
 EXAMPLES, EXAMPLE_SIZE, SAMPLED = 10, 64, 1000
 CLASSES_SHOWN, OF_EACH_CLASS, HEIGHT_OF_CLASSES = 50, 7, 420
 SECONDS_KEPT = 60
-FOLDS = ("none", "3", "5", "10")
 HELP = {
     "depth": "Numbers of blocks.",
     "mid": "Widths of the grouped convolutions; in the stem, of its convolution.",
@@ -75,7 +72,7 @@ def show(place: live.Place, seen: live.Snapshot | None) -> None:
     with right:
         _holds(space)
     with left:
-        _start(place, source, base=base, space=space, earlier=_earlier(seen, space))
+        _start(place, source, base=base, space=space, seen=seen)
 
 
 def _source(seen: live.Snapshot | None) -> Source | None:
@@ -233,8 +230,11 @@ def _report(yaml: str, _space: SearchSpace) -> tuple[Preflight, list[int], float
     return preflight(_space), flops, share
 
 
-def _start(place: live.Place, source: Source, *, base: SearchSpace, space: SearchSpace, earlier: str | None) -> None:
-    """Asks for the budget, shows the command, and starts it; offers to learn from the trials of an earlier study."""
+def _start(
+    place: live.Place, source: Source, *, base: SearchSpace, space: SearchSpace, seen: live.Snapshot | None
+) -> None:
+    """Asks for the budget, shows the command, and starts it; offers to learn from the trials of the selected study."""
+    earlier = _earlier(seen, space)
     fields = st.columns(4)
     study = fields[0].text_input("Name", as_study_name(Path(source.where).name), key=f"name of {source.where}")
     trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
@@ -244,8 +244,8 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
         *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
-        *_judging(multi_label=source.shape.multi_label),
-        *(_of_files() if source.where != DIGITS else []),
+        *search_fields.judging(multi_label=source.shape.multi_label),
+        *(search_fields.of_files(source.where, seen) if source.where != DIGITS else []),
     ]
     if earlier is not None and earlier != study and place.storage is None:
         words = "The search begins with what that study knows of the values that both spaces have."
@@ -272,32 +272,6 @@ def _start(place: live.Place, source: Source, *, base: SearchSpace, space: Searc
             messages.calm("It was not started", str(error))
         else:
             st.rerun()
-
-
-def _judging(*, multi_label: bool) -> list[str]:
-    """Asks how networks are judged, and how rare classes count; returns the options that say so."""
-    chosen = []
-    fields = {"metric": METRICS, "class_weights": CLASS_WEIGHTS, "sampling": SAMPLINGS}
-    if multi_label:
-        fields = {"metric": (MEAN_AVERAGE_PRECISION,), "class_weights": CLASS_WEIGHTS}
-    for column, (field, values) in zip(st.columns(len(fields)), fields.items(), strict=True):
-        usual, *_ = values
-        value = column.selectbox(field.replace("_", " "), list(values), key=field)
-        chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []
-    words = "A network of each trial for each fold, judged by the images of that fold: for few images."
-    folds = st.segmented_control("folds", FOLDS, default=FOLDS[0], required=True, key="folds", help=words)
-    return [*chosen, *(["--folds", folds] if folds != FOLDS[0] else [])]
-
-
-def _of_files() -> list[str]:
-    """Asks how image files are resized, and which belong together; returns the options that say so."""
-    left, right = st.columns(2)
-    resize = left.selectbox("images of other proportions", list(RESIZES), key="resize")
-    words = (
-        "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
-    )
-    group_by = right.text_input("group by", placeholder="every image by itself", key="group_by", help=words).strip()
-    return [*(["--resize", resize] if resize != CROP else []), *(["--group-by", group_by] if group_by else [])]
 
 
 def _space_options(

@@ -248,13 +248,23 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
     assert any("--class-weights balanced --folds 5 --study" in code.value for code in app.code)
 
 
-def test_image_files_are_grouped_and_made_square_as_asked(open_page: Open, tmp_path: Path) -> None:
+def test_image_files_are_read_as_asked_and_again_as_in_their_study(open_page: Open, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos")
     app = open_page("new")
-    app.text_input(key="images").set_value(str(write_photos(tmp_path / "photos"))).run()
-    app.selectbox(key="resize").set_value("letterbox").run()
-    app.text_input(key="group_by").set_value("folder").run()
+    app.text_input(key="images").set_value(str(photos)).run()
+    app.selectbox(key=f"resize of {photos}").set_value("letterbox").run()
+    app.text_input(key=f"groups of {photos}").set_value("folder").run()
+    next(each for each in app.checkbox if each.label == "Leave out files that cannot be read").check().run()
     assert not app.exception
-    assert any("--resize letterbox --group-by folder --study" in code.value for code in app.code)
+    asked = "--resize letterbox --group-by folder --skip-bad-images --study"
+    assert any(asked in code.value for code in app.code)
+    broken = next(photos.rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:30])
+    nas.search(
+        data=photos, evaluate=formula, trials=1, name="p", runs=tmp_path, resize="letterbox", skip_bad_images=True
+    )
+    app = open_page("new", study="p")
+    assert any("--resize letterbox --skip-bad-images --study" in code.value for code in app.code)
 
 
 def test_the_form_begins_with_the_images_of_the_study(open_page: Open, study: Study, tmp_path: Path) -> None:
