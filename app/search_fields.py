@@ -18,10 +18,10 @@ def judging(*, multi_label: bool) -> list[str]:
         fields = {"metric": (MEAN_AVERAGE_PRECISION,), "class_weights": CLASS_WEIGHTS}
     for column, (field, values) in zip(st.columns(len(fields)), fields.items(), strict=True):
         usual, *_ = values
-        value = column.selectbox(field.replace("_", " "), list(values), key=field)
+        value = column.selectbox(field.replace("_", " ").capitalize(), list(values), key=field)
         chosen += [f"--{field.replace('_', '-')}", value] if value != usual else []
     words = "A network of each trial for each fold, judged by the images of that fold: for few images."
-    folds = st.segmented_control("folds", FOLDS, default=FOLDS[0], required=True, key="folds", help=words)
+    folds = st.segmented_control("Folds", FOLDS, default=FOLDS[0], required=True, key="folds", help=words)
     return [*chosen, *(["--folds", folds] if folds != FOLDS[0] else [])]
 
 
@@ -35,12 +35,12 @@ def of_files(source: str, seen: live.Snapshot | None) -> list[str]:
     left, right = st.columns(2)
     ways = list(RESIZES)
     before = ways.index(data.get("resize", CROP))
-    resize = left.selectbox("images of other proportions", ways, before, key=f"resize of {source}")
+    resize = left.selectbox("Images of other proportions", ways, before, key=f"resize of {source}")
     words = (
         "Images of one group, such as a patient, never stand in two splits: folder, a column, or a pattern of paths."
     )
     group_by = right.text_input(
-        "group by",
+        "Group by",
         data.get("group_by") or "",
         placeholder="every image by itself",
         key=f"groups of {source}",

@@ -31,7 +31,7 @@ def trial_rows(records: Sequence[TrialRecord], space: SearchSpace) -> list[dict[
             "reference": family_of.get(record.architecture.key),
             "accuracy": record.accuracy,
             "estimate": record.estimate.accuracy if record.estimate else None,
-            "error": record.estimate.error if record.estimate else None,
+            "error": record.estimate.standard_error if record.estimate else None,
             "flops": record.flops,
             "params": record.params,
             "activations": record.cost.activations,

@@ -51,6 +51,11 @@ class Estimate(NamedTuple):
     high: float
     error: float
 
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the estimate itself: that of its interval."""
+        return (self.high - self.low) / (2 * Z)
+
     def text(self) -> str:
         """Formats the estimate with its standard error as `96.4 ± 0.9 %`."""
-        return f"{100 * self.accuracy:.1f} ± {100 * (self.high - self.low) / (2 * Z):.1f} %"
+        return f"{100 * self.accuracy:.1f} ± {100 * self.standard_error:.1f} %"
