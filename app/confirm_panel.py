@@ -23,14 +23,14 @@ def show(seen: live.Snapshot) -> None:
         options = _fields() if access.may_act() else []
         return ["nas", "confirm", seen.study.name, *options, *seen.place.options]
 
-    closed = underway() is None
-    with st.expander("Confirm the front on other seeds") if closed else st.container():
-        if closed:
+    now = underway()
+    with st.expander("Confirm the front on other seeds") if now is None else st.container():
+        if now is None:
             st.caption(
                 "Trains the front, and what chance may have kept off it, again from scratch: the best score of a "
                 "search is partly luck."
             )
-        follow_up.show(seen.study, "Confirm", underway, key="confirmation", offer=offer)
+        follow_up.show(seen.study, "Confirm", underway, now=now, key="confirmation", offer=offer)
 
 
 def _fields() -> list[str]:

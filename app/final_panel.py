@@ -58,7 +58,8 @@ def show(seen: live.Snapshot, record: TrialRecord, *, data: list[str]) -> bool:
         return ["nas", "train", f"{study.name}:{record.trial}", "--all-images", *options, *data, *seen.place.options]
 
     key = f"final training of {record.architecture.key}"
-    follow_up.show(study, "Train on all images", underway, key=key, offer=offer if found is None else None)
+    offered = offer if found is None else None
+    follow_up.show(study, "Train on all images", underway, now=underway(), key=key, offer=offered)
     return found is not None or folds == 1
 
 
@@ -68,6 +69,7 @@ def _fields(usual: int) -> list[str]:
     epochs = left.number_input("Epochs", 1, 100_000, None, placeholder=f"{usual}, more than in the search")
     taught = right.checkbox(
         "Learn from the three most accurate networks too",
-        help="Distillation: it learns what they say of each image, beside its label. It takes longer.",
+        help="Distillation: it learns what they say of each image, beside its label. This takes longer, and helps "
+        "networks that are much smaller than those.",
     )
     return [*(["--distill"] if taught else []), *(["--epochs", str(epochs)] if epochs else [])]

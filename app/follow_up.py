@@ -30,6 +30,7 @@ def show(
     title: str,
     underway: Callable[[], Underway | None],
     *,
+    now: Underway | None,
     key: str,
     offer: Callable[[], list[str]] | None,
 ) -> None:
@@ -39,12 +40,13 @@ def show(
         study: the search that they follow.
         title: what the button says.
         underway: looks for the trainings.
+        now: what it found just now.
         key: names what is trained among all that follows the study.
         offer: shows the fields of the command and returns it. None: there is nothing to start.
     """
     key = f"{key} of {study.name}"
     begun: launch.Launch | None = st.session_state.get(key)
-    if begun is not None or underway() is not None:
+    if begun is not None or now is not None:
         _watch(underway, begun, key=key)
         return
     if refused := st.session_state.pop(REFUSED, None):
@@ -78,7 +80,7 @@ def _watch(underway: Callable[[], Underway | None], begun: launch.Launch | None,
                     icon=":material/stop:",
                     help="After the current epoch; it can be resumed.",
                     on_click=_stop,
-                    args=(now.holder,),
+                    args=(now.holder, key),
                 )
         elif begun is not None and begun.process.poll() is None:
             st.caption("The training is being started …")
@@ -90,8 +92,9 @@ def _watch(underway: Callable[[], Underway | None], begun: launch.Launch | None,
     look()
 
 
-def _stop(holder: Study) -> None:
+def _stop(holder: Study, key: str) -> None:
     try:
         steering.stop(holder, now=True)
+        st.session_state.pop(key, None)  # how the command ends is no news to the person who ended it
     except NasError as error:
         st.session_state[REFUSED] = str(error)

@@ -81,7 +81,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option(
     "--distill",
     is_flag=True,
-    help="With --all-images: learn from the study's three most accurate networks too, which takes longer.",
+    help="With --all-images: learn from the study's three most accurate networks too, if it is much smaller than they.",
 )
 @click.option(
     "--logger",

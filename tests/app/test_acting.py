@@ -366,6 +366,7 @@ def test_a_training_that_cannot_begin_says_why_and_a_running_one_is_stopped(
     wait_for(lambda: "Stop training" in labels(app.run()))
     click(app, "Stop training")
     wait_for(lambda: "Train on all images" in labels(app.run()))
+    assert "It did not go on" not in said(app)
     assert final_training(study, study.front()[-1].architecture) is None
 
 
