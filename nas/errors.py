@@ -14,6 +14,7 @@ NasWarning is issued as a warning, never raised.
 """
 
 import re
+import shlex
 
 __all__ = [
     "DataError",
@@ -26,6 +27,7 @@ __all__ = [
     "StudyError",
     "TrainingFailed",
     "WeightsError",
+    "install_command",
     "visible",
 ]
 
@@ -91,7 +93,19 @@ class DeviceLost(NasError):
 
 
 class MissingExtra(NasError):
-    """An optional dependency is missing; the message names the extra that installs it."""
+    """An optional dependency is missing; the message names the extra, and the packages that it consists of."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install 'nas[{extra}]'")
+        super().__init__(f"{what} needs the extra '{extra}': {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """Returns the command that installs an extra's packages.
+
+    It does not name nas, as the package index may have another project of that name.
+    """
+    from importlib.metadata import requires  # only needed here, and slow to import
+
+    required = [text.partition(";") for text in requires("nas") or ()]
+    packages = [package.strip() for package, _, marker in required if marker.strip() == f"extra == '{extra}'"]
+    return shlex.join(["pip", "install", *packages])

@@ -17,6 +17,7 @@ from nas.analysis.gain import gain_sentences
 from nas.analysis.rank_correlation import proxies
 from nas.architectures.architecture import Architecture, sides_text, strided
 from nas.architectures.cost import cost
+from nas.errors import install_command
 from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
@@ -301,7 +302,7 @@ def show_machine(console: Console, machine: "Machine") -> None:
     line("system", f"{machine.system}, Python {machine.python}")
     line("packages", ", ".join(f"{name} {found or 'missing'}" for name, found in machine.versions.items()))
     for name, found in machine.extras.items():
-        line(f"extra {name}", found or f"not installed: pip install 'nas[{name}]'")
+        line(f"extra {name}", found or f"not installed: {install_command(name)}")
     memory = f"{memory_text(machine.free_memory)} of {memory_text(machine.total_memory)} free"
     half = f", trains in bfloat16 from {count_text(HALF_ON_CPU_FROM)} FLOPs on" if machine.bfloat16 else ""
     line("CPU", f"{machine.cores} core{'s' * (machine.cores > 1)}, {memory}{half}")

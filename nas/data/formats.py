@@ -11,7 +11,7 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
-HEIC_HELP = "HEIC is read with the extra 'heic': pip install 'nas[heic]'"
+HEIC_HELP = "HEIC is read with pillow-heif: pip install pillow-heif"
 
 
 def image_suffixes() -> frozenset[str]:

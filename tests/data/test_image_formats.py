@@ -61,10 +61,10 @@ def test_without_the_extra_heic_is_left_out_and_said(tmp_path: Path) -> None:
     found = report_on(str(root))
     assert found.others == {".heic": 1}
     assert any("1 .heic" in sentence and "JPEG" in sentence for sentence in found.advice())
-    assert any("pip install 'nas[heic]'" in sentence for sentence in found.advice())
+    assert any("pip install pillow-heif" in sentence for sentence in found.advice())
     for file in (root / "cat").glob("*.png"):
         file.unlink()
     with pytest.raises(
-        DataError, match=r"'cat' has no images, only .heic; HEIC is read with .* pip install 'nas\[heic\]'"
+        DataError, match=r"'cat' has no images, only .heic; HEIC is read with .* pip install pillow-heif"
     ):
         report_on(str(root))

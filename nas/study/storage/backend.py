@@ -67,7 +67,7 @@ def open_storage(journal: Path, url: str | None, *, there: bool = False, patienc
         driver = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or "its driver"
         raise StudyError(
             f"storage={url.partition('://')[0]}://…: needs {driver}, which is not installed; for PostgreSQL: "
-            "pip install 'nas[postgresql]' and a URL that begins with postgresql+psycopg://"
+            "pip install 'psycopg[binary]' and a URL that begins with postgresql+psycopg://"
         ) from None
     weakref.finalize(storage, storage.engine.dispose)  # nothing else closes its connections
     return storage
