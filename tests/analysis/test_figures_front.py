@@ -9,6 +9,7 @@ from nas import SearchSpace
 from nas.analysis.cost_metrics import cost_metrics_of
 from nas.analysis.figures.curves import confusion_figure, curves_figure
 from nas.analysis.figures.front import front_figure
+from nas.analysis.figures.style import log_axis
 from nas.analysis.front import front_numbers, thinned
 from nas.study.precision import least_significant_difference, wilson_interval
 from nas.study.records import TrialRecord, TrialState
@@ -147,3 +148,8 @@ def test_short_trainings_wait_in_the_legend_and_squeeze_nothing(tiny: SearchSpac
     assert "after 3 epochs" in traces["short training"].text[0]
     assert traces["failed"].y[0] > 0.8  # the floor lies below the full trainings, not below the short ones
     assert front_numbers([whole, short]).front == [whole]
+
+
+def test_an_axis_of_less_than_a_decade_is_labelled_as_plotly_finds_best() -> None:
+    assert log_axis([20_000, 300_000, 0]) == {"type": "log", "dtick": "D2"}
+    assert log_axis([300_000, 500_000]) == log_axis([]) == {"type": "log"}

@@ -78,6 +78,7 @@ def test_confirmed_trials_are_chosen_by_their_means(confirmed_study: nas.Study) 
     best = max(found.values(), key=lambda member: member.validation.mean)
     assert choice.pick.record.trial == best.record.trial
     assert choice.pick.record.accuracy == best.validation.mean
+    assert "the most accurate of the 2 confirmed networks" in choice.sentences[0]  # others were trained, too
     assert choice.sentences[-1] == "Its accuracy is the mean of its confirmation."
 
 
