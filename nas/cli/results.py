@@ -92,6 +92,7 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
     little.
     """
     from nas.analysis.selection import choose
+    from nas.cli.next_steps import export_command, train_command
 
     choice = choose(study, wanted, device=device)
     record = choice.pick.record
@@ -103,7 +104,7 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
     for sentence in choice.sentences:
         console.print(sentence, soft_wrap=True)
     train, export = train_command(study, record.trial), export_command(study, record.trial)
-    console.print(f"\nTo train it on the validation images too: {train}", soft_wrap=True)
+    console.print(f"\nTo train it longer, and on the validation images too: {train}", soft_wrap=True)
     console.print(f"Next: {export}", soft_wrap=True)
 
 
@@ -177,18 +178,3 @@ def latency(study: "Study", on: str, timeout: float, as_json: bool) -> None:
     for member, milliseconds in found:
         flops, accuracy = count_text(cost(member.architecture).flops), percent_text(member.quality)
         click.echo(f"  trial {member.trial:<5} {milliseconds:>8.3g} ms  {accuracy:>8}  {flops:>8} FLOPs  {member.name}")
-
-
-def export_command(study: "Study", trial: int) -> str:
-    """Returns the shell command that exports a trial."""
-    return shlex.join(["nas", "export", study.name, "--trial", str(trial), *_where(study), "--out", "best"])
-
-
-def train_command(study: "Study", trial: int) -> str:
-    """Returns the shell command that trains a trial on the validation images too."""
-    return shlex.join(["nas", "train", f"{study.name}:{trial}", "--all-images", *_where(study)])
-
-
-def _where(study: "Study") -> list[str]:
-    where = [] if str(study.folder.parent) == "runs" else ["--runs", str(study.folder.parent)]
-    return [*where, *(["--storage", study.storage] if study.storage else [])]
