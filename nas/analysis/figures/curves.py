@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_figure", "curves_figure"]
 
-MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS = 20, 24
+MOST_CLASSES_NAMED, MOST_LETTERS_OF_A_CLASS, MOST_LETTERS_LEVEL = 20, 24, 2
 
 
 def curves_figure(records: Sequence[TrialRecord], *, images: int | None = None) -> "go.Figure":
@@ -86,7 +86,9 @@ def confusion_figure(matrix: NDArray[np.int64], classes: Sequence[str]) -> "go.F
         showscale=not few,
     )
     short = [plain(name, at_most=MOST_LETTERS_OF_A_CLASS) for name in classes]
-    ticks = {"tickvals": list(range(len(names))), "ticktext": short} if few else {}
+    ticks = {"tickvals": list(range(len(names))), "ticktext": short, "automargin": True} if few else {}
     figure.update_xaxes(title="taken for", **ticks)
+    if few and max(map(len, names)) > MOST_LETTERS_LEVEL:
+        figure.update_xaxes(tickangle=-45)  # otherwise the last name is cut off or left out
     figure.update_yaxes(title="class", autorange="reversed", **ticks)
     return figure
