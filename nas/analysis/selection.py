@@ -231,7 +231,8 @@ def choose_from(
     """Returns the network to take from records already read, on any axis; None if no trial qualifies.
 
     Confirmed trials have their means over seeds as accuracies. Others compete by their estimates; without any, only if
-    no confirmed trial qualifies, as what was measured once is too high among the best.
+    no confirmed trial qualifies, as what was measured once is too high among the best. For the same reason one that is
+    not confirmed is the most accurate only if it is by more than chance explains.
 
     Args:
         records: Trials of the study.
@@ -252,14 +253,22 @@ def choose_from(
             break
     else:
         return None
-    is_confirmed = picked.record.architecture.key in known
 
     def least_difference(record: TrialRecord) -> float:
         confirmed_one = found is not None and record.architecture.key in known
         return found.least_difference if found and confirmed_one else record.least_difference(images)
 
-    among = "confirmed" if is_confirmed and not estimated else "trained"
+    best = picked.record
+    if best.architecture.key not in known and min_accuracy is None and not at_knee:
+        sure = pick(means, axis, limits)
+        if sure is not None and best.quality - sure.record.quality < least_difference(best):
+            picked = sure
+    is_confirmed = picked.record.architecture.key in known
+    among = "confirmed" if is_confirmed and (best is not picked.record or not estimated) else "trained"
     reasons = picked.reasons(axis, limits, least_difference, among=among)
+    if best is not picked.record:
+        more = f"{100 * (best.quality - picked.record.quality):.2f} points more accurate"
+        reasons.append(f"Trial {best.trial}, not confirmed, is estimated to be {more}, which may be chance.")
     if found is not None:
         reasons += ["Its accuracy is the mean of its confirmation." if is_confirmed else "It is not confirmed yet."]
         reasons += [text] if (text := found.unfinished_text()) else []

@@ -144,6 +144,13 @@ def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tiny: 
     assert choice.pick.record.trial == 1  # what was measured of the third is no match for an estimate or a mean
     assert choice.sentences[-2] == "It is not confirmed yet."
     assert choice.sentences[-1].startswith("The confirmation is not finished: 1 training is missing")
+    alike = [searched[0], replace(searched[1], estimate=Estimate(0.82, 0.78, 0.86, 0.01)), searched[2]]
+    choice = choose_from(alike, report, images=1000)
+    assert choice is not None
+    assert choice.pick.record.trial == 0  # two points more may be chance
+    doubt = "Trial 1, not confirmed, is estimated to be 2.00 points more accurate, which may be chance."
+    assert choice.sentences[0].startswith("Trial 0 is the only confirmed network")
+    assert choice.sentences[1:3] == [doubt, "Its accuracy is the mean of its confirmation."]
     choice = choose_from(searched, report, images=1000, limits=[Limit("max_flops", FLOPS, searched[0].flops)])
     assert choice is not None
     assert (choice.pick.record.trial, choice.pick.record.accuracy) == (0, 0.8)
