@@ -134,5 +134,5 @@ with AskLock(open_storage(Path(), {postgresql!r}), Path(), "s"):
 
 
 def test_a_driver_that_is_missing_is_named(tmp_path: Path, tiny: SearchSpace) -> None:
-    with pytest.raises(NasError, match=r"needs .*not installed.*nas\[postgresql\]"):
+    with pytest.raises(NasError, match=r"needs .*not installed.*pip install 'psycopg\[binary\]'"):
         nas.search(tiny, trials=1, runs=tmp_path, evaluate=formula, storage="mysql+aiomysql://nas@127.0.0.1/nas")
