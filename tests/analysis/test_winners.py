@@ -14,7 +14,9 @@ from nas.analysis.cost_metrics import LATENCY
 from nas.analysis.requirements import Requirements
 from nas.analysis.selection import choose
 from nas.architectures import latency
+from nas.errors import StudyError
 from nas.exporters.trained_network import trained_weights
+from nas.study.attributes import StudyAttributes
 from nas.study.records import front_of
 from nas.workflows.confirm import confirm
 from nas.workflows.retrain import retrain_trial
@@ -112,6 +114,26 @@ def test_missing_latencies_are_measured_and_kept_unless_other_programs_interfere
         assert all((value or 0) > 0 for value in known.values())
         assert choose(study, Requirements(max_latency=1e6), device="cpu") == choice
         assert {record.trial: LATENCY.value(record) for record in study.records()} == known
+
+
+def test_times_of_two_devices_are_not_mixed_and_those_asked_for_by_name_are_measured(copied: nas.Study) -> None:
+    before = {record.trial: 1e5 for record in copied.records()}
+    copied.attributes.latencies, copied.attributes.latency_device = before, "a board"
+    slow = choose(copied, Requirements(max_latency=2e5))
+    assert LATENCY.value(slow.pick.record) == 1e5
+    assert slow.sentences[-1] == "Latencies are those of a board."
+    assert LATENCY.value(choose(copied, Requirements(max_latency=2e5), device="cpu").pick.record) < 1e5  # type: ignore[operator]
+    assert (copied.attributes.latencies, copied.attributes.latency_device) == (before, "a board")
+
+
+def test_a_study_that_cannot_be_written_to_is_chosen_from(copied: nas.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise StudyError("study 's': its folder is read-only")
+
+    monkeypatch.setattr(latency, "seconds_waited", lambda: 0.0)
+    monkeypatch.setattr(StudyAttributes, "_write", refuse)
+    choice = choose(copied, Requirements(max_latency=1e6), device="cpu")
+    assert choice.sentences[-1] == "The latencies were not kept: study 's': its folder is read-only."
 
 
 def _waiting(share: float) -> float:
