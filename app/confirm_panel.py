@@ -5,14 +5,14 @@ import follow_up
 import live
 import streamlit as st
 
-from nas.analysis.confirmation import repetitions_underway
+from nas.analysis.confirmation import holds_repetitions, repetitions_underway
 from nas.study.catalog import CONFIRMED
 from nas.study.study import Study
 
 
 def show(seen: live.Snapshot) -> None:
     """Shows how far a confirmation is, or offers one, of a search that has ended."""
-    if seen.live or not seen.study.config.has_source:
+    if seen.live or not seen.study.config.has_source or holds_repetitions(seen.study):
         return
 
     def underway() -> follow_up.Underway | None:

@@ -108,7 +108,7 @@ def measure(space: str, names: Sequence[str]) -> Iterator[tuple[str, list[Measur
     """Yields what each runtime gives for the architectures of a space."""
     found = {name: _kept(space, name) for name in names}
     if missing := [name for name, measured in found.items() if not measured]:
-        formats = checked_formats(sorted({RUNTIMES[name].format for name in missing}))
+        formats = checked_formats(sorted({RUNTIMES[name].format for name in missing}), load_space(space).input.channels)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
             for folder, reference, pixels in _written(load_space(space), formats):
                 for name in missing:

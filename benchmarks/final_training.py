@@ -1,6 +1,6 @@
 """The final training of a network to take home: on which images, how long, and whether it learns from others.
 
-    python -m benchmarks.final_training cifar10 fashion --seeds 1 --cifar10 FOLDER_OF_PARQUET_FILES
+    python -m benchmarks.final_training cifar10 fashion --seeds 2 --cifar10 FOLDER_OF_PARQUET_FILES
 
 The networks are those that the kept runs `nas search`, seed 0, of `benchmarks.outcome` report at their end at most at
 1, 3 and 8 M FLOPs. Each is trained by the search's recipe on the search's training images, as the search did, or on its
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 import nas
@@ -135,13 +135,17 @@ def train_missing(name: str, seeds: int, cifar: Path | None) -> None:
 
 
 def rows(name: str, seeds: int, cifar: Path | None) -> Iterator[str]:
-    """The lines of the table: a network, and its mean accuracy over the seeds by way; – where that is not kept."""
+    """The lines of the table: a network, and its accuracy by way: the mean ± the standard deviation of its seeds.
+
+    Without ± only one seed is kept; – stands for none.
+    """
     for network in networks(name, cifar):
         cells = []
         for way in WAYS.values():
             files = [file_of(name, network, seed, way) for seed in range(1, seeds + 1)]
-            values = [json.loads(file.read_text())["accuracy"] for file in files if file.exists()]
-            cells.append(f"{100 * fmean(values):.1f}" if len(values) == seeds else "–")
+            values = [100 * json.loads(file.read_text())["accuracy"] for file in files if file.exists()]
+            spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{fmean(values):.1f}{spread}" if values else "–")
         yield f"| {name} | {nas.cost(network).flops / 1e6:.2f} M | {' | '.join(cells)} |"
 
 

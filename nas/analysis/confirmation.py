@@ -69,11 +69,12 @@ class Repetitions:
 class Confirmation:
     """One architecture: `record` is its trial in the search, `trainings` are its complete trainings on other seeds.
 
-    They were trained for `epochs` epochs each, and are stored in `study`.
+    They were trained for `epochs` epochs each, and are stored in `study`; a full training of the search took `full`.
 
-    `probability` is the probability of truly being on the front of the confirmed architectures, given the spread over
-    seeds (None if each has a single seed); `on_front` says whether it is on the front of the means. `tested` maps
-    trainings to their accuracy on the test images, where evaluated. Without a search, `record` is the best training.
+    `probability` is the probability of truly being on the front of the architectures confirmed by trainings as long,
+    given the spread over seeds (None if each has a single seed); `on_front` says whether it is on the front of their
+    means. `tested` maps trainings to their accuracy on the test images, where evaluated. Without a search, `record` is
+    the best training.
     """
 
     record: TrialRecord
@@ -82,6 +83,7 @@ class Confirmation:
     on_front: bool
     tested: Mapping[int, float]
     epochs: int
+    full: int
     study: Study | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -107,7 +109,7 @@ class Confirmation:
 
         None without a search, and if its training was shorter or longer.
         """
-        same_length = self.record.length in (None, self.epochs)
+        same_length = (self.record.length or self.full) == self.epochs
         if self.record in self.trainings or self.record.accuracy is None or not same_length:
             return None
         return self.record.quality - self.validation.mean
@@ -153,8 +155,7 @@ class ConfirmationReport:
         return Spread.of(self._excesses())
 
     def _excesses(self) -> list[float]:
-        alike = [member for member in self.members if member.epochs == self.searched]
-        return [value for member in alike if (value := member.optimism) is not None]
+        return [value for member in self._comparable if (value := member.optimism) is not None]
 
     def optimism_text(self) -> str | None:
         """Summarises in a sentence how far off the search's estimates were, ± standard error; None without a search."""
@@ -177,16 +178,20 @@ class ConfirmationReport:
         what = f"{self.unfinished} trainings are" if self.unfinished > 1 else "1 training is"
         return f"The confirmation is not finished: {what} missing; the same nas confirm resumes it."
 
+    @property
+    def _comparable(self) -> list[Confirmation]:
+        """The confirmations by trainings as long as the search's, with whose estimates they may be compared."""
+        return [member for member in self.members if member.epochs == self.searched]
+
     def as_records(self) -> list[TrialRecord]:
-        """Returns the trials with their confirmed means, of the longest trainings each, as accuracies."""
-        longest = {member.record.trial: member for member in sorted(self.members, key=attrgetter("epochs"))}
-        return [replace(each.record, accuracy=each.validation.mean, estimate=None) for each in longest.values()]
+        """Returns the trials with their confirmed means, of trainings as long as the search's, as accuracies."""
+        return [replace(each.record, accuracy=each.validation.mean, estimate=None) for each in self._comparable]
 
     @property
     def least_difference(self) -> float:
-        """Two standard errors of the difference of two means over seeds; 0 if no architecture has several seeds."""
-        spread = _pooled([member.trainings for member in self.members]) or 0.0
-        return DIFFERENCE * spread / sqrt(min(len(member.trainings) for member in self.members))
+        """Two standard errors of the difference of two such means over seeds; 0 if none is of several seeds."""
+        spread = _pooled([member.trainings for member in self._comparable])
+        return DIFFERENCE * spread / sqrt(min(len(member.trainings) for member in self._comparable)) if spread else 0.0
 
     def missing(self, front: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Returns the members of a search's front that are not confirmed yet."""
@@ -219,11 +224,12 @@ def confirmed(study: Study) -> ConfirmationReport | None:
         for each in _repetitions(study)
     ]
     searched = [] if holds_repetitions(study) else study.estimated_records()
-    members = confirmations(searched, found)
+    full = study.config.space.recipe.epochs
+    members = confirmations(searched, found, full=full)
     if not members:
         return None
     left = sum(record.state in (TrialState.WAITING, TrialState.RUNNING) for each in found for record in each.records)
-    return ConfirmationReport(tuple(members), study.config.space.recipe.epochs, left)
+    return ConfirmationReport(tuple(members), full, left)
 
 
 def _repetitions(study: Study) -> list[Study]:
@@ -262,39 +268,46 @@ def front_rows(study: Study, found: ConfirmationReport | None) -> list[dict[str,
     return [{**record.to_dict(), "confirmed": member.to_dict() if member else None} for record, member in ordered]
 
 
-def confirmations(searched: Sequence[TrialRecord], repeated: Sequence[Repetitions]) -> list[Confirmation]:
+def confirmations(searched: Sequence[TrialRecord], repeated: Sequence[Repetitions], *, full: int) -> list[Confirmation]:
     """Returns a confirmation for each architecture and number of epochs, by the search's cost, then by epochs.
 
     Args:
         searched: Trials of the search; empty if there was none.
         repeated: Repeated trainings, of which only complete ones count.
+        full: Epochs of a full training of the search.
     """
     of_search = {record.architecture.key: record for record in trained_networks(searched)}
-    found: list[tuple[TrialRecord, list[TrialRecord], Repetitions]] = []
-    for each in sorted(repeated, key=attrgetter("epochs")):
-        trainings: dict[str, list[TrialRecord]] = {}
-        for record in sorted(each.records, key=lambda record: record.seed or 0):
-            if record.state == TrialState.COMPLETE:
-                trainings.setdefault(record.architecture.key, []).append(record)
-        found += [(of_search.get(key, _best(group)), group, each) for key, group in trainings.items()]
-    found.sort(key=lambda one: by_expense(one[0]))
-    groups = [group for _, group, _ in found]
+    found = [member for each in repeated for member in _of_one_length(of_search, each, full)]
+    return sorted(found, key=lambda member: (*by_expense(member.record), member.epochs))
+
+
+def _of_one_length(of_search: Mapping[str, TrialRecord], repeated: Repetitions, full: int) -> list[Confirmation]:
+    trainings: dict[str, list[TrialRecord]] = {}
+    for record in sorted(repeated.records, key=lambda record: record.seed or 0):
+        if record.state == TrialState.COMPLETE:
+            trainings.setdefault(record.architecture.key, []).append(record)
+    records = [of_search.get(key, _best(group)) for key, group in trainings.items()]
+    groups = list(trainings.values())
     means = [fmean(record.accuracy or 0.0 for record in group) for group in groups]
-    costs = [by_expense(record)[0] for record, _, _ in found]
+    costs = [by_expense(record)[0] for record in records]
     front = set(pareto.front(means, costs).tolist())
+    probabilities = _probabilities(groups, means, costs)
     return [
         Confirmation(
             record,
             tuple(group),
             probability,
             index in front,
-            {training.trial: each.tested[training.trial] for training in group if training.trial in each.tested},
-            each.epochs,
-            each.study,
+            {
+                training.trial: repeated.tested[training.trial]
+                for training in group
+                if training.trial in repeated.tested
+            },
+            repeated.epochs,
+            full,
+            repeated.study,
         )
-        for index, ((record, group, each), probability) in enumerate(
-            zip(found, _probabilities(groups, means, costs), strict=True)
-        )
+        for index, (record, group, probability) in enumerate(zip(records, groups, probabilities, strict=True))
     ]
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nas.spaces.references import families
 from nas.study.config import StudyConfig
+from nas.study.precision import BEYOND_CHANCE
 from nas.study.records import TrialRecord, TrialState, front_of
 from nas.units import count_text, percent_text
 
@@ -57,7 +58,7 @@ def gain_sentences(records: Sequence[TrialRecord], config: StudyConfig) -> list[
             + " points"
         )
         cheaper = f"its accuracy for {gain.share:.2f} of its FLOPs" if gain.share < 1 else ""
-        if gain.points > gain.error:
+        if gain.points > BEYOND_CHANCE * gain.error:
             what = f"the search found {points} at no more FLOPs" + (f", or {cheaper}" if cheaper else "")
         elif cheaper:
             what = f"the search found {cheaper}; at no more FLOPs nothing beyond chance ({points})"

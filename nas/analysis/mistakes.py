@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import InvalidValue
+from nas.study.precision import BEYOND_CHANCE
 from nas.units import percent_text
 from nas.validation import shown
 
@@ -138,7 +139,7 @@ def paired_sentence(first: NDArray[np.void], second: NDArray[np.void]) -> str:
     won, lost = int((other & ~right).sum()), int((right & ~other).sum())
     points = 100 * (won - lost) / len(right)
     error = 100 * float(np.std(other.astype(float) - right)) / len(right) ** 0.5
-    chance = "" if abs(points) > 2 * error else ", which may be chance"
+    chance = "" if abs(points) > BEYOND_CHANCE * error else ", which may be chance"
     return (
         f"On the same {len(right):,} validation images the second is right on {won:,} where the first is wrong, and "
         f"wrong on {lost:,} where the first is right: {points:+.1f} ± {error:.1f} points{chance}."

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import hypot
 from typing import Any, NamedTuple
 
 from nas.architectures.architecture import Architecture
 from nas.architectures.cost import Cost, cost, peak_activations
 from nas.spaces.membership import misfits
 from nas.spaces.search_space import Params, SearchSpace
-from nas.study.precision import Estimate
+from nas.study.precision import BEYOND_CHANCE, Estimate
 from nas.study.records import TrialRecord, front_of
 from nas.study.study import Study
 
@@ -56,7 +57,8 @@ class Prediction:
             points = 100 * (self.estimate.accuracy - self.rival.quality)
             verdict = "It would be on the front" if points > 0 else "It would not be on the front"
             side = "above" if points > 0 else "below"
-            doubt = "" if abs(points) > 200 * self.estimate.error else ", less than its error"
+            error = hypot(self.estimate.error, self.rival.estimate.error if self.rival.estimate else 0.0)
+            doubt = "" if abs(points) > 100 * BEYOND_CHANCE * error else ", which may be chance"
             found.append(
                 f"{verdict}: {abs(points):.1f} points {side} trial {self.rival.trial}, the best with at most its "
                 f"FLOPs{doubt}."

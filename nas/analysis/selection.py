@@ -14,7 +14,7 @@ from nas.errors import NasError, StudyError
 from nas.study.records import TrialRecord, front_of, knee_of, trained_networks
 from nas.study.study import Study
 from nas.system.hardware import AUTO
-from nas.units import counted, percent_text
+from nas.units import counted, epochs_text, percent_text
 
 __all__ = [
     "Pick",
@@ -230,9 +230,9 @@ def choose_from(
 ) -> Recommendation | None:
     """Returns the network to take from records already read, on any axis; None if no trial qualifies.
 
-    Confirmed trials have their means over seeds as accuracies. Others compete by their estimates; without any, only if
-    no confirmed trial qualifies, as what was measured once is too high among the best. For the same reason one that is
-    not confirmed is the most accurate only if it is by more than chance explains.
+    Confirmed trials have their means over seeds as accuracies, of trainings as long as the search's. Others compete by
+    their estimates; without any, only if no confirmed trial qualifies, as what was measured once is too high among the
+    best. For the same reason one that is not confirmed is the most accurate only if it is by more than chance explains.
 
     Args:
         records: Trials of the study.
@@ -270,9 +270,20 @@ def choose_from(
         more = f"{100 * (best.quality - picked.record.quality):.2f} points more accurate"
         reasons.append(f"Trial {best.trial}, not confirmed, is estimated to be {more}, which may be chance.")
     if found is not None:
-        reasons += ["Its accuracy is the mean of its confirmation." if is_confirmed else "It is not confirmed yet."]
+        reasons.append(_confirmation_sentence(picked.record, found, is_confirmed=is_confirmed))
         reasons += [text] if (text := found.unfinished_text()) else []
     return Recommendation(picked, reasons)
+
+
+def _confirmation_sentence(record: TrialRecord, found: ConfirmationReport, *, is_confirmed: bool) -> str:
+    if is_confirmed:
+        return "Its accuracy is the mean of its confirmation."
+    if (other := found.of(record.architecture)) is None:
+        return "It is not confirmed yet."
+    return (
+        f"Its confirmation is by trainings of {epochs_text(other.epochs)}, and networks are compared by those of "
+        f"{found.searched}."
+    )
 
 
 def _with_measures(confirmed_ones: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> list[TrialRecord]:

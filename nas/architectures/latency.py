@@ -27,7 +27,7 @@ from nas.system.cuda_graph import TimedReplay
 from nas.system.hardware import AUTO, device_of, in_words, seconds_waited
 from nas.validation import integer
 
-__all__ = ["REST", "Latency", "measure_latency", "measure_together", "peak_memory", "time_by_kind", "time_by_layer"]
+__all__ = ["REST", "Latency", "measure_latency", "measure_together", "peak_memory", "time_by_layer"]
 
 REST = "rest"
 """The time outside the layers: skip additions, pooling, and Python between the layers."""
@@ -105,16 +105,6 @@ def time_by_layer(architecture: Architecture, *, device: str = AUTO, batch: int 
         medians = _replayed_by_layer(each, paths) if each.device.type == "cuda" else _clocked_by_layer(each, paths)
     whole = sum(medians.values())
     return {path: value / whole for path, value in medians.items()}
-
-
-def time_by_kind(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> dict[str, float]:
-    """Sums the shares of `time_by_layer` by kind: stem, reduce, grouped, expand, projection, classifier, rest."""
-    kinds = {layer.layer: layer.kind for layer in cost(architecture).layers}
-    shares: dict[str, float] = {}
-    for path, share in time_by_layer(architecture, device=device, batch=batch).items():
-        kind = kinds.get(path, REST)
-        shares[kind] = shares.get(kind, 0.0) + share
-    return shares
 
 
 def peak_memory(architecture: Architecture, *, device: str = AUTO, batch: int = 1) -> int:

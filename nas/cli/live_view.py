@@ -44,12 +44,14 @@ REQUESTS = {
 class _Progress:
     """The state of a running search that both views share.
 
-    `searched` are the trials of the search that is being confirmed, by whose numbers repeated trainings are shown.
+    `searched` are the trials of the search that is being confirmed, by whose numbers repeated trainings are shown;
+    a full training of it takes `full` epochs.
     """
 
     def __init__(self) -> None:
         self.study: Study | None = None
         self.searched: list[TrialRecord] = []
+        self.full = 0
         self.deadline = math.inf
         self.headline = ""
         self.records: dict[int, TrialRecord] = {}
@@ -58,6 +60,10 @@ class _Progress:
         self.request: Request | None = None
         self.started = self.last_end = time.monotonic()
         self.ended_here = 0.0
+
+    def repeats(self, search: Study) -> None:
+        """Says of which search the architectures are that are trained."""
+        self.searched, self.full = search.estimated_records(), search.config.space.recipe.epochs
 
     def end_after(self, timeout: str | None) -> None:
         """Sets the time, a duration from now, after which no training starts."""
@@ -246,7 +252,7 @@ class LiveView(_Progress):
     def _table(self, rows: int) -> RenderableType:
         records = list(self.records.values())
         if any(record.seed is not None for record in records):
-            members = confirmations(self.searched, [Repetitions(self.epochs, records)])[-rows:]
+            members = confirmations(self.searched, [Repetitions(self.epochs, records)], full=self.full)[-rows:]
             return confirmed_table(members, title="Trained so far") if members else Text("")
         return front_table(self._estimated(records), rows=rows, title="The front so far")
 

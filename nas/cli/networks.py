@@ -69,7 +69,11 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option("--data", metavar="SRC", help="The images; by default the study's own.")
 @click.option("--study", metavar="NAME", help="The folder of a file's trainings; by default the file's name.")
 @runs_option
-@click.option("--recipe", metavar="SPACE", help="Train a file's architecture as that space says; by default plainly.")
+@click.option(
+    "--recipe",
+    metavar="SPACE",
+    help="Train a file's architecture by that space's recipe, else by one that follows from the images.",
+)
 @click.option(
     "--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's, twice with --all-images."
 )
@@ -110,7 +114,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
     name, recipe, seed = (options.pop(key) for key in ("study", "recipe", "seed"))
     with watched(console) as view, logged(view, logger) as listener:
         if chosen.study is not None:
-            view.searched = chosen.study.estimated_records()
+            view.repeats(chosen.study)
             given = {"--study": name, "--recipe": recipe, "--seed": seed}
             if option := next((option for option, value in given.items() if value is not None), None):
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")

@@ -72,7 +72,7 @@ def confirm(study: "Study", as_json: bool, **options: Any) -> None:
 
     console = Console(file=sys.stderr, highlight=False, markup=False) if as_json else make_console()
     with watched(console) as view:
-        view.searched = study.estimated_records()
+        view.repeats(study)
         found = run_confirm(study, listener=view, **options)
     if as_json:
         print_json(front_rows(study, found))
@@ -148,7 +148,7 @@ def export(study: "Study", wanted: "Requirements", out: str, formats: str, **opt
         if name != INT8:
             click.echo(f"  {FILES[name]:<18} loaded back; its logits differ by at most {found.largest_difference:.1g}")
     if INT8 in written.agreements:
-        words = integers_text(written.agreements, multi_label=trained.config.is_multi_label)
+        words = integers_text(written.agreements, metric=trained.config.space.recipe.metric)
         click.echo(f"  {FILES[INT8]:<18} loaded back. {words}")
     if WEB in written.formats:
         click.echo(f"  {FILES[WEB]:<18} for any browser; compares its logits whenever it is opened")

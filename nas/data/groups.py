@@ -32,8 +32,8 @@ def groups_by_name(source: str, names: Sequence[str], group_by: str) -> tuple[st
         raise DataError(
             f"group_by={shown(group_by)}: is neither '{FOLDER}' nor a column nor a regular expression: {error}"
         ) from None
-    found = [pattern.search(name) for name in names]
-    missed = [name for name, match in zip(names, found, strict=True) if match is None]
+    found = [_group_of(pattern.search(name)) for name in names]
+    missed = [name for name, group in zip(names, found, strict=True) if not group]
     if missed:
         raise DataError(
             f"group_by={shown(group_by)}: does not match {shown(missed[0])}, nor {len(missed) - 1} other images of "
@@ -41,4 +41,9 @@ def groups_by_name(source: str, names: Sequence[str], group_by: str) -> tuple[st
             if len(missed) > 1
             else f"group_by={shown(group_by)}: does not match {shown(missed[0])} of {source}"
         )
-    return tuple((match[1] or "") if pattern.groups else match[0] for match in found if match)
+    return tuple(found)
+
+
+def _group_of(match: re.Match[str] | None) -> str:
+    """Returns what names the group; empty if nothing does."""
+    return "" if match is None else (match[1] or "") if match.re.groups else match[0]

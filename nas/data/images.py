@@ -204,14 +204,24 @@ def chunks(images: Images | MappedImages) -> Iterator[Images]:
 
 
 def count_leaks(data: ImageData) -> int:
-    """Returns the number of validation and test images whose pixels are those of a training image."""
-    known = {hashlib.blake2b(image, digest_size=16).digest() for part in chunks(data.train.images) for image in part}
-    return sum(
-        hashlib.blake2b(image, digest_size=16).digest() in known
-        for split in (data.validation, data.test)
-        for part in chunks(split.images)
-        for image in part
+    """Returns the number of images for validation and test whose pixels are those of one that is trained on for them.
+
+    Of data with folds, an image is for validation in its own, and trained on for the others.
+    """
+    folds_with: dict[bytes, set[int]] = {}
+    judged = list(_digests(data.judged.images))
+    fold_of = np.repeat(np.arange(len(data.folds)), data.folds).tolist() if data.folds else [0] * len(judged)
+    trained_on = (
+        zip(judged, fold_of, strict=True) if data.folds else ((each, -1) for each in _digests(data.train.images))
     )
+    for image, fold in trained_on:
+        folds_with.setdefault(image, set()).add(fold)
+    leaked = sum(bool(folds_with.get(image, set()) - {fold}) for image, fold in zip(judged, fold_of, strict=True))
+    return leaked + sum(image in folds_with for image in _digests(data.test.images))
+
+
+def _digests(images: Images | MappedImages) -> Iterator[bytes]:
+    return (hashlib.blake2b(image, digest_size=16).digest() for part in chunks(images) for image in part)
 
 
 def digest(splits: Iterable[Split]) -> str:

@@ -152,5 +152,5 @@ def _of_arrays(raw: RawImages) -> SourceShape:
 
 def _sampled(encoded: Encoded) -> Iterator[Original | None]:
     """Looks at some images, evenly over the split."""
-    step = max(1, len(encoded.labels) // LOOKED_AT)
+    step = max(1, -(-len(encoded.labels) // LOOKED_AT))
     return (look_at(content) for _, content in islice(encoded.images(), step // 2, None, step))

@@ -313,8 +313,8 @@ def _fitted(opened: Image.Image, name: str, wanted: Input, resize: str) -> Image
     """Returns the image upright, on white, as large as wanted; None if its values have no known range."""
     image = opened
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):
-        image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
+    if image.mode.startswith("I"):  # 16-bit greys
+        image = image.convert("I").point(lambda value: value * (1 / 256))
     if image.mode == "F":
         return None
     image = on_white(image)

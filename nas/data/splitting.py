@@ -8,8 +8,10 @@ images of a patient whom it has seen in training looks better than it is.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ MOST_VALIDATION = 5000
 At 90 % accuracy their standard error is 0.4 points, about what two seeds of one network differ by: with still more
 images it is no longer they that hide which network is better, and each of them is worth more as a training image.
 """
+TENTHS = 10
+"""Shares of groups are held out as so many parts at most, or as one smaller part."""
 MOST_FOLDS = 20
 
 Rows = NDArray[np.intp]
@@ -208,21 +212,16 @@ def _hold_out_of_strata(raw: RawImages, rows: Rows, rng: np.random.Generator, sh
 
 
 def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share: float) -> tuple[Rows, Rows]:
-    """Holds out whole groups, such that every class has images on both sides."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
+    """Holds out whole groups, about as many images as asked, such that every class has images on both sides."""
     assert raw.groups is not None
     labels, groups = raw.train.labels[rows], np.array(raw.groups["train"])[rows]
-    strata = _strata(labels)
-    folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=int(rng.integers(2**31)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a class has fewer images than there are folds
-        try:
-            for rest, held in folds.split(strata, strata, groups):
-                if all(0 not in class_counts(labels[part], len(raw.classes)) for part in (rest, held)):
-                    return rows[rest], rows[held]
-        except ValueError:
-            pass  # fewer images of each class than folds
+    seed, (held_folds, folds) = int(rng.integers(2**31)), _as_folds(share)
+    while folds >= 2:
+        for held in _runs_of_folds(_strata(labels), groups, folds=folds, number=held_folds, seed=seed):
+            rest = np.setdiff1d(np.arange(len(rows)), held)
+            if all(0 not in class_counts(labels[part], len(raw.classes)) for part in (rest, held)):
+                return rows[rest], rows[held]
+        held_folds, folds = max(1, held_folds // 2), folds // 2  # so few images were asked for that classes are missing
     has = labels.T == 1 if labels.ndim == 2 else labels == np.arange(len(raw.classes))[:, None]
     counts = [len(np.unique(groups[images])) for images in has]
     fewest = int(np.argmin(counts))
@@ -231,6 +230,29 @@ def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share
         f"'{raw.classes[fewest]}' has images of {counts[fewest]} group{'s' * (counts[fewest] != 1)}, and at least "
         f"{_splits_to_make(raw)} are needed, one for each of training, validation and test"
     )
+
+
+def _as_folds(share: float) -> tuple[int, int]:
+    """Returns how many of how many folds are about this share."""
+    if share < 1 / TENTHS:
+        return 1, round(1 / share)
+    held, folds = Fraction(share).limit_denominator(TENTHS).as_integer_ratio()
+    return (held, folds) if folds > 1 else (TENTHS - 1, TENTHS)
+
+
+def _runs_of_folds(strata: Labels, groups: NDArray[Any], *, folds: int, number: int, seed: int) -> Iterator[Rows]:
+    """Yields the images of each `number` consecutive folds; none if there are fewer images of a class than folds."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a class has fewer images than there are folds
+        try:
+            parts = [held for _, held in splitter.split(strata, strata, groups)]
+        except ValueError:
+            return
+    for first in range(folds):
+        yield np.sort(np.concatenate([parts[(first + each) % folds] for each in range(number)]))
 
 
 def _splits_to_make(raw: RawImages) -> int:

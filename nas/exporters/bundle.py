@@ -17,7 +17,7 @@ from nas.analysis.requirements import RequirementOptions, Requirements
 from nas.analysis.selection import choose
 from nas.architectures.architecture import Architecture
 from nas.architectures.profile import MOST_WAITED
-from nas.data.images import ImageData
+from nas.data.images import ImageData, class_counts
 from nas.data.resizing import CROP, LETTERBOX, STRETCH
 from nas.errors import ExportError, InvalidValue
 from nas.exporters.calibration import calibrate, label_thresholds
@@ -35,7 +35,7 @@ from nas.exporters.verification import (
 )
 from nas.study.images import images_of
 from nas.study.study import Study
-from nas.training.metrics import score_of_logits
+from nas.training.metrics import MEANS_OVER_IMAGES, score_of_logits
 from nas.validation import real
 
 if TYPE_CHECKING:
@@ -109,12 +109,13 @@ def write_bundle(
             or the weights or the files do not reproduce the recorded results.
         WeightsError: the weights are damaged, or belong to another network.
     """
-    formats, accept_loss = checked_formats(formats), real(accept_loss, "accept_loss", minimum=0, maximum=1)
+    formats = checked_formats(formats, trained.architecture.input.channels)
+    accept_loss = real(accept_loss, "accept_loss", minimum=0, maximum=1)
     with destination(out) as (bundle, handover):
         network = _network(trained)
         reference = _logits(network, trained, images)
         accuracy = _accuracy(trained, reference, images)
-        if abs(accuracy - trained.accuracy) * len(reference) > IMAGES_IN_DOUBT + 0.5:
+        if abs(accuracy - trained.accuracy) > (IMAGES_IN_DOUBT + 0.5) * _weight_of_an_image(trained, images):
             recorded = f"but {trained.accuracy:.4f} was recorded"
             raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, {recorded}")
         calibration = calibrate(reference, images.validation.labels)
@@ -135,7 +136,13 @@ def write_bundle(
             thresholds=[each.threshold for each in thresholds],
         )
         agreements = verify(
-            bundle, reference, images=images.validation, formats=formats, handover=handover, accept_loss=accept_loss
+            bundle,
+            reference,
+            images=images.validation,
+            formats=formats,
+            handover=handover,
+            metric=trained.config.space.recipe.metric,
+            accept_loss=accept_loss,
         )
         files = {name: bundle / FILES[name] for name in formats}
         found = _verification(trained, accuracy, reference, agreements)
@@ -154,6 +161,15 @@ def write_bundle(
         )
         (bundle / CARD_FILE).write_text(card, encoding="utf-8")
     return Exported(Path(out), formats, trained, accuracy, agreements)
+
+
+def _weight_of_an_image(trained: TrainedNetwork, images: ImageData) -> float:
+    """Returns by how much one image can change the study's metric: one of the rarest class, where classes are equal."""
+    labels = images.validation.labels
+    if trained.config.space.recipe.metric in MEANS_OVER_IMAGES:
+        return 1 / len(labels)
+    counts = [count for count in class_counts(labels, len(images.classes)) if count]
+    return 1 / (len(counts) * min(counts))
 
 
 def export(

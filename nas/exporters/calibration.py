@@ -110,7 +110,9 @@ def _best_threshold(probabilities: NDArray[np.float64], has: Labels) -> tuple[fl
     right, given = np.cumsum(has[order]), np.arange(1, len(order) + 1)
     f1 = np.where(falling[:-1] > falling[1:], 2 * right / (given + max(1, has.sum())), -1)  # equal ones stay together
     last = int(np.argmax(f1))
-    threshold = float(f"{(falling[last] + falling[last + 1]) / 2:.4g}")
+    middle = float((falling[last] + falling[last + 1]) / 2)
+    rounded = float(f"{middle:.4g}")
+    threshold = rounded if falling[last + 1] < rounded < falling[last] else middle
     return threshold, float(right[last] / given[last]), float(right[last] / max(1, has.sum()))
 
 

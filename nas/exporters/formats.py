@@ -42,6 +42,8 @@ ACCEPTED_LOSS = 0.01
 """Accuracy that the integers may lose, unless more is accepted."""
 FORMATS = (*EXACT, INT8, WEB, LITERT)
 USUAL = (*EXACT, WEB)
+PICTURES = (1, 3)
+"""Numbers of channels of pictures, grey and in colour, which a page can read."""
 """The formats that are written unless others are asked for."""
 FILES = {
     "onnx": "model.onnx",
@@ -65,16 +67,24 @@ class _Model(NamedTuple):
     thresholds: Sequence[float]
 
 
-def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
+def checked_formats(formats: Sequence[str], channels: int) -> tuple[str, ...]:
     """Returns the formats to write, in the order of `FORMATS`: the requested ones and those they depend on.
 
+    The usual ones are without the page for browsers if the network's images have `channels` that no picture file has.
+
     Raises:
-        InvalidValue: `formats` is empty, or one of them is unknown or repeated.
+        InvalidValue: `formats` is empty, or one of them is unknown, repeated, or not for such images.
         MissingExtra: a format needs an extra that is not installed.
     """
     asked = {one_of(name, "formats", FORMATS) for name in sequence(formats, "formats")}
     if len(asked) != len(formats):
         raise InvalidValue(f"formats={shown(list(formats))}: each at most once; allowed: {', '.join(FORMATS)}")
+    if WEB in asked and channels not in PICTURES:
+        if asked != set(USUAL):
+            raise InvalidValue(
+                f"formats={WEB}: a page reads pictures, and the network's images have {channels} channels"
+            )
+        asked.remove(WEB)
     if INT8 in asked:
         asked.add("onnx")  # it is made from that file, and judged beside it
     if "onnx" in asked:

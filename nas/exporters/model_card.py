@@ -11,6 +11,7 @@ from nas.exporters.formats import FILES, INT8, LITERT, WEB
 from nas.exporters.trained_network import TrainedNetwork
 from nas.exporters.verification import Agreement
 from nas.study.precision import wilson_interval
+from nas.training.metrics import METRIC_NAMES
 from nas.training.recipe import Recipe
 from nas.units import count_text, counted, epochs_text, percent_text
 
@@ -89,7 +90,7 @@ def _files(trained: TrainedNetwork, formats: Mapping[str, int], agreements: Mapp
     sentences = [
         f"{loaded} loaded back in a fresh process and run on the {config.judged_on} images: `verification.json`.",
         "The page compares its logits with the trained network's whenever it is opened." if WEB in formats else "",
-        integers_text(agreements, multi_label=config.is_multi_label),
+        integers_text(agreements, metric=config.space.recipe.metric),
         "How an image is prepared is in `preprocessing.json`. No file is a pickle.",
     ]
     return (
@@ -99,7 +100,7 @@ def _files(trained: TrainedNetwork, formats: Mapping[str, int], agreements: Mapp
     )
 
 
-def integers_text(agreements: Mapping[str, Agreement], *, multi_label: bool) -> str:
+def integers_text(agreements: Mapping[str, Agreement], *, metric: str) -> str:
     """Says what 8-bit integers cost and bring, if there is such a model; else returns an empty text."""
     if INT8 not in agreements:
         return ""
@@ -108,10 +109,10 @@ def integers_text(agreements: Mapping[str, Agreement], *, multi_label: bool) -> 
     assert after.milliseconds is not None
     ratio = before.milliseconds / after.milliseconds
     worth = f"{ratio:.2g} times as fast" if ratio > 1 else "so integers do not pay on this processor"
-    what = "is the mean average precision" if multi_label else "of the images are classified rightly"
     return (
-        f"In 8-bit integers {percent_text(after.accuracy)} {what}, {percent_text(before.accuracy)} before; an image "
-        f"takes one thread of ONNX Runtime {after.milliseconds:.2g} ms, {before.milliseconds:.2g} ms before: {worth}."
+        f"In 8-bit integers it reaches {percent_text(after.accuracy)} {METRIC_NAMES[metric]}, "
+        f"{percent_text(before.accuracy)} before; an image takes one thread of ONNX Runtime "
+        f"{after.milliseconds:.2g} ms, {before.milliseconds:.2g} ms before: {worth}."
     )
 
 
@@ -142,12 +143,21 @@ def _accuracies(trained: TrainedNetwork) -> str:
     chosen = "The network was chosen among others by its accuracy on the validation images, so "
     chosen += (
         "that flatters it a little; these weights were trained on those images too, and the test images had no part in "
-        "any choice but that of the temperature below, which changes no classification."
+        f"any choice but {_chosen_by_test(trained)}"
         if trained.config.on_all_images
         else "the first row flatters it a little."
     )
     chosen = " ".join(filter(None, [trained.config.metric_note, chosen]))
     return "\n".join(["| Images | Accuracy | What that is |", "|---|---|---|", *rows]) + f"\n\n{chosen}"
+
+
+def _chosen_by_test(trained: TrainedNetwork) -> str:
+    if trained.config.is_multi_label:
+        return (
+            "those of the temperature and the labels' thresholds below: the mean average precision depends on neither, "
+            "and the precisions and recalls at the thresholds are a little too high."
+        )
+    return "that of the temperature below, which changes no classification."
 
 
 def _sure(trained: TrainedNetwork, calibration: Calibration, thresholds: Sequence[Threshold]) -> str:

@@ -39,7 +39,7 @@ class TrainedNetwork:
 def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     """Returns the weights of a trial: from a training on all images but the test images, if there is one.
 
-    Otherwise they are those of its best confirmation training, if any, else those of the search.
+    Otherwise they are those of its best confirmation training, unless that was shorter, else those of the search.
 
     Raises:
         ExportError: the trial is not complete.
@@ -53,6 +53,8 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
     origin = f"trial {trial} of the study '{study.name}'"
     found = confirmed(study)
     member = found.of(record.architecture) if found is not None else None
+    if member is not None and member.epochs < (record.length or study.config.space.recipe.epochs):
+        member = None  # its trainings are shorter than the trial's own
     if (final := final_training(study, record.architecture)) is not None:
         trained, last = final
         assert last.accuracy is not None

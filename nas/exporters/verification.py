@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from nas.architectures.architecture import Architecture
 from nas.architectures.onnx_model import INPUT, OUTPUT
 from nas.data.cache import save_images
-from nas.data.images import Images, Labels, Split
+from nas.data.images import Images, Split
 from nas.errors import ExportError
 from nas.exporters.formats import ACCEPTED_LOSS, EXACT, FILES, INT8, LITERT
 from nas.exporters.litert import load_litert
 from nas.exporters.tolerance import allowed
-from nas.training.metrics import ACCURACY, MEAN_AVERAGE_PRECISION, score_of_logits
+from nas.training.metrics import ACCURACY, METRIC_NAMES, score_of_logits
 from nas.units import percent_text
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ Logits = NDArray[np.float32]
 Model = Callable[["Tensor"], "Tensor"]
 
 
-class Agreement(NamedTuple):
-    """Result of running one file: the largest logit difference, and the share of images classified rightly.
+METRIC_FILE = "metric.txt"
 
-    With several labels for an image, the latter is the mean average precision.
+
+class Agreement(NamedTuple):
+    """Result of running one file: the largest logit difference, and the accuracy by the study's metric.
 
     `milliseconds` is the median for one image by one thread, measured where a bundle has two ONNX models to compare.
     """
@@ -91,6 +92,7 @@ def verify(
     images: Split,
     formats: Sequence[str],
     handover: Path,
+    metric: str = ACCURACY,
     accept_loss: float = ACCEPTED_LOSS,
 ) -> dict[str, Agreement]:
     """Runs each format of a bundle on images in a fresh process and compares its logits with the reference.
@@ -101,6 +103,7 @@ def verify(
         images: the images and labels to run on.
         formats: the formats to verify.
         handover: an empty folder with room for the images.
+        metric: what accuracy is, one of `nas.training.metrics.METRICS`.
         accept_loss: the accuracy that the model of 8-bit integers may lose, in [0, 1].
 
     Returns:
@@ -111,7 +114,7 @@ def verify(
             than is accepted.
     """
     formats = [name for name in formats if name in LOADERS]
-    hand_over(images, reference, handover=handover)
+    hand_over(images, reference, handover=handover, metric=metric)
     # -P: no imports from the current directory; -B: no compiled model.py in the bundle.
     command = [sys.executable, "-P", "-B", "-m", "nas.exporters.verification", str(folder), str(handover), *formats]
     ran = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
@@ -128,19 +131,20 @@ def verify(
                 f"allowed: {most:.3g}"
             )
     if INT8 in agreements:
-        before, after = _accuracy(reference, images.labels), agreements[INT8].accuracy
+        before, after = score_of_logits(metric, reference, images.labels), agreements[INT8].accuracy
         lost = before - after
         if not lost <= accept_loss:
-            what = "has a mean average precision of" if images.labels.ndim == 2 else "classifies rightly"
             raise ExportError(
-                f"{INT8}: {what} {percent_text(after)}, the trained network {percent_text(before)}: {100 * lost:.1f} "
-                f"points lost, {100 * accept_loss:g} accepted (--accept-loss); leave the format out, or accept more"
+                f"{INT8}: reaches {percent_text(after)} {METRIC_NAMES[metric]}, the trained network "
+                f"{percent_text(before)}: {100 * lost:.1f} points lost, {100 * accept_loss:g} accepted "
+                "(--accept-loss); leave the format out, or accept more"
             )
     return agreements
 
 
-def hand_over(images: Split, reference: Logits, *, handover: Path) -> None:
-    """Writes the images, the labels and the reference logits for `agreement` into `handover`."""
+def hand_over(images: Split, reference: Logits, *, handover: Path, metric: str = ACCURACY) -> None:
+    """Writes the images, the labels, the reference logits and the metric for `agreement` into `handover`."""
+    (handover / METRIC_FILE).write_text(metric, encoding="utf-8")
     np.save(handover / "reference.npy", reference)
     np.save(handover / "labels.npy", images.labels)
     save_images(handover / "images.npy", images.images)
@@ -169,13 +173,8 @@ def agreement(folder: Path, name: str, *, handover: Path) -> Agreement:
             found.append(model(_normalised(np.array(images[rows]), settings)).numpy())
         # np.maximum propagates NaN; Python's max() depends on the order.
         largest = float(np.maximum(largest, np.abs(found[-1] - reference[rows]).max()))
-    return Agreement(largest, _accuracy(np.concatenate(found), labels))
-
-
-def _accuracy(logits: Logits, labels: Labels) -> float:
-    """Returns the accuracy, or the mean average precision where images have several labels."""
-    metric = MEAN_AVERAGE_PRECISION if labels.ndim == 2 else ACCURACY
-    return score_of_logits(metric, np.nan_to_num(logits), labels)
+    metric = (handover / METRIC_FILE).read_text(encoding="utf-8")
+    return Agreement(largest, score_of_logits(metric, np.nan_to_num(np.concatenate(found)), labels))
 
 
 def onnx_milliseconds(folder: Path, names: Sequence[str]) -> dict[str, float]:

@@ -98,7 +98,7 @@ def promotion(
     """Returns the short training that is due for promotion, and the length it is promoted to; None if none is due.
 
     Of n trainings of a length, those of the best n/η ranks (at least one) are promoted, the longest length first. An
-    architecture that is already running at a greater length counts as promoted.
+    architecture that is running at a greater length, or failed there, or was stopped, counts as promoted.
 
     Args:
         records: Trials of the study.
@@ -110,12 +110,7 @@ def promotion(
         return None
     begun: dict[str, int] = {}
     for record in records:
-        if record.state in (
-            TrialState.SHORT,
-            TrialState.COMPLETE,
-            TrialState.RUNNING,
-            TrialState.FAILED,
-        ) and record.finished | (record.state == TrialState.RUNNING):
+        if record.finished or record.state == TrialState.RUNNING:
             key = record.architecture.key
             begun[key] = max(begun.get(key, 0), record.length or lengths[-1])
     for length, longer in reversed(list(itertools.pairwise(lengths))):

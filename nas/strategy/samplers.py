@@ -16,7 +16,7 @@ from nas.spaces.search_space import Params, SearchSpace
 from nas.strategy.front_sampler import FrontSampler
 from nas.study.plan import PastTraining
 from nas.study.storage.backend import LENGTH
-from nas.study.storage.optuna_private import enqueued_params
+from nas.study.storage.optuna_private import FullTrainings, enqueued_params
 from nas.study.storage.trials import distributions
 from nas.surrogate.trend import trend
 from nas.system.logs import logger
@@ -170,6 +170,7 @@ class ValidSampler(BaseSampler):
 
     def _propose(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Params, int]:
         """Returns the inner sampler's point, repaired, and its length, by default the first."""
+        study = study if isinstance(self._inner, FrontSampler) else FullTrainings(study)
         joint = self._inner.infer_relative_search_space(study, trial)
         params = self._inner.sample_relative(study, trial, joint)
         length = self._lengths[0]

@@ -83,7 +83,9 @@ class StudyConfig:
         counts = self.data.get("validation_counts")
         if self.space.recipe.metric in MEANS_OVER_IMAGES or not counts:
             return self.validation_images
-        return effective_images(counts)
+        found = effective_images(counts)
+        # An image of several labels is counted once for each, and says nothing new of its neighbours' errors.
+        return min(found, self.validation_images or found)
 
     @property
     def has_source(self) -> bool:

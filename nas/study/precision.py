@@ -3,12 +3,22 @@
 import math
 from typing import NamedTuple
 
-__all__ = ["DIFFERENCE", "Estimate", "Z", "least_significant_difference", "standard_error", "wilson_interval"]
+__all__ = [
+    "BEYOND_CHANCE",
+    "DIFFERENCE",
+    "Estimate",
+    "Z",
+    "least_significant_difference",
+    "standard_error",
+    "wilson_interval",
+]
 
 Z = 1.96
 """A normal distribution has 95 % of its mass within this many standard deviations of the mean."""
-DIFFERENCE = 2 * math.sqrt(2)
-"""Two standard errors of the difference of two values, as a multiple of the standard error of each."""
+BEYOND_CHANCE = 2.0
+"""A difference of fewer of its standard errors may be chance."""
+DIFFERENCE = BEYOND_CHANCE * math.sqrt(2)
+"""These standard errors of the difference of two values, as a multiple of the standard error of each."""
 
 
 def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:

@@ -43,6 +43,8 @@ RESERVED_NAMES = frozenset(
         "name",
         "accuracy",
         "estimate",
+        "error",
+        "reference",
         "flops",
         "params",
         "activations",

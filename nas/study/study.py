@@ -330,8 +330,9 @@ class Study:
 
     def checkpoint_file(self, record: TrialRecord) -> Path:
         """Returns the path of the checkpoint from which an interrupted training resumes, as another trial."""
-        seed = f"-{record.seed}" if record.seed is not None else ""
-        return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}{seed}.safetensors"
+        length = f"-{record.length}" if record.length is not None else ""
+        seed = f"-seed-{record.seed}" if record.seed is not None else ""
+        return self.folder / ARTIFACTS / f"checkpoint-{record.architecture.key}{length}{seed}.safetensors"
 
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
         if trial.number in self._ended:

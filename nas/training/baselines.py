@@ -51,7 +51,8 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
     if y.ndim == 1 and metric != LOG_LOSS:  # it gives no probabilities
         svm = SVC(C=10.0, class_weight=weights)
         models[SVM] = make_pipeline(PCA(min(COMPONENTS, *x.shape), random_state=seed), svm)
-    frequencies = np.array(class_counts(y, len(images.classes))) / len(y)
+    classes = len(images.classes)
+    frequencies = (np.array(class_counts(y, classes)) + 1) / (len(y) + classes)  # Laplace's: a sample may lack a class
     constant = score_of_logits(metric, np.tile(np.log(frequencies), (len(labels), 1)), labels)
     found = {FREQUENCIES if y.ndim == 2 or metric == LOG_LOSS else MAJORITY: constant}
     # One thread: beside a busy program, threads that wait for each other take tens of times as long as one alone.
@@ -60,11 +61,14 @@ def baseline_accuracies(images: ImageData, *, seed: int = 0, metric: str = ACCUR
         for name, model in models.items():
             model.fit(x, y)
             if metric == LOG_LOSS:
-                logits = model.predict_log_proba(of_validation)
+                logits = np.tile(np.log(frequencies), (len(labels), 1))
+                logits[:, model.classes_] = model.predict_log_proba(of_validation)
             elif metric == MEAN_AVERAGE_PRECISION:
-                logits = _decisions(model, of_validation)
+                decisions = _decisions(model, of_validation)
+                logits = np.full((len(labels), classes), decisions.min())
+                logits[:, model.classes_] = decisions
             else:
-                logits = np.eye(len(images.classes))[model.predict(of_validation)]
+                logits = np.eye(classes)[model.predict(of_validation)]
             found[name] = score_of_logits(metric, logits, labels)
     return found
 

@@ -26,6 +26,7 @@ __all__ = [
     "MEANS_OVER_IMAGES",
     "MEAN_AVERAGE_PRECISION",
     "METRICS",
+    "METRIC_NAMES",
     "METRIC_NOTES",
     "OF_LOGITS",
     "average_precisions",
@@ -36,6 +37,13 @@ __all__ = [
 
 ACCURACY, BALANCED_ACCURACY, MACRO_F1 = "accuracy", "balanced_accuracy", "macro_f1"
 MEAN_AVERAGE_PRECISION, LOG_LOSS = "mean_average_precision", "log_loss"
+METRIC_NAMES = {
+    ACCURACY: "accuracy",
+    BALANCED_ACCURACY: "balanced accuracy",
+    MACRO_F1: "macro F1",
+    MEAN_AVERAGE_PRECISION: "mean average precision",
+    LOG_LOSS: "exp(−log loss)",
+}
 METRIC_NOTES = {
     BALANCED_ACCURACY: "Accuracy is balanced here: the mean of the classes' own accuracies.",
     MACRO_F1: "Accuracy is macro F1 here: the mean over the classes of the F1 score.",

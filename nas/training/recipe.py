@@ -56,8 +56,8 @@ class Recipe:
     classes count in the loss (`nas.training.class_balance`); with `sampling` balanced, an epoch draws as many images of
     each class, with repetition. `label_smoothing` is for images of one label each.
 
-    `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults. A
-    field with another value is not among them, so that `dataclasses.replace` settles what it changes.
+    `auto` names the fields that are still to follow from the data, by `for_images`; until then they hold defaults.
+    `with_values` settles fields; `dataclasses.replace` does so only where a value is not the default.
     """
 
     epochs: int = 10

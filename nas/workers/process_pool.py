@@ -91,6 +91,9 @@ class ProcessPool:
                 process.kill()
                 process.join()
 
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class _Process:
     def __init__(self, process: Any, receiver: Connection) -> None:

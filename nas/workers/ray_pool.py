@@ -82,6 +82,9 @@ class RayPool:
         """Kills the workers; the supervisor requeues their trials."""
         for handle in handles:
             ray.kill(handle.actor)
+
+    def close(self) -> None:
+        """Leaves the cluster, if the pool has joined it."""
         if self._joined:
             ray.shutdown()
 

@@ -10,6 +10,7 @@ from nas.strategy.stopping import stop_reason
 from nas.study.plan import SearchPlan
 from nas.study.records import TrialRecord, TrialState
 from nas.study.search_state import SearchStatus
+from nas.study.storage.backend import QUEUED
 from nas.study.storage.recovery import MOST_DEATHS
 from nas.study.study import Study
 from nas.system.logs import logger
@@ -107,7 +108,10 @@ class WorkerPool(Protocol[Handle]):
         """Blocks until one of the workers has ended, or for `seconds`."""
 
     def dismiss(self, handles: Sequence[Handle]) -> None:
-        """Ends the workers, killing those that do not exit within a few seconds."""
+        """Ends these workers, killing those that do not exit within a few seconds; others go on."""
+
+    def close(self) -> None:
+        """Gives back what the pool holds, after all its workers have ended."""
 
 
 def supervise(
@@ -242,6 +246,7 @@ def _workers_of(study: Study, pool: WorkerPool[Handle], workers: int) -> Iterato
         yield members
     finally:
         _dismiss(study, pool, list(members.values()))
+        pool.close()
 
 
 def _dismiss(study: Study, pool: WorkerPool[Handle], leaving: Sequence[Handle]) -> None:
@@ -269,4 +274,6 @@ def _ended_by_others(study: Study, plan: SearchPlan, deadline: float) -> SearchS
     records = study.records()
     if any(record.state == TrialState.RUNNING for record in records):
         return None
+    if plan.sampler == QUEUED and not any(record.state == TrialState.WAITING for record in records):
+        return SearchStatus.COMPLETE
     return stop_reason(records, study.config.space, plan=plan, deadline=deadline, search=study.attributes.search)

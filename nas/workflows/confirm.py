@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Unpack
 
-from nas.analysis.confirmation import ConfirmationReport, confirmed, repetitions_of
+from nas.analysis.confirmation import ConfirmationReport, confirmed, holds_repetitions, repetitions_of
 from nas.analysis.final_training import FINAL_TIMES
 from nas.analysis.significance import contenders
 from nas.data.images import ImageData, train_on_all
@@ -66,6 +66,11 @@ def confirm(
         KeyboardInterrupt: re-raised after the running trainings have been requeued.
     """
     integer(top if top is not None else 1, "top", maximum=10_000)
+    if holds_repetitions(study):
+        raise StudyError(
+            f"study '{study.name}': holds trainings of one architecture, not a search; train it on more seeds where it "
+            "was trained (nas train --seeds)"
+        )
     chosen = contenders(study.estimated_records(), study.config.effective_images, top=top)
     if not chosen:
         raise StudyError(f"study '{study.name}' has no trained network to confirm yet")

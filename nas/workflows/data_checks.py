@@ -21,5 +21,12 @@ def warn_about_images(images: ImageData, recipe: Recipe) -> None:
             NasWarning,
             stacklevel=2,
         )
+    if images.is_multi_label and (images.train.labels.sum(axis=1) == 1).all():
+        warnings.warn(
+            f"{images.source}: each image has exactly one of {len(images.classes)} labels, and is trained as one that "
+            "may have any number of them; if they exclude each other, give each image a class instead",
+            NasWarning,
+            stacklevel=2,
+        )
     if not images.is_multi_label:  # mean average precision gives all labels the same weight
         warn_of_imbalance(recipe, images.classes, class_counts(images.train.labels, len(images.classes)))

@@ -7,7 +7,7 @@ from nas.errors import InvalidValue
 from nas.spaces.search_space import Params
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
-from nas.study.records import TrialState
+from nas.study.records import TrialState, trainings_spent
 from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
 from nas.study.study import Study
 from nas.system.processes import this_worker
@@ -78,8 +78,9 @@ def repeat(
         ]
         left = len(missing) + sum(record.state != TrialState.COMPLETE for record in there)
         if left:
-            complete = sum(record.state == TrialState.COMPLETE for record in records)
-            plan = SearchPlan(complete + left, (space.recipe.epochs,), QUEUED, stopping="none", artifacts=artifacts)
+            epochs = space.recipe.epochs
+            spent = round(trainings_spent(records, epochs))  # by failures, too, where there were many
+            plan = SearchPlan(spent + left, (epochs,), QUEUED, stopping="none", artifacts=artifacts)
             if left == 1:
                 scaling, task = _for_one(scaling, config, task)
             work = scaling.work(config, plan, task, listener=listener)

@@ -103,7 +103,7 @@ def search(
         recipe: overrides other fields of the space's recipe, such as `{"metric": "balanced_accuracy"}`.
         sampler: `front`, our own, or Optuna's `tpe`, `tpe-multivariate`, `nsga2`, `random` or `gp`.
         fidelities: number of schedule lengths, each `eta` times the previous one; 1: only full-length trainings.
-            None: 3 if the epochs allow it and the training accepts `epochs`.
+            None: 2 if the epochs allow it and the training accepts `epochs`.
         eta: the factor between schedule lengths.
         stopping: `front` stops hopeless trainings early; `none` runs all of them to the end.
         patience: end once the hypervolume has grown by no more than 1 % over the epochs of this many full trainings.

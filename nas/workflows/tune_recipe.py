@@ -125,7 +125,7 @@ def tune_recipe(
     changed = {
         (field, value): accuracies(f"{field}-{value}", base.with_values(**{field: value})) for field, value in changes
     }
-    effects = recipe_effects(found, changed, images=len(images.validation.labels))
+    effects = recipe_effects(found, changed, images=len(images.judged.labels))
     return TunedRecipe(
         space.with_changes(recipe=base.with_values(**{effect.field: effect.value for effect in kept_effects(effects)})),
         base,

@@ -21,7 +21,7 @@ def members(searched: list[TrialRecord]) -> list[Confirmation]:
         TrialRecord(n, TrialState.COMPLETE, searched[at].architecture, value, seed=seed)
         for n, (at, value, seed) in enumerate(seeds)
     ]
-    return confirmations(searched, [Repetitions(10, repeated)])
+    return confirmations(searched, [Repetitions(10, repeated)], full=10)
 
 
 def test_means_are_drawn_with_their_spread_beside_the_scores(

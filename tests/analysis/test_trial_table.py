@@ -6,6 +6,7 @@ import nas
 from nas import SearchSpace
 from nas.analysis.trial_table import csv_text, trial_rows
 from nas.spaces.references import FAMILIES
+from nas.study.records import RESERVED_NAMES
 from tests.helpers import formula
 
 
@@ -20,6 +21,7 @@ def test_a_row_has_what_a_trial_gave_and_its_choices(tmp_path: Path, tiny: Searc
     drawn_by_hand = {row["trial"]: row["reference"] for row in rows if row["reference"]}
     assert set(drawn_by_hand.values()) <= set(FAMILIES)
     assert 10 in drawn_by_hand  # the first one is due after ten trainings
+    assert set(rows[0]) - set(tiny.parameters) <= RESERVED_NAMES  # which no measure may have
     read = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert [float(line["accuracy"]) for line in read] == [row["accuracy"] for row in rows]
     assert csv_text([]).strip() == ""

@@ -8,7 +8,7 @@ from torch import nn
 
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.cost import cost
-from nas.architectures.latency import REST, measure_latency, measure_together, peak_memory, time_by_kind, time_by_layer
+from nas.architectures.latency import REST, measure_latency, measure_together, peak_memory, time_by_layer
 from nas.architectures.network import build_network, fold
 from nas.errors import InvalidValue
 
@@ -72,15 +72,12 @@ def test_folding_keeps_the_logits_and_leaves_no_batchnorm() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def test_time_is_parted_by_layer_and_by_kind() -> None:
-    by_layer = time_by_layer(SMALL, device="cpu")
-    assert set(by_layer) == {*(layer.layer for layer in cost(SMALL).layers), REST}
-    by_kind = time_by_kind(SMALL, device="cpu", batch=2)
-    assert set(by_kind) == {"stem", "reduce", "grouped", "expand", "projection", "classifier", REST}
-    for shares in (by_layer, by_kind):
-        assert sum(shares.values()) == pytest.approx(1)
-        assert min(shares.values()) >= 0
-        assert shares[REST] < 0.9
+def test_time_is_parted_by_layer() -> None:
+    shares = time_by_layer(SMALL, device="cpu", batch=2)
+    assert set(shares) == {*(layer.layer for layer in cost(SMALL).layers), REST}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) >= 0
+    assert shares[REST] < 0.9
 
 
 def test_memory_is_weights_and_the_most_that_is_alive_at_once() -> None:

@@ -105,6 +105,7 @@ def test_a_column_of_a_parquet_file(tmp_path: Path) -> None:
     ("group_by", "message"),
     [
         ("p1_", r"group_by='p1_': does not match 'ill/p0/p0_0.png', nor \d+ other images of .*; it must be 'folder'"),
+        ("p1_(1)?", r"group_by='p1_\(1\)\?': does not match 'ill/p0/p0_0.png', nor \d+ other images of .*; it must"),
         ("p(", "group_by='p\\(': is neither 'folder' nor a column nor a regular expression: missing \\)"),
         (
             "ill|well",
@@ -159,3 +160,18 @@ def test_a_study_keeps_its_groups_and_how_images_are_made_square(tmp_path: Path)
     assert search(2, None).config == study.config
     with pytest.raises(NasError, match=r"data\.group_by is folder there and p\(\\d\+\) now"):
         search(3, r"p(\d+)")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4, 0.7, 0.9])
+def test_of_groups_as_large_a_share_is_held_out_as_asked(share: float, tmp_path: Path) -> None:
+    source = str(write_patients(tmp_path / "photos", patients=60, each=1))
+    data = load_data(source, COLOUR, group_by="folder", validation=share)
+    train, validation, test = patients_of(data)
+    assert len(validation) / len(train | validation) == pytest.approx(share, abs=0.03)
+    assert not (train | test) & validation
+
+
+def test_of_groups_at_least_one_of_each_class_is_held_out(tmp_path: Path) -> None:
+    source = str(write_patients(tmp_path / "photos", patients=60, each=1))
+    train, validation, _ = patients_of(load_data(source, COLOUR, group_by="folder", validation=1))
+    assert 1 <= len(validation) < len(train)

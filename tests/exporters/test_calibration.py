@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas.exporters.calibration import calibrate, calibration_error
+from nas.exporters.calibration import calibrate, calibration_error, label_thresholds
 
 
 def sample(temperature: float, *, images: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +49,12 @@ def test_without_a_mistake_nothing_is_changed_and_without_an_answer_nothing_is_s
     assert np.isfinite(wrong.temperature)
     huge = calibrate(1e4 * logits, np.array([1, 1]))
     assert np.isfinite([huge.temperature, huge.error_after]).all()
+
+
+@pytest.mark.parametrize("next_one", [0.99996, 0.99992, 0.5])
+def test_a_threshold_lies_between_the_probabilities_that_it_parts(next_one: float) -> None:
+    probabilities = np.array([0.99999, 0.99998, 0.99997, next_one])
+    logits = np.log(probabilities / (1 - probabilities))[:, None].astype(np.float64)
+    (found,) = label_thresholds(logits, np.array([[1], [1], [1], [0]]))
+    assert next_one < found.threshold < 0.99997
+    assert (found.precision, found.recall) == (1, 1)

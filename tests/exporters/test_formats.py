@@ -16,7 +16,7 @@ from benchmarks.exports import random_data, random_network
 from nas.architectures.architecture import Architecture, Input, Stage, StemConv
 from nas.architectures.network import GroupConvNet
 from nas.errors import InvalidValue, MissingExtra
-from nas.exporters.formats import FILES, FORMATS, LITERT, checked_formats, write_formats
+from nas.exporters.formats import FILES, FORMATS, LITERT, USUAL, checked_formats, write_formats
 from nas.exporters.litert import load_litert
 
 # Projections and identities, groups of one and of many channels, strides that do not divide the map.
@@ -124,10 +124,10 @@ def test_the_network_itself_stays_as_it_was(network: GroupConvNet, tmp_path: Pat
 
 
 def test_formats_are_checked_and_bring_what_they_read() -> None:
-    assert checked_formats(HERE) == HERE
-    assert checked_formats(["safetensors", "onnx"]) == ("onnx", "safetensors")
-    assert checked_formats(["python"]) == ("safetensors", "python")
-    assert checked_formats(["onnx-int8"]) == ("onnx", "onnx-int8")
+    assert checked_formats(HERE, 3) == HERE
+    assert checked_formats(["safetensors", "onnx"], 3) == ("onnx", "safetensors")
+    assert checked_formats(["python"], 3) == ("safetensors", "python")
+    assert checked_formats(["onnx-int8"], 3) == ("onnx", "onnx-int8")
 
 
 @pytest.mark.parametrize(
@@ -145,26 +145,26 @@ def test_formats_are_checked_and_bring_what_they_read() -> None:
 )
 def test_other_formats_are_one_line(formats: list[str], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
-        checked_formats(formats)
+        checked_formats(formats, 3)
 
 
 def test_without_the_extra_there_is_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(MissingExtra, match=r"the ONNX format needs the extra 'export': pip install .*onnxruntime>="):
-        checked_formats(HERE)
-    assert checked_formats(["pt2", "python"]) == ("pt2", "safetensors", "python")
+        checked_formats(HERE, 3)
+    assert checked_formats(["pt2", "python"], 3) == ("pt2", "safetensors", "python")
 
 
 def test_without_the_extra_there_is_no_litert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.exporters.litert.NEEDS", ("no_such_package",))
     with pytest.raises(MissingExtra, match=r"the LiteRT format needs the extra 'litert': pip install .*litert-torch>="):
-        checked_formats(["litert"])
+        checked_formats(["litert"], 3)
 
 
 def test_litert_maps_any_number_of_images_to_the_same_logits(network: GroupConvNet, tmp_path: Path) -> None:
     """Where its packages are installed, which is not where the others' versions are fixed (constraints.txt)."""
     pytest.importorskip("litert_torch")
-    assert checked_formats(["litert"]) == ("litert",)
+    assert checked_formats(["litert"], 3) == ("litert",)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_formats(tmp_path / name, network, architecture=ARCHITECTURE, formats=["litert"], images=DATA)
@@ -175,3 +175,12 @@ def test_litert_maps_any_number_of_images_to_the_same_logits(network: GroupConvN
         images = torch.randn(number, 3, 9, 9)
         with torch.inference_mode():
             assert torch.allclose(model(images), network(images), atol=1e-5)
+
+
+def test_a_page_for_browsers_is_of_networks_that_take_pictures() -> None:
+    assert checked_formats(USUAL, 4) == tuple(name for name in USUAL if name != "web")
+    assert checked_formats(USUAL, 1) == USUAL
+    with pytest.raises(
+        InvalidValue, match="formats=web: a page reads pictures, and the network's images have 2 channels"
+    ):
+        checked_formats(["web", "onnx"], 2)

@@ -72,7 +72,7 @@ def test_integers_and_the_page_say_what_they_are() -> None:
     others: Any = {"calibration": CALIBRATION, "command": "", "latency": None}
     text = card_text(trained(), formats=sizes, agreements=found, **others)
     assert "All but `model.html` were loaded back" in text
-    assert "89.00 % of the images are classified rightly, 90.00 % before" in text
+    assert "it reaches 89.00 % accuracy, 90.00 % before" in text
     assert "0.2 ms, 0.3 ms before: 1.5 times as fast" in text
     assert row(text, "`model.int8.onnx`")[2] == "9.00 kB"
     slower = {**found, "onnx-int8": Agreement(0.2, 0.89, 0.4)}

@@ -234,7 +234,7 @@ def test_confirmations_are_by_the_search_s_latency(tiny: SearchSpace) -> None:
         for number, each in enumerate(searched_ones)
         for seed in (1, 2)
     ]
-    found = confirmations(searched_ones, [Repetitions(2, trainings)])
+    found = confirmations(searched_ones, [Repetitions(2, trainings)], full=2)
     assert [(member.record.trial, member.on_front) for member in found] == [(439, True), (0, False)]
 
 

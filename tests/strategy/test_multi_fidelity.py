@@ -123,7 +123,7 @@ def test_two_workers_that_report_at_once_promote_two_architectures(rung: list[Tr
 def test_what_failed_or_ended_at_the_next_length_is_not_promoted_again(rung: list[TrialRecord]) -> None:
     due = promotion(rung, LENGTHS, 3)
     assert due is not None
-    for state, accuracy in ((TrialState.FAILED, None), (TrialState.SHORT, 0.6)):
+    for state, accuracy in ((TrialState.FAILED, None), (TrialState.STOPPED, None), (TrialState.SHORT, 0.6)):
         ended = replace(due[0], trial=50, state=state, length=3, accuracy=accuracy)
         again = promotion([*rung, ended], LENGTHS, 3)
         assert again is None or again[0].architecture != due[0].architecture or again[1] == 9

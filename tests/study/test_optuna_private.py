@@ -1,6 +1,13 @@
 import optuna
 
-from nas.study.storage.optuna_private import CHECKED_ON, enqueued_params, identity_of, open_trial, storage_of
+from nas.study.storage.optuna_private import (
+    CHECKED_ON,
+    FullTrainings,
+    enqueued_params,
+    identity_of,
+    open_trial,
+    storage_of,
+)
 
 
 def test_what_optuna_keeps_private_is_as_it_was_checked() -> None:
@@ -21,3 +28,13 @@ def test_each_does_what_it_says() -> None:
     left.set_user_attr("reason", "tested")
     one.tell(left, state=optuna.trial.TrialState.FAIL)
     assert one.trials[1].user_attrs == {"reason": "tested"}
+
+
+def test_a_sampler_does_not_see_what_was_pruned() -> None:
+    study = optuna.create_study()
+    for state in (optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE):
+        study.tell(study.ask(), 1.0 if state == optuna.trial.TrialState.COMPLETE else None, state=state)
+    study.ask()
+    assert [trial.number for trial in FullTrainings(study).get_trials(deepcopy=False)] == [1, 2]
+    assert len(study.trials) == 3
+    assert FullTrainings(study).best_trial.number == 1

@@ -7,7 +7,8 @@ import nas
 from nas import SearchSpace
 from nas.analysis.doubts import baseline_sentences, undertrained_sentence
 from nas.data.images import ImageData, Split
-from nas.training.baselines import LOGISTIC, MAJORITY, SVM, baseline_accuracies
+from nas.training.baselines import FREQUENCIES, LOGISTIC, MAJORITY, SVM, baseline_accuracies
+from nas.training.metrics import LOG_LOSS, MEAN_AVERAGE_PRECISION
 
 
 def test_on_the_digits_each_is_as_good_as_it_should_be(digits: ImageData) -> None:
@@ -37,3 +38,16 @@ def test_a_front_below_a_baseline_and_a_short_training_are_said(tiny: SearchSpac
     assert "A training takes only 17 steps, 1 epoch of 17 batches" in short
     study.attributes.baselines = {MAJORITY: 0.01}
     assert len(baseline_sentences(study, study.front())) == 1
+
+
+@pytest.mark.parametrize("metric", [LOG_LOSS, MEAN_AVERAGE_PRECISION])
+def test_a_class_of_which_none_is_drawn_to_train_on_has_its_column(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.training.baselines.MOST_IMAGES", 60)
+    labels = np.repeat([0, 1, 2], [1, 300, 300])
+    pixels = (80 * labels[:, None, None, None] + np.arange(601)[:, None, None, None] % 20).astype(np.uint8)
+    split = Split(np.broadcast_to(pixels, (601, 8, 8, 1)), labels)
+    found = baseline_accuracies(ImageData("x", ("a", "b", "c"), split, split, split), metric=metric)
+    least = 0.8 if metric == LOG_LOSS else 0.6  # the average precision of the class without images is nearly 0
+    assert found[LOGISTIC] > least > found[FREQUENCIES if metric == LOG_LOSS else MAJORITY] > 0

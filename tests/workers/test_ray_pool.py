@@ -31,6 +31,29 @@ nas.search("digits", trials=16, epochs=4, runs=sys.argv[1], name="s", ray="local
 """
 
 
+FEWER = """
+import sys, threading, time
+import nas
+from nas.workflows import steering
+
+def ask_for_one():
+    while True:
+        time.sleep(0.05)
+        try:
+            study = nas.Study.open("s", sys.argv[1])
+        except nas.NasError:
+            continue
+        if sum(record.state == "running" and bool(record.curve) for record in study.records()) == 2:
+            steering.set_workers(study, 1)
+            return
+
+threading.Thread(target=ask_for_one, daemon=True).start()
+nas.search(
+    "digits", trials=6, epochs=20, fidelities=1, runs=sys.argv[1], name="s", ray="local", workers=2, device="cpu"
+)
+"""
+
+
 def run(*command: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
 
@@ -60,6 +83,17 @@ def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path)
     assert {record.state for record in records if record.finished} == {"complete"}
     assert [record.reason for record in records if not record.finished] == ["interrupted"]
     assert len({record.worker for record in records}) == 3
+
+
+def test_with_fewer_actors_the_others_go_on(tmp_path: Path) -> None:
+    program = tmp_path / "fewer.py"
+    program.write_text(FEWER)
+    ran = run(sys.executable, program, tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    study = Study.open("s", tmp_path)
+    assert sum(record.finished for record in study.records()) == 6
+    assert {record.state for record in study.records() if record.finished} == {"complete"}
+    assert any("to 1" in act.what for act in study.attributes.acts), study.attributes.acts
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import nas
 from nas import NasError, SearchSpace
 from nas.analysis.confirmation import ConfirmationReport, Repetitions, Spread, confirmations, confirmed, front_rows
 from nas.analysis.cost_metrics import FLOPS
-from nas.analysis.requirements import Limit
-from nas.analysis.selection import choose_from
+from nas.analysis.requirements import Limit, Requirements
+from nas.analysis.selection import choose, choose_from
+from nas.exporters.trained_network import trained_weights
 from nas.study.precision import Estimate
 from nas.study.records import TrialRecord, TrialState
 from nas.training import train as train_module
@@ -137,7 +138,9 @@ def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tiny: 
         TrialRecord(1, TrialState.COMPLETE, dear, 0.92, estimate=Estimate(0.9, 0.88, 0.92, 0.01)),
         TrialRecord(2, TrialState.COMPLETE, middle, 0.99),
     ]
-    members = confirmations(searched, [Repetitions(10, [replace(searched[0], accuracy=0.8, estimate=None, seed=1)])])
+    members = confirmations(
+        searched, [Repetitions(10, [replace(searched[0], accuracy=0.8, estimate=None, seed=1)])], full=10
+    )
     report = ConfirmationReport(tuple(members), 10, unfinished=1)
     choice = choose_from(searched, report, images=1000)
     assert choice is not None
@@ -157,6 +160,26 @@ def test_what_is_missing_of_a_confirmation_is_said_and_the_others_compete(tiny: 
     assert choice.sentences[-2] == "Its accuracy is the mean of its confirmation."
 
 
+def test_longer_trainings_of_some_are_not_compared_with_the_searchs(tiny: SearchSpace) -> None:
+    cheap, dear = list(map(tiny.architecture, tiny.points()))[0:20:19]
+    searched = [
+        TrialRecord(0, TrialState.COMPLETE, cheap, 0.8, estimate=Estimate(0.8, 0.79, 0.81, 0.005)),
+        TrialRecord(1, TrialState.COMPLETE, dear, 0.9, estimate=Estimate(0.9, 0.89, 0.91, 0.005)),
+    ]
+    longer = [TrialRecord(n, TrialState.COMPLETE, cheap, 0.95, seed=n) for n in (1, 2)]
+    alike = [TrialRecord(n, TrialState.COMPLETE, each, 0.85, seed=1) for n, each in enumerate((cheap, dear))]
+    members = confirmations(searched, [Repetitions(30, longer)], full=10)
+    choice = choose_from(searched, ConfirmationReport(tuple(members), 10), images=1000)
+    assert choice is not None
+    assert (choice.pick.record.trial, choice.sentences[-1]) == (1, "It is not confirmed yet.")
+    at_most = [Limit("max_flops", FLOPS, searched[0].flops)]
+    choice = choose_from(searched, ConfirmationReport(tuple(members), 10), images=1000, limits=at_most)
+    assert choice is not None
+    assert choice.sentences[-1].startswith("Its confirmation is by trainings of 30 epochs")
+    both = confirmations(searched, [Repetitions(10, alike), Repetitions(30, longer)], full=10)
+    assert [(member.epochs, member.on_front) for member in both] == [(10, True), (30, True), (10, False)]
+
+
 @pytest.mark.parametrize(
     ("excess", "words"),
     [
@@ -170,9 +193,11 @@ def test_luck_is_called_luck_only_beyond_its_error(tiny: SearchSpace, excess: li
     chosen = list(map(tiny.architecture, tiny.points()))[: len(excess)]
     searched = [TrialRecord(n, TrialState.COMPLETE, each, 0.8 + excess[n]) for n, each in enumerate(chosen)]
     trained = [TrialRecord(n, TrialState.COMPLETE, each, 0.8, seed=1) for n, each in enumerate(chosen)]
-    alike = confirmations(searched, [Repetitions(10, trained)])
+    alike = confirmations(searched, [Repetitions(10, trained)], full=10)
     assert (ConfirmationReport(tuple(alike), 10).optimism_text() or "").endswith(words)
-    assert ConfirmationReport(tuple(alike), 5).optimism_text() is None  # confirmed with other epochs
+    other = confirmations(searched, [Repetitions(10, trained)], full=5)
+    assert [member.optimism for member in other] == [None] * len(excess)
+    assert ConfirmationReport(tuple(other), 5).optimism_text() is None
 
 
 def test_a_copied_study_takes_its_confirmations_along(
@@ -196,7 +221,7 @@ def test_spread_probability_and_optimism(tiny: SearchSpace) -> None:
         )
     ]
     failed = TrialRecord(9, TrialState.FAILED, cheap, None, seed=3)
-    first, second = confirmations(searched, [Repetitions(10, [*repeated, failed], {0: 0.5})])
+    first, second = confirmations(searched, [Repetitions(10, [*repeated, failed], {0: 0.5})], full=10)
     assert (first.record, first.accuracies) == (searched[0], (0.88, 0.86))
     assert tuple(first.validation) == pytest.approx((0.87, 0.0141421), abs=1e-6)
     assert first.optimism == pytest.approx(0.03)
@@ -205,7 +230,7 @@ def test_spread_probability_and_optimism(tiny: SearchSpace) -> None:
     assert second.probability == pytest.approx(0.964, abs=0.01)  # t with 2 degrees of freedom at 0.05 / 0.01414
     assert second.test == Spread(0.5, None)
     assert first.test is None
-    single = confirmations([], [Repetitions(10, repeated[:2])])
+    single = confirmations([], [Repetitions(10, repeated[:2])], full=10)
     assert [(member.probability, member.optimism) for member in single] == [(None, None), (None, None)]
 
 
@@ -348,6 +373,42 @@ def test_a_better_score_is_no_better_network(tiny: SearchSpace) -> None:
         TrialRecord(n, TrialState.COMPLETE, a, v, seed=s)
         for n, (a, v, s) in enumerate([(cheap, 0.9, 1), (dear, 0.89, 1)])
     ]
-    members = confirmations(searched, [Repetitions(10, repeated)])
+    members = confirmations(searched, [Repetitions(10, repeated)], full=10)
     assert [member.on_front for member in members] == [True, False]
     assert replace(members[1].record) == searched[1]
+
+
+def test_a_shorter_confirmation_is_not_exported(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.search(tiny, "digits", trials=2, epochs=3, name="s", runs=tmp_path, device="cpu", keep="all")
+    confirm(study, epochs=1, seeds=1, top=1, device="cpu")
+    chosen = choose(study, Requirements()).pick.record
+    assert chosen.accuracy == study.record(chosen.trial).accuracy
+    for record in study.records():
+        assert trained_weights(study, record.trial).weights_file == study.weights_file(record.trial)
+    found = confirm(study, epochs=5, seeds=1, top=1, device="cpu")
+    longest = max(found.members, key=lambda member: member.epochs)
+    assert trained_weights(study, longest.record.trial).config.space.recipe.epochs == 5
+
+
+def test_trainings_that_failed_often_are_begun_again_all_the_same(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.search(tiny, trials=2, name="s", runs=tmp_path, evaluate=formula)
+    for _ in range(5):
+        with pytest.raises(NasError):
+            confirm(study, seeds=3, top=1, evaluate=broken)
+    found = confirm(study, seeds=3, top=1, evaluate=formula_with_seed)
+    assert [len(member.trainings) for member in found.members] == [3]
+    assert not found.unfinished
+
+
+def broken(architecture: nas.Architecture, seed: int = 0) -> float:
+    raise ValueError(f"out of order with seed {seed}")
+
+
+def formula_with_seed(architecture: nas.Architecture, seed: int = 0) -> float:
+    return 0.5 + seed / 100
+
+
+def test_trainings_of_one_architecture_are_no_search_to_confirm(tmp_path: Path, tiny: SearchSpace) -> None:
+    study = nas.retrain(tiny.architecture(next(iter(tiny.points()))), "digits", name="r", runs=tmp_path, epochs=1)
+    with pytest.raises(NasError, match="study 'r': holds trainings of one architecture, not a search"):
+        confirm(study, seeds=2)

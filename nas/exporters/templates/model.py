@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     stride: int
 
 
-# BEGIN: nas/standalone.py puts the numbers of a network in place of these.
+# BEGIN: nas/exporters/standalone.py puts the numbers of a network in place of these.
 # ruff: noqa: T201
 CHANNELS, CLASSES = 3, 10
 STEM = [
@@ -219,8 +219,8 @@ def read_with_pillow(path: Path, frame: tuple[int, int], resize: str) -> Tensor:
             image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode == "F":
                 raise ValueError("no known range")
-            if image.mode.startswith("I"):
-                image = image.point(lambda value: value * (1 / 256))  # 16-bit greys
+            if image.mode.startswith("I"):  # 16-bit greys
+                image = image.convert("I").point(lambda value: value * (1 / 256))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

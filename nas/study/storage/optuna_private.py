@@ -12,10 +12,11 @@ from optuna.storages._rdb.models import TrialUserAttributeModel as UserAttribute
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal._base import BaseJournalSnapshot as JournalSnapshot
 from optuna.storages.journal._file import BaseJournalFileLock as JournalFileLock
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = [
     "CHECKED_ON",
+    "FullTrainings",
     "JournalFileLock",
     "JournalSnapshot",
     "UserAttribute",
@@ -36,6 +37,16 @@ CHECKED_ON = "5.0"
 def storage_of(study: optuna.Study) -> BaseStorage:
     """The storage behind a study."""
     return study._storage
+
+
+class FullTrainings(optuna.Study):
+    """A study without its pruned trials, for a sampler that would take them for the worst ones."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.__dict__.update(study.__dict__)
+
+    def _get_trials(self, *args: Any, **keywords: Any) -> list[FrozenTrial]:
+        return [trial for trial in super()._get_trials(*args, **keywords) if trial.state != TrialState.PRUNED]
 
 
 def identity_of(study: optuna.Study) -> tuple[BaseStorage, int]:
