@@ -45,9 +45,9 @@ def show(seen: live.Snapshot) -> None:
         default=USUAL,
         key="formats",
         format_func=lambda name: FILES[name],
-        help="model.html is a page for any browser; model.py needs torch alone; .pt2 is for torch.export; ONNX is for "
-        "ONNX Runtime and others, int8 its smaller form in integers, refused if it loses more than a point; .tflite is "
-        "for LiteRT, on phones and boards.",
+        help="model.html is a page for any browser; model.py needs torch, and Pillow for all but PNG; .pt2 is for "
+        "torch.export; ONNX is for ONNX Runtime and others, int8 its smaller form in integers, refused if it loses "
+        "more than a point; .tflite is for LiteRT, on phones and boards.",
     )
     chosen = [] if set(formats) == set(USUAL) else ["--formats", ",".join(formats)]
     command = ["export", seen.study.name, "--trial", str(trial), *chosen, *data, *seen.place.options]

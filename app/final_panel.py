@@ -27,7 +27,7 @@ def show(seen: live.Snapshot, record: TrialRecord, *, data: list[str]) -> bool:
         holder, last = found
         st.text(
             f"Trained on all images for {counted(holder.config.space.recipe.epochs, 'epoch')}: "
-            f"{percent_text(last.accuracy or 0.0)} of the {holder.config.validation_images:,} test images. "
+            f"{holder.config.scored(percent_text(last.accuracy or 0.0))}. "
             "These weights are exported."
         )
     elif folds > 1:

@@ -161,13 +161,16 @@ class ConfirmationReport:
         """Summarises in a sentence how far off the search's estimates were, ± standard error; None without a search."""
         if (optimism := self.optimism) is None:
             return None
-        count = len(self._excesses())
-        error = optimism.std / sqrt(count) if optimism.std is not None else None
-        within = f" ± {100 * error:.1f}" if error is not None else ""
-        points = f"{100 * abs(optimism.mean):.1f}{within} points"
-        which = f"the {count} confirmed architectures" if count > 1 else "the confirmed architecture"
-        text = f"The search put {which} {points} too {'high' if optimism.mean > 0 else 'low'}"
-        if error is not None and abs(optimism.mean) <= 2 * error:
+        from scipy.special import stdtrit
+
+        count, side = len(self._excesses()), "high" if optimism.mean > 0 else "low"
+        if optimism.std is None:
+            points = f"{100 * abs(optimism.mean):.1f} points"
+            return f"The search put the confirmed architecture {points} too {side}; of one alone that may be chance."
+        error = optimism.std / sqrt(count)
+        points = f"{100 * abs(optimism.mean):.1f} ± {100 * error:.1f} points"
+        text = f"The search put the {count} confirmed architectures {points} too {side}"
+        if abs(optimism.mean) <= float(stdtrit(count - 1, 0.975)) * error:  # Student's t: of two the error is vague
             return f"{text}, no more than chance explains."
         return f"{text}: the best owe part of their rank to chance." if optimism.mean > 0 else f"{text}."
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from nas.study.records import TrialRecord
 from nas.study.study import Study
-from nas.training.recipe import STEPS
-from nas.units import epochs_text, percent_text
+from nas.training.recipe import MOST_EPOCHS, STEPS
+from nas.units import counted, epochs_text, percent_text
 
 __all__ = ["baseline_sentences", "best_baseline", "undertrained_sentence"]
 
@@ -42,8 +42,9 @@ def undertrained_sentence(study: Study) -> str | None:
     batches = max(1, images // min(recipe.batch_size, images))
     if recipe.epochs * batches >= FEWEST_STEPS:
         return None
-    length = f"{recipe.epochs * batches:,} steps, {epochs_text(recipe.epochs)} of {batches} batch{'es' * (batches > 1)}"
+    steps, epochs = counted(recipe.epochs * batches, "step"), min(-(-STEPS // batches), MOST_EPOCHS)
+    length = f"{steps}, {epochs_text(recipe.epochs)} of {batches} batch{'es' * (batches > 1)}"
     return (
-        f"A training takes only {length}: longer ones are likely to be more accurate. --epochs {-(-STEPS // batches)} "
-        f"makes {STEPS:,}."
+        f"A training takes only {length}: longer ones are likely to be more accurate. --epochs {epochs} makes "
+        f"{counted(epochs * batches, 'step')}."
     )

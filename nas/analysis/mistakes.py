@@ -98,7 +98,7 @@ class Labelled:
 
     def text(self) -> str:
         """Says what is wrong."""
-        return f"{'has' if self.has else 'no'} {self.label}, {percent_text(self.probability)}"
+        return f"{'has' if self.has else 'lacks'} the label {self.label}, given {percent_text(self.probability)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields for JSON."""

@@ -75,7 +75,7 @@ class Prediction:
             "peak_memory": self.peak_memory,
             "latency_ms": self.latency,
             "outside": list(self.misfits),
-            "estimate": self.estimate._asdict() if self.estimate else None,
+            "estimate": self.estimate.to_dict() if self.estimate else None,
             "rival": self.rival.trial if self.rival else None,
             "trained": self.trained.trial if self.trained else None,
             "architecture": self.architecture.to_dict(),

@@ -137,7 +137,7 @@ def nearest_miss(records: Sequence[TrialRecord], limits: Sequence[Limit], *, min
     if min_accuracy is not None and nearest.quality < min_accuracy:
         misses.append(f"min_accuracy (it has {percent_text(nearest.quality)})")
     return (
-        f"no trained network keeps {' and '.join(asked)}; nearest is trial {nearest.trial}, "
+        f"no trained network meets {' and '.join(asked)}; nearest is trial {nearest.trial}, "
         f"which misses {' and '.join(misses)}"
     )
 

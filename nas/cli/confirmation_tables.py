@@ -106,9 +106,7 @@ def show_trained(console: Console, member: Confirmation, *, searched: Study | No
     for training in member.trainings:
         accuracy = percent_text(training.accuracy or 0.0)
         console.print(f"seed {training.seed}  {accuracy}  {study.weights_file(training.trial)}", soft_wrap=True)
-    images = study.config.validation_images
-    of = f" of the {images:,} {study.config.judged_on} images" if images else ""
-    console.print(f"{member.validation.text()}{of}, after {epochs_text(member.epochs)} each")
+    console.print(f"{study.config.scored(member.validation.text())}, after {epochs_text(member.epochs)} each")
     if study.config.on_all_images:
         taken = final_training(searched, record.architecture) if searched is not None else None
         weights = f"those of {taken[0].name}" if taken is not None and taken[0].name != study.name else "these weights"

@@ -77,6 +77,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 @click.option(
     "--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's, twice with --all-images."
 )
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files of --data that cannot be read.")
 @click.option("--seeds", default=1, show_default=True, metavar="N", help="How many trainings.")
 @click.option("--seed", type=int, metavar="S", help="Of the splits of a file's images; by default 0.")
 @click.option(
@@ -111,11 +112,11 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
 
     chosen = read_target(target, runs=runs, storage=storage)
     console = make_console()
-    name, recipe, seed = (options.pop(key) for key in ("study", "recipe", "seed"))
+    name, recipe, seed, skip = (options.pop(key) for key in ("study", "recipe", "seed", "skip_bad_images"))
     with watched(console) as view, logged(view, logger) as listener:
         if chosen.study is not None:
             view.repeats(chosen.study)
-            given = {"--study": name, "--recipe": recipe, "--seed": seed}
+            given = {"--study": name, "--recipe": recipe, "--seed": seed, "--skip-bad-images": skip or None}
             if option := next((option for option, value in given.items() if value is not None), None):
                 raise InvalidValue(f"{option}: is for the architecture of a file; a study has its own")
             assert chosen.trial is not None  # a target with a study has a trial
@@ -131,6 +132,7 @@ def train(target: str, runs: str, storage: str | None, seeds: int, logger: str, 
                 recipe=load_space(recipe).recipe if recipe is not None else None,
                 seeds=seeds,
                 seed=seed or 0,
+                skip_bad_images=skip,
                 storage=storage,
                 listener=listener,
                 **options,
@@ -203,7 +205,7 @@ def _mistakes(
     if study.config.is_multi_label:
         if predicted is not None:
             raise InvalidValue(
-                f"--predicted={shown(predicted)}: these images may have several labels; name one with --label"
+                f"--predicted={shown(predicted)}: is for images of one class each; of these, --label names a label"
             )
         wrong = label_mistakes(predictions, classes, label=wanted, order=order)
         return wrong, f"is wrong about {counted(len(wrong), 'label')} of {len(predictions):,} validation images."
@@ -221,5 +223,5 @@ def _image_names(study: "Study", data: str | None) -> list[str] | None:
     try:
         return image_names(images_of(study.config, data).judged, data or study.config.data["source"])
     except NasError as error:
-        note(str(error))
+        note(f"nas: {error}")
         return None

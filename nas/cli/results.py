@@ -91,6 +91,7 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
     With --min-accuracy it is the cheapest that is accurate enough, with --knee the one beyond which more FLOPs buy
     little.
     """
+    from nas.analysis.final_training import final_training
     from nas.analysis.selection import choose
     from nas.cli.next_steps import export_command, train_command
 
@@ -104,7 +105,10 @@ def pick(study: "Study", wanted: "Requirements", device: str, as_json: bool) -> 
     for sentence in choice.sentences:
         console.print(sentence, soft_wrap=True)
     train, export = train_command(study, record.trial), export_command(study, record.trial)
-    console.print(f"\nTo train it longer, and on the validation images too: {train}", soft_wrap=True)
+    if final_training(study, record.architecture) is None:
+        console.print(f"\nTo train it longer, and on the validation images too: {train}", soft_wrap=True)
+    else:
+        console.print("\nIt was trained on the validation images too; these weights are exported.")
     console.print(f"Next: {export}", soft_wrap=True)
 
 

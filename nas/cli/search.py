@@ -68,7 +68,9 @@ patience_storage_option = click.option(
 )
 @click.option("--study", metavar="NAME", help="The study's name; by default the space's and the data's.")
 @runs_option
-@click.option("--trials", default=50, show_default=True, metavar="N", help="Total budget, in full-length trainings.")
+@click.option(
+    "--trials", type=int, metavar="N", help="Total budget, in full-length trainings; by default 50, or the study's own."
+)
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each training; by default the recipe's.")
 @click.option(
     "--sampler",

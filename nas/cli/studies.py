@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.cli.console import json_option, make_console, note, print_json, reads_study, runs_option, storage_option
-from nas.errors import NasError
+from nas.errors import InvalidValue, NasError
+from nas.validation import shown
 
 if TYPE_CHECKING:
     from nas.study.study import Study
@@ -69,8 +70,22 @@ def trials(study: "Study", as_json: bool, as_csv: bool) -> None:
     make_console().print(trials_table(records, families(study.config.space)))
 
 
+class _Number(click.ParamType[int]):
+    """The number of a trial, which stands before its study's name."""
+
+    name = "trial"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not str(value).isdecimal():
+            study, _, trial = str(value).partition(":")
+            raise InvalidValue(
+                f"TRIAL={shown(value)}: must be a number; the study comes after it: nas show {trial or 'N'} {study}"
+            )
+        return int(str(value))
+
+
 @click.command(short_help="Show one trial, stage by stage.")
-@click.argument("trial", type=int)
+@click.argument("trial", type=_Number())
 @reads_study
 @json_option
 def show(study: "Study", trial: int, as_json: bool) -> None:

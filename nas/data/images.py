@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nas.architectures.architecture import Input
 from nas.data.resizing import CROP
 from nas.errors import DataError
-from nas.validation import LARGEST
+from nas.validation import LARGEST, shown
 
 __all__ = [
     "RARE",
@@ -32,6 +32,7 @@ __all__ = [
     "digest",
     "folds_of",
     "label_sets",
+    "refuse_one_class",
     "train_on_all",
 ]
 
@@ -180,6 +181,16 @@ class ImageData:
             **({"resize": self.resize} if self.resize != CROP else {}),
             **({"folds": len(self.folds)} if self.folds else {}),
         }
+
+
+def refuse_one_class(source: object, classes: Sequence[str]) -> None:
+    """Refuses images of a single class.
+
+    Raises:
+        DataError: there is one class.
+    """
+    if len(classes) == 1:
+        raise DataError(f"{source}: has one class, {shown(classes[0])}, and a network tells several apart")
 
 
 def class_counts(labels: Labels, classes: int) -> list[int]:

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.architectures.architecture import Input, Sides
-from nas.data.images import Images, Labels, MappedImages, RawImages, Split, arrays_as_images, label_sets
+from nas.data.images import (
+    Images,
+    Labels,
+    MappedImages,
+    RawImages,
+    Split,
+    arrays_as_images,
+    label_sets,
+    refuse_one_class,
+)
 from nas.data.listing import Encoded
 from nas.data.loading import Original, load_digits_images, look_at, thumbnail
 from nas.data.sources import list_source
@@ -58,6 +67,7 @@ def inspect_source(source: Any) -> SourceShape:
     if str(source) == "digits":
         return _of_arrays(load_digits_images())
     listing = list_source(str(source))
+    refuse_one_class(source, listing.classes)
     train = listing.splits["train"]
     looked = [found for found in _sampled(train) if found is not None]
     if not looked:

@@ -130,6 +130,8 @@ def _validation_share(asked: float | None, images: int) -> float:
     if asked is None:
         return min(HELD_OUT, MOST_VALIDATION / images)
     asked = real(asked, "validation", minimum=1e-6, maximum=max(images - 1, 1))
+    if asked >= 1 and (asked == 1 or asked != round(asked)):
+        raise InvalidValue(f"validation={asked:g}: must be a share below 1, or a whole number of images from 2 on")
     return asked if asked < 1 else asked / images
 
 

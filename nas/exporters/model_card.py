@@ -19,7 +19,7 @@ __all__ = ["card_text", "integers_text"]
 
 CLASSES_NAMED = 20
 PURPOSES = {
-    "python": "the network as a program that needs torch alone: `python model.py photo.png`",
+    "python": "the network as a program that needs torch, and Pillow for all but PNG: `python model.py photo.png`",
     "safetensors": "the weights; `architecture.yaml` says of what",
     "onnx": "for ONNX Runtime and other runtimes: `images` (N, channels, height, width) → `logits` (N, classes)",
     "pt2": "for `torch.export.load`, with the same input and output",
@@ -163,6 +163,11 @@ def _chosen_by_test(trained: TrainedNetwork) -> str:
 def _sure(trained: TrainedNetwork, calibration: Calibration, thresholds: Sequence[Threshold]) -> str:
     """Says how far the probabilities can be trusted, and what answering only the surer images brings."""
     before, after = (percent_text(error) for error in (calibration.error_before, calibration.error_after))
+    no_better = (
+        "The temperature is that at which the labels are likeliest, and need not be best by this error. "
+        if calibration.error_after > calibration.error_before
+        else ""
+    )
     given = (
         "The probability of a label is the sigmoid of its logit; it is given from the probability on at which its F1 "
         "score is largest on the same images (`thresholds.json`). "
@@ -170,7 +175,8 @@ def _sure(trained: TrainedNetwork, calibration: Calibration, thresholds: Sequenc
     return (
         f"The logits are divided by a temperature of {calibration.temperature:.3g}, fitted on the "
         f"{trained.config.judged_on} images: probabilities then differ by {after} from the share that is right "
-        f"(expected calibration error, {before} before; measured on the same images). {given if thresholds else ''}"
+        f"(expected calibration error, {before} before; measured on the same images). {no_better}"
+        f"{given if thresholds else ''}"
     ).rstrip() + (
         f"\n\n{_threshold_table(trained.config.classes, thresholds) if thresholds else _coverage_table(calibration)}"
     )

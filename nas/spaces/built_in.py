@@ -5,7 +5,7 @@ from pathlib import Path
 from nas.errors import InvalidValue
 from nas.spaces.search_space import SearchSpace
 from nas.system.resources import ready_spaces
-from nas.validation import nearest_name, read_yaml
+from nas.validation import nearest_name, read_yaml, shown
 
 __all__ = ["load_space"]
 
@@ -16,6 +16,8 @@ def load_space(source: str | Path) -> SearchSpace:
     Raises:
         InvalidValue: there is no such file or name, or its content is not a valid space; the message names the file.
     """
+    if not isinstance(source, str | Path):
+        raise InvalidValue(f"space={shown(source)}: must be a SearchSpace, a name or a file; images are given as data")
     ready = ready_spaces()
     path = ready.get(str(source), Path(str(source)))
     try:

@@ -10,7 +10,7 @@ from nas.data.resizing import RESIZES
 from nas.data.splitting import MOST_FOLDS
 from nas.errors import InvalidValue, visible
 from nas.spaces.search_space import SearchSpace
-from nas.training.metrics import MEANS_OVER_IMAGES, METRIC_NOTES, effective_images
+from nas.training.metrics import ACCURACY, MEANS_OVER_IMAGES, METRIC_NAMES, METRIC_NOTES, effective_images
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
 __all__ = ["BY_FLOPS", "BY_LATENCY", "FROM_PYTHON", "StudyConfig"]
@@ -91,6 +91,12 @@ class StudyConfig:
     def has_source(self) -> bool:
         """Whether the images can be loaded from where `data` says, unlike arrays and those of a custom training."""
         return self.data["source"] not in FROM_PYTHON
+
+    def scored(self, accuracy: str) -> str:
+        """Says by which metric and on which images a study's trainings reach an accuracy."""
+        number = f"{self.validation_images:,} " if self.validation_images else ""
+        metric, where = self.space.recipe.metric, f"the {number}{self.judged_on} images"
+        return f"{accuracy} of {where}" if metric == ACCURACY else f"{METRIC_NAMES[metric]} {accuracy} on {where}"
 
     @property
     def metric_note(self) -> str | None:

@@ -25,6 +25,10 @@ __all__ = ["ARTIFACTS", "IncompleteStudy", "Opened", "config_of", "create_study"
 
 ARTIFACTS = "artifacts"
 MOST_NAMED = 4
+FOLLOW_FROM_IMAGES = tuple(
+    f"data.{name}"
+    for name in ("train_images", "validation_images", "validation_counts", "skipped_images", "fingerprint")
+)
 CHOSEN = (
     "space.max_",
     "space.recipe",
@@ -92,8 +96,16 @@ def _made(folder: Path, name: str, config: StudyConfig, storage: str | None) -> 
                 raise _not_in_database(name)
             optuna_study = _begun(there, opened, name, config)
     found = Opened(folder, optuna_study, url)
-    if differing := config_of(optuna_study, name).differences(config):
+    known = config_of(optuna_study, name)
+    if differing := known.differences(config):
         differing.sort(key=lambda line: not line.startswith(CHOSEN))  # what follows from these is of less help
+        shares = [each.data.get("validation_share") for each in (known, config)]
+        if shares[0] == shares[1] and all(line.startswith(FOLLOW_FROM_IMAGES) for line in differing):
+            counts = [line for line in differing if not line.startswith("data.fingerprint")]
+            raise StudyError(
+                f"study '{name}': its images have changed since it began{f' ({counts[0]})' if counts else ''}: put "
+                "back what was removed, take out what was added, or use another --study name"
+            )
         more = f"; and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
         raise StudyError(
             f"study '{name}' exists with another configuration: {'; '.join(differing[:MOST_NAMED])}{more}; "

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from nas.architectures.architecture import Input
-from nas.data.images import ImageData, train_on_all
+from nas.data.images import ImageData, refuse_one_class, train_on_all
 from nas.data.loading import DIGITS, load_data
 from nas.data.resizing import CROP
 from nas.data.splitting import HELD_OUT
@@ -58,6 +58,8 @@ def _loaded(config: StudyConfig, data: Any) -> ImageData:
     source = data if data is not None else config.data["source"]
     if source in FROM_PYTHON:
         raise DataError(f"data: the study was searched from Python ({source}); go on there, with the same data=")
+    if data is None:
+        _must_be_there(source)
     return load_data(
         source,
         config.space.input,
@@ -115,6 +117,7 @@ def load_described(
         resize=resize if resize is not None else CROP,
         skip_bad_images=skip_bad_images,
     )
+    refuse_one_class(images.source, images.classes)
     if validation is not None and images.validation_share is None:
         raise DataError(f"validation={validation:g}: {images.source} has a validation set of its own; leave this out")
     description = {**images.describe(), "max_images": max_images}
@@ -142,8 +145,8 @@ def images_to_search(
     """
     if data is None:
         data, options["max_images"] = _usual_data(space, known, options.get("max_images"))
-        if known and known.data.get("skipped_images"):
-            options["skip_bad_images"] = True
+    if known and known.data.get("skipped_images"):
+        options["skip_bad_images"] = True
     return load_described(data, space.input, seed=seed, known=known, **options)
 
 
@@ -152,6 +155,7 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
         source = known.data["source"]
         if source in FROM_PYTHON:
             raise DataError(f"data: the study was searched from Python ({source}); resume it there with the same")
+        _must_be_there(source)
         return source, max_images if max_images is not None else known.data.get("max_images")
     if space.input == DIGITS:
         return "digits", max_images
@@ -159,6 +163,11 @@ def _usual_data(space: SearchSpace, known: StudyConfig | None, max_images: int |
         f"data: space '{space.name}' takes images of {space.input} pixels with "
         f"{space.input.channels} channels; name a folder of images, a parquet file or a hub data set with --data"
     )
+
+
+def _must_be_there(source: str) -> None:
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise DataError(f"{source}: the study's images are not there any more; name where they are now with --data")
 
 
 class _HeldOut(TypedDict):

@@ -8,11 +8,13 @@ from nas.errors import InvalidValue
 from nas.study.storage.backend import QUEUED
 from nas.validation import boolean, integer, mapping, one_of, real, sequence, shown, text
 
-__all__ = ["FRONT", "PATIENCE_STORAGE", "SAMPLERS", "PastTraining", "SearchPlan"]
+__all__ = ["FRONT", "PATIENCE_STORAGE", "SAMPLERS", "TRIALS", "PastTraining", "SearchPlan"]
 
 FRONT = "front"
 SAMPLERS = (FRONT, "tpe", "tpe-multivariate", "nsga2", "random", "gp")
 """Values of `nas search --sampler`."""
+TRIALS = 50
+"""The usual budget of a search, in full trainings."""
 PATIENCE_STORAGE = 600.0
 """Seconds for which workers wait for a database that cannot be used, unless told otherwise."""
 

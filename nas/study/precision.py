@@ -66,6 +66,10 @@ class Estimate(NamedTuple):
         """The standard error of the estimate itself: that of its interval."""
         return (self.high - self.low) / (2 * Z)
 
+    def to_dict(self) -> dict[str, float]:
+        """Returns the form that `--json` prints, whose `error` is that of the estimate itself, as in tables."""
+        return {"accuracy": self.accuracy, "low": self.low, "high": self.high, "error": self.standard_error}
+
     def text(self) -> str:
         """Formats the estimate with its standard error as `96.4 ± 0.9 %`."""
         return f"{100 * self.accuracy:.1f} ± {100 * self.standard_error:.1f} %"

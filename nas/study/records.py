@@ -210,7 +210,7 @@ class TrialRecord:
             "state": self.state,
             "name": self.name,
             "accuracy": self.accuracy,
-            "estimate": self.estimate._asdict() if self.estimate else None,
+            "estimate": self.estimate.to_dict() if self.estimate else None,
             "flops": self.flops,
             "params": self.params,
             "activations": self.cost.activations,

@@ -44,11 +44,16 @@ class Trainee(NamedTuple):
 
 
 class Checkpoint:
-    """The checkpoint file of one training, which only a training of the same `identity` can resume from."""
+    """The checkpoint file of one training, which only a training of the same `identity` can resume from.
+
+    `seconds_before` is how long the training took until the state that was restored, if one was.
+    """
 
     def __init__(self, path: Path, identity: Mapping[str, object]) -> None:
         self._path, self._identity = path, json.dumps(identity, sort_keys=True)
-        self._not_before = time.monotonic() + SECONDS_BEFORE_FIRST
+        self._began = time.monotonic()
+        self._not_before = self._began + SECONDS_BEFORE_FIRST
+        self.seconds_before = self._seconds_there = 0.0
 
     def save(self, *trainees: Trainee, progress: Progress) -> None:
         """Writes the state after an epoch atomically, if a checkpoint is due.
@@ -59,7 +64,8 @@ class Checkpoint:
         began = time.monotonic()
         if began < self._not_before:
             return
-        header = {"identity": self._identity, "progress": json.dumps(progress)}
+        seconds = self.seconds_before + began - self._began
+        header = {"identity": self._identity, "progress": json.dumps(progress), "seconds": f"{seconds:.3f}"}
         whole = {name: value.contiguous() for name, value in _tensors(trainees).items()}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +84,7 @@ class Checkpoint:
             curve, step = json.loads(header["progress"])
             curve = tuple(real(accuracy, "curve", minimum=0, maximum=1) for accuracy in curve)
             step = integer(step, "step", minimum=0, maximum=10**15)
+            self._seconds_there = real(float(header.get("seconds", 0)), "seconds", minimum=0, maximum=1e9)
         except (OSError, safetensors.SafetensorError, LookupError, TypeError, ValueError, RecursionError):
             return None
         return Progress(curve, step) if header.get("identity") == self._identity else None
@@ -103,6 +110,7 @@ class Checkpoint:
         tensors = safetensors.torch.load_file(self._path)
         for prefix, trainee in _named(trainees):
             _restore(trainee, tensors, prefix)
+        self.seconds_before = self._seconds_there
 
 
 def _named(trainees: Sequence[Trainee]) -> list[tuple[str, Trainee]]:

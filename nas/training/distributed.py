@@ -106,9 +106,9 @@ def train_together(
 
     Batch size and learning rate are the recipe's; each process learns from an equal shard of every batch. A step equals
     one on the whole batch, with three exceptions: BatchNorm normalises each shard separately, with averaged running
-    statistics; each process draws crops and mirrors for its shard; and class weights are relative to the shard's images.
-    Validation is sharded, too. A resumed training
-    ends as if never interrupted, with more than two processes up to rounding.
+    statistics; each process draws crops and mirrors for its shard; and class weights are relative to its images.
+    Validation is sharded, too. A resumed training ends as if never interrupted, with more than two processes up to
+    rounding.
 
     Args:
         architecture: the architecture to train.

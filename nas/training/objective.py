@@ -93,6 +93,7 @@ class TrainingResult:
             empty: not kept.
         predictions: a `PREDICTION`, or `label_prediction`, for each validation image, in order; empty: not kept.
         measures: additional measurements, by name with unit.
+        seconds_before: how long the training took before it was interrupted and resumed; 0: it was not.
     """
 
     accuracy: float
@@ -101,6 +102,7 @@ class TrainingResult:
     confusion: NDArray[np.int64] = field(default_factory=lambda: NO_CONFUSION)
     predictions: NDArray[np.void] = field(default_factory=lambda: NO_PREDICTIONS)
     measures: Mapping[str, float] = field(default_factory=dict)
+    seconds_before: float = 0.0
 
 
 Objective = Callable[[Architecture, TrainingContext], TrainingResult]
@@ -131,6 +133,7 @@ class CustomObjective:
             confusion=getattr(result, "confusion", NO_CONFUSION),
             predictions=getattr(result, "predictions", NO_PREDICTIONS),
             measures={str(name): float(value) for name, value in getattr(result, "measures", {}).items()},
+            seconds_before=float(getattr(result, "seconds_before", 0.0)),
         )
 
 

@@ -112,11 +112,13 @@ def train(
         else:
             options: dict[str, Any] = {"seed": seed, "report": report, "group": group, "teachers": teachers}
             module = TrainingModule(architecture, folds[0], recipe, **options)
+        resumed: Checkpoint | None = None
         if checkpoint is not None:
             identity = {"architecture": architecture.to_dict(), "recipe": recipe.to_dict(), "seed": seed}
             identity |= {"teachers": [teacher.architecture.to_dict() for teacher in teachers]} if teachers else {}
             identity |= {"images": sum(len(fold.train) for fold in folds), "device": device.type}
-            module.go_on_from(Checkpoint(checkpoint, identity))
+            resumed = Checkpoint(checkpoint, identity)
+            module.go_on_from(resumed)
         half = in_half(device, cost(architecture).flops)
         trainer = bare_trainer(device, epochs=recipe.epochs - len(module.curve), half=half)
         try:
@@ -129,6 +131,7 @@ def train(
         module.weights(),
         confusion=module.evaluation.confusion,
         predictions=module.evaluation.predictions,
+        seconds_before=resumed.seconds_before if resumed is not None else 0.0,
     )
 
 

@@ -81,6 +81,7 @@ class TrialRunner:
             measures = {**_measures(result, self.study.config.space), **measures}
             _keep_artifacts(result, self.study, record, self.plan)
             outcome = Outcome(result.accuracy, 0.0)
+            start -= result.seconds_before
         except _Stopped as why:
             outcome = Outcome(None, 0.0, reason=str(why), stopped=True)
         except StudyError:  # not the trial's fault: the study cannot store the result

@@ -14,9 +14,10 @@ def warn_about_images(images: ImageData, recipe: Recipe) -> None:
     """Warns with a `NasWarning` of images in two splits, and of rare classes that nothing takes into account."""
     if leaks := count_leaks(images):
         judged = len(images.validation.labels) + len(images.test.labels)
+        copies = "are copies" if leaks > 1 else "is a copy"
         listed = f"; nas data {images.source} lists them" if images.source != "arrays" else ""
         warnings.warn(
-            f"{images.source}: {leaks:,} of the {judged:,} validation and test images are copies of training images, "
+            f"{images.source}: {leaks:,} of the {judged:,} validation and test images {copies} of training images, "
             f"which flatters every network{listed}",
             NasWarning,
             stacklevel=2,

@@ -18,13 +18,12 @@ from nas.spaces.generation import generate_space
 from nas.spaces.search_space import SearchSpace
 from nas.strategy.latency_objective import fit_latency_model, measure_front, measure_front_elsewhere
 from nas.strategy.multi_fidelity import schedule_lengths
-from nas.strategy.strategy import seen_of
 from nas.study.artifacts import KEEP, KEEP_FRONT, kept_by
 from nas.study.catalog import study_name, usual_study_name
 from nas.study.config import BY_FLOPS, BY_LATENCY, StudyConfig
 from nas.study.creation import IncompleteStudy
 from nas.study.images import ImageOptions, images_to_search
-from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, SearchPlan
+from nas.study.plan import FRONT, PATIENCE_STORAGE, SAMPLERS, TRIALS, SearchPlan
 from nas.study.search_state import SearchStatus
 from nas.study.storage.artifact_store import artifact_store
 from nas.study.study import Study
@@ -40,6 +39,7 @@ from nas.workers.scaling import ScalingConfig, sole_worker
 from nas.workers.task import Task
 from nas.workflows.data_checks import warn_about_images
 from nas.workflows.running import run_search
+from nas.workflows.warm_start import learned_from
 
 __all__ = ["STOPPING", "resolve_space", "search"]
 
@@ -51,7 +51,7 @@ def search(
     space: str | Path | SearchSpace | None = None,
     data: Any = None,
     *,
-    trials: int = 50,
+    trials: int | None = None,
     name: str | None = None,
     runs: str | Path = "runs",
     epochs: int | None = None,
@@ -96,7 +96,7 @@ def search(
         space: a `SearchSpace`, a YAML file, or the name of a built-in space. None: the study's own, or `digits` for the
             digits, or one made for the images and the budget (`nas.spaces.generation.generate_space`).
         data: anything that `nas.load_data` accepts. None: the study's own, or the digits for a space that takes them.
-        trials: total budget, in units of one full-length training.
+        trials: total budget, in units of one full-length training. None: the study's own, or `TRIALS`.
         name: the study's folder in `runs`. None: derived from the names of the space and the data.
         runs: the folder of studies.
         epochs: overrides the recipe's epochs.
@@ -159,7 +159,13 @@ def search(
         NasError: an option, the space, the data or the study cannot be used.
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
-    _check_options(trials=trials, sampler=sampler, stopping=stopping, patience=patience, keep=keep)
+    _check_options(
+        trials=trials,
+        sampler=sampler,
+        stopping=stopping,
+        patience=patience,
+        keep=keep,
+    )
     patience_storage = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     deadline = time.time() + (parse_duration(timeout, "timeout") if timeout is not None else math.inf)
     longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
@@ -184,9 +190,10 @@ def search(
     space = _settled(space, images)
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or usual_study_name(space.name, description["source"])
-    prior = seen_of(_earlier(warm_start, runs, space)) if warm_start is not None else []
+    prior = learned_from(warm_start, runs, space) if warm_start is not None else []
     there = earlier or _existing(name, runs, storage)
     keep, artifacts = keep or kept_by(there), _store_for(there, artifacts)
+    trials = trials if trials is not None else _budget_of(there)
     plan = SearchPlan(trials, lengths, sampler, eta, stopping, patience, tuple(prior), keep, longest, patience_storage)
     plan = replace(plan, software=software(), references=references, artifacts=artifacts)
     task = Task(name, Path(runs), storage, images, CustomObjective(evaluate) if evaluate else None, deadline)
@@ -235,9 +242,14 @@ def _store_for(study: Study | None, asked: str | None) -> str | None:
     return url
 
 
-def _check_options(*, trials: int, sampler: str, stopping: str, patience: int | None, keep: str | None) -> None:
+def _budget_of(study: Study | None) -> int:
+    state = study.attributes.search if study is not None else None
+    return state.trials if state is not None else TRIALS
+
+
+def _check_options(*, trials: int | None, sampler: str, stopping: str, patience: int | None, keep: str | None) -> None:
     """Refuses what needs neither the space nor the data to be seen."""
-    integer(trials, "trials", maximum=10**9)
+    integer(trials if trials is not None else 1, "trials", maximum=10**9)
     one_of(sampler, "sampler", SAMPLERS)
     one_of(stopping, "stopping", STOPPING)
     integer(patience if patience is not None else 1, "patience", maximum=10**6)
@@ -302,20 +314,6 @@ def _lengths(space: SearchSpace, evaluate: Evaluate | None, fidelities: int | No
     if not takes_epochs and fidelities is not None and fidelities > 1:
         raise InvalidValue(f"fidelities={fidelities}: evaluate takes no keyword 'epochs', so it must be 1")
     return schedule_lengths(space.recipe.epochs, fidelities if takes_epochs else 1, eta)
-
-
-def _earlier(name: str, runs: str | Path, space: SearchSpace) -> Study:
-    """Opens the study for a warm start, checking that its space shares values with this one."""
-    earlier = Study.open(name, runs)
-    mine, theirs = space.parameters, earlier.config.space.parameters
-    differing = [key for key in {**mine, **theirs} if not set(mine.get(key, ())) & set(theirs.get(key, ()))]
-    if differing:
-        key = differing[0]
-        there, here = (
-            f"{key}={list(values[key])}" if key in values else f"no choice of {key}" for values in (theirs, mine)
-        )
-        raise InvalidValue(f"warm_start={name!r}: its space has {there} and this one {here}: no value in common")
-    return earlier
 
 
 def resolve_space(

@@ -182,4 +182,4 @@ def test_the_command_says_which_and_why_and_what_next(
     assert row["reasons"]
     ran = nas_command("pick", "s", "--runs", runs, "--max-flops", "1")
     assert (ran.code, ran.out) == (2, "")
-    assert "no trained network keeps max_flops=1; nearest is trial" in ran.err
+    assert "no trained network meets max_flops=1; nearest is trial" in ran.err

@@ -173,5 +173,5 @@ def test_of_groups_as_large_a_share_is_held_out_as_asked(share: float, tmp_path:
 
 def test_of_groups_at_least_one_of_each_class_is_held_out(tmp_path: Path) -> None:
     source = str(write_patients(tmp_path / "photos", patients=60, each=1))
-    train, validation, _ = patients_of(load_data(source, COLOUR, group_by="folder", validation=1))
+    train, validation, _ = patients_of(load_data(source, COLOUR, group_by="folder", validation=2))
     assert 1 <= len(validation) < len(train)

@@ -154,6 +154,9 @@ def test_an_earlier_study_warms_the_model_and_is_no_part_of_the_new_one(tmp_path
     other = nas.load_space("regnet")
     with pytest.raises(NasError, match=r"warm_start='earlier': its space has no choice of \w+\.\w+ and this one"):
         nas.search(other, trials=1, runs=tmp_path, name="t", evaluate=formula, warm_start="earlier")
+    with pytest.raises(NasError, match="warm_start='earlier': its networks are judged by accuracy, and those of this"):
+        by: Any = {"metric": "macro_f1"}
+        nas.search(nine, trials=1, runs=tmp_path, name="t", evaluate=timed, warm_start="earlier", recipe=by)
     with pytest.raises(NasError, match="no study 'nowhere'"):
         nas.search(nine, trials=1, runs=tmp_path, name="u", evaluate=timed, warm_start="nowhere")
     assert not (tmp_path / "u").exists()  # refused before anything is written

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from nas import Recipe, SearchSpace
@@ -114,3 +115,26 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
     for step in range(3):
         kept.save(Trainee(network, optimizer, generator), progress=Progress((), step))
     assert kept.progress() == Progress((), 0)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "soon"])
+def test_the_time_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    now = [0.0]
+    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: now[0])
+    network = torch.nn.Linear(2, 2)
+    trainee = Trainee(network, torch.optim.SGD(network.parameters(), momentum=0.9), torch.Generator())
+    first = Checkpoint(tmp_path / "file", {})
+    now[0] = 100
+    first.save(trainee, progress=Progress((0.5,), 7))
+    now[0] = 300
+    later = Checkpoint(tmp_path / "file", {})
+    assert later.progress() == Progress((0.5,), 7)
+    later.restore(trainee)
+    assert later.seconds_before == 100
+    now[0] = 350
+    later.save(trainee, progress=Progress((0.5, 0.6), 14))
+    with safetensors.safe_open(tmp_path / "file", "pt") as file:
+        header = file.metadata()
+    assert float(header["seconds"]) == 150
+    safetensors.torch.save_file({}, tmp_path / "file", metadata={**header, "seconds": seconds})
+    assert later.progress() is None
