@@ -71,7 +71,7 @@ def show_recipe(console: Console, found: TunedRecipe) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     add_columns(table, "recipe", "accuracy", "trainings", "kept")
     table.columns[0].justify = "left"
-    table.add_row("as it follows from the images", percent_text(found.accuracy), "", "")
+    table.add_row("as it is", percent_text(found.accuracy), "", "")
     for effect in found.effects:
         points = f"{100 * effect.mean:+.1f} ± {100 * effect.margin:.1f} points".replace("-", "−")
         table.add_row(effect.change, points, str(effect.pairs), "yes" if effect in found.kept else "no")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nas.architectures.architecture import Input
 from nas.data.resizing import CROP
 from nas.errors import DataError
-from nas.validation import LARGEST, shown
+from nas.validation import LARGEST
 
 __all__ = [
     "RARE",
@@ -187,10 +187,10 @@ def refuse_one_class(source: object, classes: Sequence[str]) -> None:
     """Refuses images of a single class.
 
     Raises:
-        DataError: there is one class.
+        DataError: there are fewer than two.
     """
-    if len(classes) == 1:
-        raise DataError(f"{source}: has one class, {shown(classes[0])}, and a network tells several apart")
+    if len(classes) < 2:
+        raise DataError(f"{source}: has {len(classes)} class; a classifier needs at least 2")
 
 
 def class_counts(labels: Labels, classes: int) -> list[int]:

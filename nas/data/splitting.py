@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, Split, class_counts
+from nas.data.images import ImageData, Images, Labels, MappedImages, RawImages, Split, class_counts, refuse_one_class
 from nas.errors import DataError, InvalidValue
 from nas.validation import integer, real, shown
 
@@ -90,14 +90,15 @@ def split_images(
         rows, held = _hold_out(raw, rows, rng, share)
         held_out = _take(raw.train, held)
     train = raw.train if len(rows) == len(raw.train.labels) else _take(raw.train, rows)
+    if max_images is not None and 0 in (left := class_counts(train.labels, len(raw.classes))):
+        raise DataError(f"max_images={max_images}: leaves no training image of '{raw.classes[left.index(0)]}'")
     return ImageData(raw.source, raw.classes, train, held_out, test, raw.skipped, raw.original_side, share, raw.resize)
 
 
 def _check_classes(raw: RawImages) -> None:
     if len(raw.train.labels) == 0:
         raise DataError(f"{raw.source}: holds no images")
-    if len(raw.classes) < 2:
-        raise DataError(f"{raw.source}: has {len(raw.classes)} class; a classifier needs at least 2")
+    refuse_one_class(raw.source, raw.classes)
     if len(raw.train.labels) < len(raw.classes):
         raise DataError(f"{raw.source}: has fewer images ({len(raw.train.labels)}) than classes ({len(raw.classes)})")
     columns = (len(raw.classes),) if raw.train.labels.ndim == 2 else ()

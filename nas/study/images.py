@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from nas.architectures.architecture import Input
-from nas.data.images import ImageData, refuse_one_class, train_on_all
+from nas.data.images import ImageData, train_on_all
 from nas.data.loading import DIGITS, load_data
 from nas.data.resizing import CROP
 from nas.data.splitting import HELD_OUT
@@ -117,7 +117,6 @@ def load_described(
         resize=resize if resize is not None else CROP,
         skip_bad_images=skip_bad_images,
     )
-    refuse_one_class(images.source, images.classes)
     if validation is not None and images.validation_share is None:
         raise DataError(f"validation={validation:g}: {images.source} has a validation set of its own; leave this out")
     description = {**images.describe(), "max_images": max_images}

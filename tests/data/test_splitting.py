@@ -175,3 +175,13 @@ def test_of_groups_at_least_one_of_each_class_is_held_out(tmp_path: Path) -> Non
     source = str(write_patients(tmp_path / "photos", patients=60, each=1))
     train, validation, _ = patients_of(load_data(source, COLOUR, group_by="folder", validation=2))
     assert 1 <= len(validation) < len(train)
+
+
+def test_a_limit_that_leaves_no_image_of_a_label_is_one_line() -> None:
+    labels = np.zeros((200, 4), dtype=np.int64)
+    labels[:40, 0] = labels[40:80, 3] = labels[20:62, 2] = labels[80:, 1] = 1  # the third always beside a rarer one
+    split = Split(np.zeros((200, 8, 8, 3), dtype=np.uint8), labels)
+    raw = RawImages("it", ("0", "1", "2", "3"), split, validation=split, test=split)
+    with pytest.raises(NasError, match="max_images=12: leaves no training image of '2'"):
+        for seed in range(100):
+            split_images(raw, seed=seed, max_images=12)

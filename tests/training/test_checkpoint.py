@@ -120,7 +120,7 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("seconds", ["nan", "-1", "soon"])
 def test_the_time_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
     now = [0.0]
-    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("nas.training.checkpoint.time.monotonic", lambda: now[0])
     network = torch.nn.Linear(2, 2)
     trainee = Trainee(network, torch.optim.SGD(network.parameters(), momentum=0.9), torch.Generator())
     first = Checkpoint(tmp_path / "file", {})

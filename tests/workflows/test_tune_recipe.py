@@ -96,7 +96,7 @@ def test_the_command_prints_a_table_a_space_or_json(tmp_path: Path, nas_command:
     common = [str(file), "--data", "digits", "--runs", tmp_path / "runs", "--max-images", 300, "--workers", 1]
     ran = nas_command("recipe", *common)
     assert ran.code == 0, ran.err
-    assert "as it follows from the images" in ran.out
+    assert "as it is" in ran.out
     assert "learning_rate: 0.0025" in ran.out  # half of what follows from batches of 8
     ran = nas_command("recipe", *common, "--json")
     found = json.loads(ran.out)
