@@ -205,7 +205,8 @@ def _mistakes(
     if study.config.is_multi_label:
         if predicted is not None:
             raise InvalidValue(
-                f"--predicted={shown(predicted)}: is for images of one class each; of these, --label names a label"
+                f"--predicted={shown(predicted)}: is for images of one class each, and these may have several labels; "
+                "--label names one"
             )
         wrong = label_mistakes(predictions, classes, label=wanted, order=order)
         return wrong, f"is wrong about {counted(len(wrong), 'label')} of {len(predictions):,} validation images."

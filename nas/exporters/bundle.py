@@ -115,9 +115,7 @@ def write_bundle(
         network = _network(trained)
         reference = _logits(network, trained, images)
         accuracy = _accuracy(trained, reference, images)
-        if abs(accuracy - trained.accuracy) > (IMAGES_IN_DOUBT + 0.5) * _weight_of_an_image(trained, images):
-            recorded = f"but {trained.accuracy:.4f} was recorded"
-            raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, {recorded}")
+        _refuse_other_weights(trained, accuracy, images)
         calibration = calibrate(reference, images.validation.labels)
         _divide_logits(network, calibration.temperature)
         reference /= calibration.temperature
@@ -163,13 +161,19 @@ def write_bundle(
     return Exported(Path(out), formats, trained, accuracy, agreements)
 
 
-def _weight_of_an_image(trained: TrainedNetwork, images: ImageData) -> float:
-    """Returns by how much one image can change the study's metric: one of the rarest class, where classes are equal."""
+def _refuse_other_weights(trained: TrainedNetwork, accuracy: float, images: ImageData) -> None:
+    """Compares an accuracy with the recorded one.
+
+    Raises:
+        ExportError: they differ by more than `IMAGES_IN_DOUBT` images can make, even ones of the rarest class.
+    """
     labels = images.validation.labels
-    if trained.config.space.recipe.metric in MEANS_OVER_IMAGES:
-        return 1 / len(labels)
     counts = [count for count in class_counts(labels, len(images.classes)) if count]
-    return 1 / (len(counts) * min(counts))
+    is_mean_over_images = trained.config.space.recipe.metric in MEANS_OVER_IMAGES
+    one_image = 1 / len(labels) if is_mean_over_images else 1 / (len(counts) * min(counts))
+    if abs(accuracy - trained.accuracy) > (IMAGES_IN_DOUBT + 0.5) * one_image:
+        recorded = f"but {trained.accuracy:.4f} was recorded"
+        raise ExportError(f"{trained.origin}: its weights give {accuracy:.4f}, {recorded}")
 
 
 def export(

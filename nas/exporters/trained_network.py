@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.analysis.confirmation import confirmed
+from nas.analysis.confirmation import Confirmation, confirmed
 from nas.analysis.final_training import final_training
 from nas.architectures.architecture import Architecture
 from nas.errors import ExportError
 from nas.study.artifacts import brought
 from nas.study.config import StudyConfig
+from nas.study.records import TrialRecord
 from nas.study.study import Study
 
 __all__ = ["TrainedNetwork", "trained_weights"]
@@ -51,10 +52,7 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         raise ExportError(f"trial {trial} is {record.state}{why}; only trials trained to their end have weights")
     assert record.accuracy is not None  # a trained one has it
     origin = f"trial {trial} of the study '{study.name}'"
-    found = confirmed(study)
-    member = found.of(record.architecture) if found is not None else None
-    if member is not None and member.epochs < (record.length or study.config.space.recipe.epochs):
-        member = None  # its trainings are shorter than the trial's own
+    member = _confirmation(study, record)
     if (final := final_training(study, record.architecture)) is not None:
         trained, last = final
         assert last.accuracy is not None
@@ -96,6 +94,14 @@ def trained_weights(study: Study, trial: int) -> TrainedNetwork:
         tuple(member.tested.values()),
         member.tested.get(best.trial),
     )
+
+
+def _confirmation(study: Study, record: TrialRecord) -> Confirmation | None:
+    """Returns the longest confirmation of a trial's network; None if it is shorter than the trial's own training."""
+    found = confirmed(study)
+    member = found.of(record.architecture) if found is not None else None
+    own = record.length or study.config.space.recipe.epochs
+    return member if member is not None and member.epochs >= own else None
 
 
 def _refuse_folds(study: Study, trial: int) -> None:

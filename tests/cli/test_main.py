@@ -223,7 +223,7 @@ def test_space_says_what_it_holds(nas_command: Command, tmp_path: Path) -> None:
         (("search", "--storage", "nonsense://x"), "storage cannot be used"),
         (("front",), "there is no study in"),
         (("front", "demo"), "no study 'demo'"),
-        (("show", "x"), "'x' is not a valid integer"),
+        (("show", "x"), "TRIAL='x': must be a number"),
         (("export", "demo"), "Missing option '--out'"),
         (("space", "digit"), "did you mean 'digits'?"),
     ],
