@@ -1,6 +1,6 @@
 """The final training of a network to take home: on which images, how long, and whether it learns from others.
 
-    python -m benchmarks.final_training cifar10 fashion --seeds 2 --cifar10 FOLDER_OF_PARQUET_FILES
+    python -m benchmarks.final_training cifar10 fashion --seeds 3 --cifar10 FOLDER_OF_PARQUET_FILES
 
 The networks are those that the kept runs `nas search`, seed 0, of `benchmarks.outcome` report at their end at most at
 1, 3 and 8 M FLOPs. Each is trained by the search's recipe on the search's training images, as the search did, or on its

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
@@ -226,6 +228,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"out=.*file/out: cannot be written: "):
         write_bundle(trained, tmp_path / "file" / "out", images=digits, formats=WEIGHTS, command="")
+
+
+@pytest.mark.parametrize(("images_off", "accepted"), [(3, True), (5, False)])
+def test_where_classes_are_equal_the_images_that_may_differ_are_of_the_rarest(
+    study: nas.Study, digits: nas.ImageData, tmp_path: Path, *, images_off: int, accepted: bool
+) -> None:
+    best = study.front()[-1]
+    confusion = np.load(study.confusion_file(best.trial))
+    balanced = float((confusion.diagonal() / confusion.sum(axis=1)).mean())
+    recorded = balanced - images_off / (len(confusion) * confusion.sum(axis=1).min())
+    recipe = replace(study.config.space.recipe, metric="balanced_accuracy")
+    config = replace(study.config, space=study.config.space.with_changes(recipe=recipe))
+    trained = TrainedNetwork(best.architecture, study.weights_file(best.trial), recorded, config, "the best", 0)
+    refused = nullcontext() if accepted else pytest.raises(ExportError, match=r"its weights give 0\.\d+, but 0")
+    with refused:
+        write_bundle(trained, tmp_path / "out", images=digits, formats=WEIGHTS, command="")
 
 
 def test_images_of_another_kind_are_refused(trained: TrainedNetwork, digits: nas.ImageData, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
-from nas import load_data
+from nas import Recipe, SearchSpace, load_data
 from nas.data.loading import DIGITS
+from nas.study.config import StudyConfig
 from nas.training.baselines import baseline_accuracies
 from nas.training.metrics import (
     ACCURACY,
@@ -72,3 +73,10 @@ def test_few_images_of_a_class_measure_a_mean_of_classes_as_few_images_would() -
     rng = np.random.default_rng(0)
     drawn = np.mean([rng.binomial(n, p, 20_000) / n for n, p in zip(counts, shares, strict=True)], axis=0)
     assert drawn.var() == pytest.approx(0.8 * 0.2 / effective_images(counts), rel=0.05)
+
+
+def test_labels_of_the_same_images_measure_no_more_than_these_do(tiny: SearchSpace) -> None:
+    space = tiny.with_changes(recipe=Recipe(metric="mean_average_precision"))
+    described = {"source": "x", "multi_label": True, "validation_images": 300}
+    assert StudyConfig(space, {**described, "validation_counts": [150] * 20}, 0).effective_images == 300
+    assert StudyConfig(space, {**described, "validation_counts": [15] * 5}, 0).effective_images == 75
