@@ -58,7 +58,7 @@ def ratio(metric: str, logits: Floats, labels: Labels, rng: np.random.Generator)
     """Returns the standard error that nas states of a metric as a multiple of the bootstrap's."""
     value = score_of_logits(metric, logits, labels)
     counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=CLASSES)
-    images = len(labels) if metric in MEANS_OVER_IMAGES else effective_images(counts.tolist())
+    images = len(labels) if metric in MEANS_OVER_IMAGES else effective_images(counts.tolist(), len(labels))
     samples = (rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
     bootstrap = np.std([score_of_logits(metric, logits[rows], labels[rows]) for rows in samples], ddof=1)
     return standard_error(value, images) / float(bootstrap)

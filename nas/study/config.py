@@ -81,11 +81,9 @@ class StudyConfig:
         Fewer than there are if the study's metric gives all classes the same weight, and some are rare.
         """
         counts = self.data.get("validation_counts")
-        if self.space.recipe.metric in MEANS_OVER_IMAGES or not counts:
+        if self.validation_images is None or self.space.recipe.metric in MEANS_OVER_IMAGES or not counts:
             return self.validation_images
-        found = effective_images(counts)
-        # An image of several labels is counted once for each, and says nothing new of its neighbours' errors.
-        return min(found, self.validation_images or found)
+        return effective_images(counts, self.validation_images)
 
     @property
     def has_source(self) -> bool:

@@ -96,15 +96,17 @@ def average_precisions(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -
     }
 
 
-def effective_images(counts: Sequence[int]) -> int:
+def effective_images(counts: Sequence[int], images: int) -> int:
     """Returns how many images in classes of equal size would measure a mean over the classes as precisely.
 
-    The variance of that mean is Σ pₖ(1 − pₖ)/nₖ / K², which for equal pₖ is that of a share of K² / Σ 1/nₖ images.
+    The variance of that mean is Σ pₖ(1 − pₖ)/nₖ / K², which for equal pₖ is that of a share of K² / Σ 1/nₖ images. They
+    are no more than there are: an image of several labels counts for each, but tells the same of all of them.
 
     Args:
         counts: the number of images of each class; at least 1.
+        images: the number of images.
     """
-    return max(1, round(len(counts) ** 2 / sum(1 / count for count in counts)))
+    return max(1, min(images, round(len(counts) ** 2 / sum(1 / count for count in counts))))
 
 
 def _accuracy(confusion: NDArray[np.int64]) -> float:

@@ -68,11 +68,11 @@ def test_baselines_are_judged_by_their_probabilities() -> None:
 
 
 def test_few_images_of_a_class_measure_a_mean_of_classes_as_few_images_would() -> None:
-    assert effective_images([50, 50]) == 100
+    assert effective_images([50, 50], 100) == 100
     counts, shares = [400, 40, 4], [0.8, 0.8, 0.8]
     rng = np.random.default_rng(0)
     drawn = np.mean([rng.binomial(n, p, 20_000) / n for n, p in zip(counts, shares, strict=True)], axis=0)
-    assert drawn.var() == pytest.approx(0.8 * 0.2 / effective_images(counts), rel=0.05)
+    assert drawn.var() == pytest.approx(0.8 * 0.2 / effective_images(counts, sum(counts)), rel=0.05)
 
 
 def test_labels_of_the_same_images_measure_no_more_than_these_do(tiny: SearchSpace) -> None:
