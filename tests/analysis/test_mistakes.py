@@ -64,9 +64,9 @@ def test_labels_that_are_missed_or_seen_where_they_are_not() -> None:
     several["probability"] = [(0.9, 0.97, 0.1), (0.4, 0.8, 0.2), (0.1, 0.1, 0.02)]
     found = label_mistakes(several, CLASSES)
     assert [(one.image, one.text()) for one in found] == [
-        (2, "has owl, 2.00 %"),
-        (0, "no dog, 97.00 %"),
-        (1, "has cat, 40.00 %"),
+        (2, "has the label owl, given 2.00 %"),
+        (0, "lacks the label dog, given 97.00 %"),
+        (1, "has the label cat, given 40.00 %"),
     ]
     assert images(label_mistakes(several, CLASSES, order=Order.CLOSEST)) == [1, 0, 2]
     assert images(label_mistakes(several, CLASSES, label=1)) == [0]
