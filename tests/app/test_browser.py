@@ -78,8 +78,11 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 240) -> Any:
     return found
 
 
-def press(button: "Locator", effect: Callable[[], Any]) -> None:
-    """Presses a button, and again after a minute if it has moved away under the click, as a loading page may do."""
+def press(button: "Locator", effect: Callable[[], Any], *, reload: bool = False) -> None:
+    """Presses a button, and again after a minute if it has moved away under the click, as a loading page may do.
+
+    With `reload` of the page before that, as a person would on cores that are so busy that it has stopped answering.
+    """
     from playwright.sync_api import TimeoutError as Overdue
 
     for _ in range(4):
@@ -88,6 +91,8 @@ def press(button: "Locator", effect: Callable[[], Any]) -> None:
         with contextlib.suppress(AssertionError):
             wait_for(effect, seconds=60)
             return
+        if reload:
+            button.page.reload()
     assert effect(), "pressing it had no effect"
 
 

@@ -101,8 +101,8 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     page.get_by_label("More trainings").press("Enter")
     page.get_by_text("--trials 412").wait_for()
     page.get_by_role("button", name="Start", exact=True).click()
-    press(page.get_by_role("button", name="Pause"), lambda: acts(study, "paused the search"))
-    press(page.get_by_role("button", name="Resume"), lambda: acts(study, "resumed the search"))
+    press(page.get_by_role("button", name="Pause"), lambda: acts(study, "paused the search"), reload=True)
+    press(page.get_by_role("button", name="Resume"), lambda: acts(study, "resumed the search"), reload=True)
     page.get_by_role("button", name="Pause").wait_for()
     page.get_by_role("button", name="More", exact=True).last.click()  # an older one may be fading out
     page.get_by_label("Trainings to add").fill("20")
@@ -113,7 +113,7 @@ def steered(page: "Page", study: Study, queued: TrialRecord) -> None:
     wait_for(lambda: study.record(queued.trial).trained)
     page.keyboard.press("Escape")
     page.get_by_label("Trainings to add").wait_for(state="hidden")  # else the next click only closes it
-    press(page.get_by_role("button", name="Stop", exact=True), lambda: acts(study, "stopped the search"))
+    press(page.get_by_role("button", name="Stop", exact=True), lambda: acts(study, "stopped the search"), reload=True)
     page.get_by_text("The search was stopped by a person.").wait_for()
     assert study.record(queued.trial).by_person
 
