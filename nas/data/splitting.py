@@ -30,8 +30,8 @@ MOST_VALIDATION = 5000
 At 90 % accuracy their standard error is 0.4 points, about what two seeds of one network differ by: with still more
 images it is no longer they that hide which network is better, and each of them is worth more as a training image.
 """
-TENTHS = 10
-"""Shares of groups are held out as so many parts at most, or as one smaller part."""
+MOST_PARTS = 10
+"""Groups are held out as some of at most this many equal parts; for a smaller share, as one smaller part."""
 MOST_FOLDS = 20
 
 Rows = NDArray[np.intp]
@@ -237,10 +237,10 @@ def _hold_out_groups(raw: RawImages, rows: Rows, rng: np.random.Generator, share
 
 def _as_folds(share: float) -> tuple[int, int]:
     """Returns how many of how many folds are about this share."""
-    if share < 1 / TENTHS:
+    if share < 1 / MOST_PARTS:
         return 1, round(1 / share)
-    held, folds = Fraction(share).limit_denominator(TENTHS).as_integer_ratio()
-    return (held, folds) if folds > 1 else (TENTHS - 1, TENTHS)
+    held, folds = Fraction(share).limit_denominator(MOST_PARTS).as_integer_ratio()
+    return (held, folds) if folds > 1 else (MOST_PARTS - 1, MOST_PARTS)
 
 
 def _runs_of_folds(strata: Labels, groups: NDArray[Any], *, folds: int, number: int, seed: int) -> Iterator[Rows]:

@@ -46,7 +46,8 @@ class Trainee(NamedTuple):
 class Checkpoint:
     """The checkpoint file of one training, which only a training of the same `identity` can resume from.
 
-    `seconds_before` is how long the training took until the state that was restored, if one was.
+    `seconds_before` is how long the training took until the state that was restored, if one was; `progress` reads it
+    with all else that it validates.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, object]) -> None:

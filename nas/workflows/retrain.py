@@ -39,8 +39,8 @@ def retrain(
 ) -> Study:
     """Trains an architecture from scratch on one or several seeds; calling it again resumes where it stopped.
 
-    The study holds one architecture, and each trial is one training. It can be shown and exported
-    like any other study; more seeds are trained by another call with a larger number.
+    The study holds one architecture, and each trial is one training. It can be shown and exported like any
+    other study; another call with a larger number of seeds trains the missing ones.
 
     Args:
         architecture: an `Architecture` or the path of its YAML file; its number of classes is set to the data's.

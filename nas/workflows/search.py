@@ -159,13 +159,7 @@ def search(
         NasError: an option, the space, the data or the study cannot be used.
         KeyboardInterrupt: re-raised after the running trial has been requeued.
     """
-    _check_options(
-        trials=trials,
-        sampler=sampler,
-        stopping=stopping,
-        patience=patience,
-        keep=keep,
-    )
+    _check_options(trials=trials, sampler=sampler, stopping=stopping, patience=patience, keep=keep)
     patience_storage = real(patience_storage, "patience_storage", minimum=0, maximum=1e9)
     deadline = time.time() + (parse_duration(timeout, "timeout") if timeout is not None else math.inf)
     longest = parse_duration(trial_timeout, "trial_timeout") if trial_timeout is not None else None
