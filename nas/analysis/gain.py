@@ -63,8 +63,7 @@ def gain_sentences(records: Sequence[TrialRecord], config: StudyConfig) -> list[
         elif cheaper:
             what = f"the search found {cheaper}; at no more FLOPs nothing beyond chance ({points})"
         else:
-            nothing = "nothing beyond chance" if gain.points > 0 else "nothing better"
-            what = f"the search found {nothing} at its FLOPs ({points})"
+            what = f"the search found nothing better at its FLOPs ({points})"
         sentences.append(
             f"Over the {gain.family} {record.name} ({count_text(record.flops)} FLOPs, "
             f"{percent_text(record.quality)}) {what}."
