@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from nas.study.records import TrialRecord
 from nas.study.study import Study
+from nas.training.baselines import MOST_IMAGES
 from nas.training.recipe import MOST_EPOCHS, STEPS
 from nas.units import counted, epochs_text, percent_text
 
@@ -24,7 +25,9 @@ def baseline_sentences(study: Study, front: Sequence[TrialRecord]) -> list[str]:
     if not baselines:
         return []
     words = ", ".join(f"{name} {percent_text(accuracy)}" for name, accuracy in baselines.items())
-    sentences = [f"On the same images, without a network: {words}."]
+    images = study.config.data.get("train_images") or 0
+    of_images = f"{MOST_IMAGES:,} of the same images" if images > MOST_IMAGES else "the same images"
+    sentences = [f"On {of_images}, without a network: {words}."]
     best = best_baseline(study)
     if best and front and max(member.accuracy or 0.0 for member in front) < best[1]:  # both measured on these images
         sentences.append(

@@ -93,6 +93,8 @@ def _ask(command: Sequence[str], models: Sequence[str], *, on: str, timeout: flo
         ran = subprocess.run(command, input=program.encode(), capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         raise InvalidValue(f"on={on!r}: gave no answer within {timeout:g} s") from None
+    except FileNotFoundError:
+        raise InvalidValue(f"on={on!r}: there is no command {command[0]!r} here") from None
     except (OSError, ValueError) as error:
         raise InvalidValue(f"on={on!r}: cannot be run: {error}") from None
     said = ran.stderr.decode(errors="replace").strip().splitlines()

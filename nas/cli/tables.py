@@ -22,7 +22,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.study import Study
 from nas.system.hardware import HALF_ON_CPU_FROM
-from nas.units import amount_text, count_text, duration_text, epochs_text, memory_text, percent_text
+from nas.units import amount_text, count_text, counted, duration_text, epochs_text, memory_text, percent_text
 
 if TYPE_CHECKING:
     from nas.workers.environment import Machine
@@ -74,7 +74,9 @@ def headline(study: Study) -> str:
     side, size = data.get("original_side"), space.input.size
     if side and side != size:
         images += f" {'shrunk' if side > size else 'enlarged'} from about {side} to {size} pixels"
-    return f"{study.name}: {what}; {images}, {epochs_text(space.recipe.epochs)}"
+    prior = plan.prior if (plan := study.attributes.plan) is not None else ()
+    learned = f"; learning from {counted(len(prior), 'training')} of an earlier study" if prior else ""
+    return f"{study.name}: {what}; {images}, {epochs_text(space.recipe.epochs)}{learned}"
 
 
 def front_table(records: Sequence[TrialRecord], *, rows: int | None = None, title: str | None = None) -> Table:

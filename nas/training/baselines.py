@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nas.data.images import ImageData, Labels, Split, class_counts, folds_of
 from nas.training.metrics import ACCURACY, LOG_LOSS, MEAN_AVERAGE_PRECISION, MEANS_OVER_IMAGES, score_of_logits
 
-__all__ = ["FREQUENCIES", "LOGISTIC", "MAJORITY", "SVM", "baseline_accuracies"]
+__all__ = ["FREQUENCIES", "LOGISTIC", "MAJORITY", "MOST_IMAGES", "SVM", "baseline_accuracies"]
 
 MAJORITY, LOGISTIC, SVM = "majority class", "logistic regression", "support vector machine"
 FREQUENCIES = "label frequencies"

@@ -52,7 +52,8 @@ class Recipe:
     one operation at random is applied, as by TrivialAugment (Müller and Hutter, arXiv:2103.10158): eleven of theirs,
     without equalisation, auto-contrast and sharpness.
 
-    `metric` is what networks are judged by (`nas.training.metrics`). `class_weights` says how much images of rare
+    `metric` is what networks are judged by (`nas.training.metrics`); it follows from the data in that mean average
+    precision is for images with any number of labels, accuracy for others. `class_weights` says how much images of rare
     classes count in the loss (`nas.training.class_balance`); with `sampling` balanced, an epoch draws as many images of
     each class, with repetition. `label_smoothing` is for images of one label each.
 
@@ -112,7 +113,7 @@ class Recipe:
         Those that can follow from the data do so where they are missing or `auto`; others keep their defaults.
         """
         given = mapping(data, "recipe", required=(), optional=[f.name for f in fields(cls) if f.name != AUTO])
-        auto = frozenset(name for name in _OF_DATA if given.get(name, AUTO) == AUTO)
+        auto = frozenset(name for name in ("metric", *_OF_DATA) if given.get(name, AUTO) == AUTO)
         return cls(**{name: value for name, value in given.items() if name not in auto}, auto=auto)
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,8 +144,7 @@ class Recipe:
         Args:
             number: number of training images. None: unknown, which leaves the defaults.
             shape: shape of the images.
-            multi_label: whether an image may have any number of labels: then the metric is mean average precision, and
-                labels are not smoothed.
+            multi_label: whether an image may have any number of labels, which are not smoothed.
 
         Raises:
             InvalidValue: `multi_label`, and the metric or the sampling is for images of one label each.
@@ -155,12 +155,12 @@ class Recipe:
         for name, rule in _OF_DATA.items():  # in this order, as later ones depend on earlier ones
             if name in self.auto:
                 recipe = recipe.with_values(**{name: rule(recipe, number, shape)})
-        return recipe
+        return replace(recipe, auto=frozenset())
 
     def _of_several_labels(self) -> "Recipe":
         """Returns the recipe with the metric for images with any number of labels, which are not smoothed."""
         one_label = "is for images of one label each, and these may have several"
-        if self.metric not in (ACCURACY, MEAN_AVERAGE_PRECISION):
+        if self.metric != MEAN_AVERAGE_PRECISION and "metric" not in self.auto:
             raise InvalidValue(
                 f"recipe.metric={self.metric}: {one_label}; the metric for them is {MEAN_AVERAGE_PRECISION}"
             )

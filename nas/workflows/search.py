@@ -184,7 +184,7 @@ def search(
     space = _settled(space, images)
     lengths = _lengths(space, evaluate, fidelities, eta)
     name = name or usual_study_name(space.name, description["source"])
-    prior = learned_from(warm_start, runs, space) if warm_start is not None else []
+    prior = learned_from(warm_start, runs, space, sampler=sampler) if warm_start is not None else []
     there = earlier or _existing(name, runs, storage)
     keep, artifacts = keep or kept_by(there), _store_for(there, artifacts)
     trials = trials if trials is not None else _budget_of(there)

@@ -104,7 +104,8 @@ def test_a_device_that_answers_nonsense_or_not_at_all(
 
 
 @pytest.mark.parametrize(
-    ("on", "message"), [("/no/such/command", "cannot be run: .*No such file"), ("'", "is not a command: No closing")]
+    ("on", "message"),
+    [("/no/such/command", "there is no command ./no/such/command. here"), ("'", "is not a command: No closing")],
 )
 def test_what_is_no_command(on: str, message: str, study: nas.Study) -> None:
     with pytest.raises(NasError, match=message):

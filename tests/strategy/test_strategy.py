@@ -10,6 +10,7 @@ import pytest
 
 import nas
 from nas import Architecture, NasError, Recipe, SearchSpace
+from nas.cli.tables import headline
 from nas.exporters.bundle import CARD_FILE
 from nas.study.records import TrialState, front_of
 from nas.units import epochs_text
@@ -146,17 +147,25 @@ def test_patience_ends_a_search_that_has_settled(tmp_path: Path, tiny: SearchSpa
 
 
 def test_an_earlier_study_warms_the_model_and_is_no_part_of_the_new_one(tmp_path: Path, nine: SearchSpace) -> None:
-    nas.search(nine, trials=20, runs=tmp_path, name="earlier", evaluate=timed)
+    earlier = nas.search(nine, trials=20, runs=tmp_path, name="earlier", evaluate=timed)
     warm = nas.search(nine, trials=4, runs=tmp_path, name="warm", evaluate=timed, warm_start="earlier")
     cold = nas.search(nine, trials=4, runs=tmp_path, name="cold", evaluate=timed)
     assert finished(warm) != finished(cold)
     assert len(warm.records()) < 20
+    assert headline(warm).endswith(f" 9 epochs; learning from {len(earlier.records())} trainings of an earlier study")
+    assert not headline(cold).endswith("study")
     other = nas.load_space("regnet")
     with pytest.raises(NasError, match=r"warm_start='earlier': its space has no choice of \w+\.\w+ and this one"):
         nas.search(other, trials=1, runs=tmp_path, name="t", evaluate=formula, warm_start="earlier")
     with pytest.raises(NasError, match="warm_start='earlier': its networks are judged by accuracy, and those of this"):
         by: Any = {"metric": "macro_f1"}
         nas.search(nine, trials=1, runs=tmp_path, name="t", evaluate=timed, warm_start="earlier", recipe=by)
+    with pytest.raises(NasError, match="warm_start='earlier': the sampler tpe learns from no other study; front does"):
+        nas.search(nine, trials=1, runs=tmp_path, name="t", evaluate=timed, warm_start="earlier", sampler="tpe")
+    nas.search(nine, trials=1, runs=tmp_path, name="one", evaluate=timed, fidelities=1, sampler="random")
+    least = str(nine.least_cost[0])
+    with pytest.raises(NasError, match="warm_start='one': none of its 1 trained networks is in this space and its"):
+        nas.search(nine, trials=1, runs=tmp_path, name="t", evaluate=timed, warm_start="one", max_flops=least)
     with pytest.raises(NasError, match="no study 'nowhere'"):
         nas.search(nine, trials=1, runs=tmp_path, name="u", evaluate=timed, warm_start="nowhere")
     assert not (tmp_path / "u").exists()  # refused before anything is written

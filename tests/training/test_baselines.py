@@ -28,10 +28,15 @@ def test_any_images_will_do(size: int, channels: int, number: int) -> None:
     assert found[SVM] == 1
 
 
-def test_a_front_below_a_baseline_and_a_short_training_are_said(tiny: SearchSpace, tmp_path: Any) -> None:
+def test_a_front_below_a_baseline_and_a_short_training_are_said(
+    tiny: SearchSpace, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = nas.search(tiny, "digits", trials=2, runs=tmp_path, name="s", device="cpu", epochs=1)
     known, warning = baseline_sentences(study, study.front())
+    assert known.startswith("On the same images, without a network: ")
     assert "logistic regression 9" in known
+    monkeypatch.setattr("nas.analysis.doubts.MOST_IMAGES", 100)
+    assert baseline_sentences(study, study.front())[0].startswith("On 100 of the same images, without a network: ")
     assert warning.startswith("No network of the front beats the support vector machine")
     short = undertrained_sentence(study)
     assert short is not None

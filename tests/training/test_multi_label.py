@@ -80,7 +80,7 @@ def test_a_training_learns_which_labels_images_have(data: ImageData, network: Ar
 
 
 def test_two_processes_judge_all_images(data: ImageData, network: Architecture) -> None:
-    recipe = Recipe(epochs=1).for_images(len(data.train.labels), data.input, multi_label=True)
+    recipe = Recipe.from_dict({"epochs": 1}).for_images(len(data.train.labels), data.input, multi_label=True)
     result = train_together(network, data, recipe, processes=2, device="cpu")
     judged = evaluate(network, result.weights, on_device(data, recipe, "cpu"), recipe=recipe)
     assert result.accuracy == pytest.approx(judged, abs=1e-6)
@@ -98,6 +98,7 @@ def test_one_label_each_may_be_judged_so_too(digits: ImageData, tiny: SearchSpac
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"metric": "accuracy"}, "recipe.metric=accuracy: is for images of one label each"),
         ({"metric": "macro_f1"}, "recipe.metric=macro_f1: is for images of one label each"),
         ({"sampling": "balanced"}, "recipe.sampling=balanced: is for images of one label each"),
     ],

@@ -11,6 +11,7 @@ GREY, COLOUR = Input(1, 28), Input(3, 32)
 def test_auto_is_kept_until_the_data_is_there() -> None:
     recipe = Recipe.from_dict({"batch_size": AUTO, "epochs": 7, "flip": True})
     assert {name for name, value in recipe.to_dict().items() if value == AUTO} == {
+        "metric",
         "optimizer",
         "batch_size",
         "learning_rate",
