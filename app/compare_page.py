@@ -71,7 +71,8 @@ def _paired(seen: live.Snapshot, first: int, second: int) -> str | None:
     if seen.study.config.is_multi_label:
         return None
     try:
-        return paired_sentence(*(predictions_of(seen.study, seen.of(trial)) for trial in (first, second)))
+        one, other = (predictions_of(seen.study, seen.of(trial)) for trial in (first, second))
+        return paired_sentence(one, other, names=(f"trial {first}", f"trial {second}"))
     except NasError:
         return None
 

@@ -16,6 +16,7 @@ import live
 import messages
 import new_page
 import progress_page
+import search_fields
 import selection
 import steering_panel
 import streamlit as st
@@ -84,6 +85,8 @@ def main() -> None:
         sidebar(names, seen, pages)
         steering_panel.show(place, seen)
     selection.write_url()
+    if page is not pages["new"]:
+        search_fields.keep()
     page.run()
     live.watch(seen, selection.current().study, place, began=began)
 
@@ -117,6 +120,7 @@ def sidebar(names: list[str], seen: live.Snapshot | None, pages: dict[str, Any])
     if config.metric_note:
         st.caption(config.metric_note)
     source = str(config.data.get("source", ""))
+    source = {"evaluate": "one's own training"}.get(source, source)
     st.text(f"{config.space.name} on {source.rstrip('/').rsplit('/', 1)[-1]}")
     if "train_images" in config.data:
         images = f"{config.data['train_images']:,} training and {config.validation_images:,} validation images"
@@ -136,7 +140,7 @@ def standing(seen: live.Snapshot) -> list[str]:
             SearchStatus.EXHAUSTED: "The search has ended: the space holds no more.",
             SearchStatus.SETTLED: "The search has ended: its front hardly grew any more.",
             SearchStatus.STOPPED: "The search was stopped by a person.",
-            SearchStatus.INTERRUPTED: "The search was interrupted.",
+            SearchStatus.INTERRUPTED: "The search ended before its time: it was interrupted, or failed.",
             SearchStatus.RUNNING: "The search has ended without a message, perhaps killed.",
         }
         return [ended[seen.search.state]]

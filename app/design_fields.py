@@ -30,6 +30,8 @@ MOST_UNDONE = 100
 
 def show(seen: live.Snapshot, start: TrialRecord) -> Architecture:
     """Shows the fields of the network, each a list of the space's values, and returns the network."""
+    if st.session_state.get("designs of") != seen.study.name:  # those of another study cannot be had back in this one
+        st.session_state["designs of"], st.session_state["designs"] = seen.study.name, []
     architecture = _designed(start)
     space, change = seen.study.config.space, partial(_change, start, architecture)
     for number, conv in enumerate(architecture.stem, start=1):

@@ -72,7 +72,7 @@ def _outcome(seen: live.Snapshot, start: TrialRecord, found: Prediction) -> None
     if access.may_act() and buttons[0].button(
         "Queue for training",
         type="primary",
-        disabled=bool(found.misfits) or found.trained is not None,
+        disabled=bool(found.misfits) or (found.trained is not None and found.trained.short_epochs is None),
         help="The running search, or the next one, trains it before anything else, in full.",
         shortcut="Q",
         width="stretch",

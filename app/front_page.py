@@ -111,7 +111,7 @@ def _headline(seen: live.Snapshot, axis: CostMetric) -> None:
             "trainings": f"{seen.finished:,}",
             "on the front": str(len(front)),
             **_best(seen, axis),
-            "knee of the front": at,
+            "knee of the front" if seen.confirmed is None else "knee, in the search": at,
         }
     )
 

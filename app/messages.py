@@ -56,8 +56,8 @@ def no_study(place: live.Place, names: Sequence[str], asked: str | None) -> None
     where = "" if place.runs == "runs" else f" --runs {shlex.quote(place.runs)}"
     calm(
         "No study yet",
-        f"There is no study in {place.runs} yet. A search makes one, and it appears here by itself:",
-        command=f"nas search{where}",
+        f"There is no study in {place.runs} yet. A search makes one, begun on the page New search or in a terminal:",
+        command=f"nas search --data FOLDER_OF_IMAGES{where}",
     )
 
 
@@ -72,7 +72,8 @@ def too_early(seen: live.Snapshot, *, needed: str = "a trained network") -> bool
         first = seen.running[0]
         calm(
             "The first trial is being trained",
-            f"Trial {first.trial}, {first.name}, epoch {len(first.curve)} of {seen.study.config.space.recipe.epochs}. "
+            f"Trial {first.trial}, {first.name}, epoch {len(first.curve)} of "
+            f"{first.length or seen.study.config.space.recipe.epochs}. "
             f"This page needs {needed}; it fills by itself.",
         )
         if first.curve:

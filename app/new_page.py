@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def _source(seen: live.Snapshot | None) -> Source | None:
     where = st.text_input(
         "Images",
         known if Path(known).exists() else DIGITS,
-        key="images",
+        key=search_fields.key("images", seen.study.name if seen is not None else "no study"),
         help="A folder with a folder of images for each class, a parquet, WebDataset, CSV or npz file, digits.",
     ).strip()
     if not where:
@@ -134,9 +135,10 @@ def _base(source: Source, seen: live.Snapshot | None) -> SearchSpace | None:
         fitting[f"that of study {seen.study.name}"] = seen.study.config.space
     left, right = st.columns([1.5, 1])
     offered = [*fitting, MADE] if source.where == DIGITS else [MADE, *fitting]  # what `nas search` takes comes first
-    chosen = left.selectbox("Space", offered, key=f"space for {source.where}")
+    chosen = left.selectbox("Space", offered, key=search_fields.key("space", source.where))
     usual = count_text(usual_budget(source.shape.input)).replace(" ", "")
-    typed = right.text_input("Most FLOPs", placeholder=usual if chosen == MADE else "no limit", key="most FLOPs")
+    most = search_fields.key("most FLOPs", source.where)
+    typed = right.text_input("Most FLOPs", placeholder=usual if chosen == MADE else "no limit", key=most)
     try:
         budget = parse_count(typed, "max_flops") if typed.strip() else None
         if chosen == MADE:
@@ -153,6 +155,8 @@ def _edited(base: SearchSpace) -> SearchSpace | None:
     if st.session_state.get("rows of") != rows:  # another space to begin with
         st.session_state["rows of"] = rows
         _show_rows(rows)
+    elif f"editor {st.session_state['editor']}" not in st.session_state:  # the page was left
+        _show_rows(st.session_state["edited rows"])
     changed = st.data_editor(
         st.session_state["rows"],
         key=f"editor {st.session_state['editor']}",
@@ -160,6 +164,7 @@ def _edited(base: SearchSpace) -> SearchSpace | None:
         disabled=[PART],
         column_config={name: st.column_config.Column(name, help=words) for name, words in HELP.items()},
     )
+    st.session_state["edited rows"] = changed
     stages = sum(row[PART].startswith("stage") for row in changed)
     buttons = st.columns(3)
     buttons[0].button(
@@ -176,13 +181,13 @@ def _edited(base: SearchSpace) -> SearchSpace | None:
 
 def _show_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Puts other rows into the table, whose key changes, as the edits of the old one belong to its rows."""
-    st.session_state["rows"] = list(rows)
+    st.session_state["rows"] = st.session_state["edited rows"] = list(rows)
     st.session_state["editor"] = st.session_state.get("editor", 0) + 1
 
 
 def _earlier(seen: live.Snapshot | None, space: SearchSpace) -> str | None:
     """Shows how the space differs from that of the selected study; returns that study if one can learn from it."""
-    if seen is None or seen.study.config.space.input != space.input:
+    if seen is None or seen.study.config.space.input != space.input or not any(each.trained for each in seen.records):
         return None
     mine, theirs = space.parameters, seen.study.config.space.parameters
     if set(mine) != set(theirs) or any(not set(mine[name]) & set(theirs[name]) for name in mine):
@@ -206,7 +211,7 @@ def _holds(space: SearchSpace) -> None:
             "architectures": count_text(space.valid),
             "within the budget": f"{'' if report.exact else '≈ '}{count_text(report.within_budgets)}",
             "fewest FLOPs": count_text(report.flops.smallest),
-            "most": count_text(report.flops.largest),
+            "most": f"{'' if report.exact else '≈ '}{count_text(report.flops.largest)}",
             "of which the stem": f"{share:.0%}",
         }
     )
@@ -235,22 +240,26 @@ def _start(
 ) -> None:
     """Asks for the budget, shows the command, and starts it; offers to learn from the trials of the selected study."""
     earlier = _earlier(seen, space)
-    fields = st.columns(4)
-    study = fields[0].text_input("Name", as_study_name(Path(source.where).name), key=f"name of {source.where}")
-    trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help="In full-length ones.")
-    epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits")
-    workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto")
+    key, fields = partial(search_fields.key, of=source.where), st.columns(4)
+    study = fields[0].text_input("Name", as_study_name(Path(source.where).name), key=key("name"))
+    words = "In full-length ones."
+    trials = fields[1].number_input("Trainings", 1, 1_000_000, 50, help=words, key=key("trainings"))
+    epochs = fields[2].number_input("Epochs", 1, 100_000, None, placeholder="as it suits", key=key("epochs"))
+    workers = fields[3].number_input("Workers", 1, 1024, None, placeholder="auto", key=key("workers"))
+    judging = search_fields.judging(source.where, multi_label=source.shape.multi_label)
+    of_images = search_fields.folds(source.where)
+    of_images += search_fields.of_files(source.where, seen) if source.where != DIGITS else []
     options = [
         *_space_options(place, study, source, base=base, space=space),
         *("--data", source.where, "--trials", str(trials), "--workers", str(workers or "auto")),
         *(["--epochs", str(epochs)] if epochs else []),
-        *search_fields.judging(multi_label=source.shape.multi_label),
-        *(search_fields.of_files(source.where, seen) if source.where != DIGITS else []),
+        *judging,
+        *of_images,
     ]
     if earlier is not None and earlier != study and place.storage is None:
         words = "The search begins with what that study knows of the values that both spaces have."
         if st.checkbox(
-            f"Learn from the trials of {messages.literal(earlier)}", help=words, key=f"learn from {earlier}"
+            f"Learn from the trials of {messages.literal(earlier)}", help=words, key=key(f"learning from {earlier}")
         ):
             options += ["--warm-start", earlier]
     if study in live.names(place):
@@ -259,7 +268,8 @@ def _start(
     begin = buttons[0].button("Start the search", type="primary", icon=":material/play_arrow:", width="stretch")
     buttons[1].download_button("YAML", space.to_yaml(), f"{space.name}.yaml", on_click="ignore", width="stretch")
     if buttons[2].button("How long?", help="Times some training steps here.", width="stretch"):
-        st.caption(_duration(source, space, trials))
+        recipe = space.recipe.with_values(epochs=epochs) if epochs else space.recipe
+        st.caption(_duration(source.where, space.with_changes(recipe=recipe), trials, of_images))
     st.code(shlex.join(launch.command(place, study, options)), language="bash", wrap_lines=True)
     if begin:
         try:
@@ -278,10 +288,10 @@ def _space_options(
     place: live.Place, study: str, source: Source, *, base: SearchSpace, space: SearchSpace
 ) -> list[str]:
     """Returns the arguments that name the space: none or a ready one where that is what it is, else a file."""
-    chosen, typed = st.session_state[f"space for {source.where}"], st.session_state["most FLOPs"].strip()
+    chosen, typed = (st.session_state[search_fields.key(name, source.where)] for name in ("space", "most FLOPs"))
     ready = chosen in ready_spaces()
     if space == base and (ready or (chosen == MADE and source.where != DIGITS)):
-        return [*([chosen] if ready else []), *(["--max-flops", typed] if typed else [])]
+        return [*([chosen] if ready else []), *(["--max-flops", typed.strip()] if typed.strip() else [])]
     return [_file(place, study)]
 
 
@@ -289,10 +299,10 @@ def _file(place: live.Place, study: str) -> str:
     return str(Path(place.runs) / f"{study}.space.yaml")
 
 
-def _duration(source: Source, space: SearchSpace, trials: int) -> str:
+def _duration(source: str, space: SearchSpace, trials: int, of_images: list[str]) -> str:
     """Says how long a search takes on this machine, from training steps in another process."""
     with st.spinner("Timing some training steps …"):
-        given = ["--trials", str(trials), "--images", str(source.shape.images), "--json"]
+        given = ["--data", source, *of_images, "--trials", str(trials), "--json"]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "space.yaml"
             file.write_text(space.to_yaml(), encoding="utf-8")

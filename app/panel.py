@@ -44,6 +44,8 @@ def facts(seen: live.Snapshot, record: TrialRecord) -> None:
         st.caption(f"In the search {caption}" if member else caption)
     if member is not None:
         _confirmed(member)
+    if record.short_epochs is not None:
+        st.text(f"A short training, of {record.short_epochs} of {epochs_text(seen.study.config.space.recipe.epochs)}.")
     if record.reason:
         st.text(f"{record.state}: {record.reason}")
     elif record.accuracy is None:

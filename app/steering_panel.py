@@ -78,12 +78,28 @@ def _running(seen: live.Snapshot, search: SearchState) -> None:
             words = "A training that loses its worker is trained on later by another."
             _button(st, "Change", "group", change, study, help=words, disabled=number == search.workers)
         if seen.running:
-            trial = st.selectbox("A running training", [record.trial for record in seen.running])
-            words = "The search goes on without it, and does not train it again."
-            _button(st, "End it", "cancel", partial(steering.end_training, trial=trial), study, help=words)
+            _end_one(study, [record.trial for record in seen.running])
+
+
+def _end_one(study: Study, running: list[int]) -> None:
+    """Offers to end a running training; the chosen one stays chosen when it has ended, so that no other is hit."""
+    key = f"training of {study.name} to end"
+    chosen = st.session_state.get(key, running[0])
+    trial = st.selectbox(
+        "A running training",
+        sorted({*running, chosen}),
+        key=key,
+        format_func=lambda number: f"{number}" if number in running else f"{number}, ended",
+    )
+    words = "The search goes on without it, and does not train it again."
+    end, is_off = partial(steering.end_training, trial=trial), trial not in running
+    _button(st, "End it", "cancel", end, study, help=words, disabled=is_off)
 
 
 def _ended(place: live.Place, seen: live.Snapshot, search: SearchState) -> None:
+    if not seen.study.config.has_source:
+        st.caption("Its images or its training are a Python program's, which alone can search on.")
+        return
     with st.popover("Search on", width="stretch"):
         left = max(0, search.trials - int(seen.spent))
         more = st.number_input("More trainings", 1, MOST_ADDED, left or 10)

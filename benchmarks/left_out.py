@@ -92,19 +92,6 @@ def undecayed() -> None:
     _put(configured, "configure_optimizers")
 
 
-def silent_blocks() -> None:
-    """Blocks that begin as their skip: the last BatchNorm's scale is 0 (Goyal et al., arXiv:1706.02677)."""
-    begin = Module.on_train_start
-
-    def begin_silent(self: Any) -> None:
-        for block in self.network.modules():
-            if hasattr(block, "expand"):
-                nn.init.zeros_(block.expand[1].weight)
-        begin(self)
-
-    _put(begin_silent, "on_train_start")
-
-
 def trapezoid() -> None:
     """A constant rate after a fifth of the warm-up, annealed by 1 − √ over the last fifth (arXiv:2405.18392)."""
 
@@ -125,7 +112,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "average of the weights": partial(averaged, 0.99),
     "mirrored at test time": mirrored,
     "no decay of biases and BatchNorm": undecayed,
-    "blocks that begin as their skip": silent_blocks,
     "a constant rate, annealed over the last fifth": trapezoid,
 }
 

@@ -1,6 +1,6 @@
 """What each part of a recipe brings: one network a data set, equal epochs, accuracy on images that no training sees.
 
-    python -m benchmarks.recipes [--cifar10 FOLDER_OF_PARQUET_FILES]
+    python -m benchmarks.recipes [--cifar10 FOLDER_OF_PARQUET_FILES] [--only NAME ...]
 
 The digits train on 1,149 of scikit-learn's images and are judged by the other 648. Fashion-MNIST, from the files of
 Debian's package `dataset-fashion-mnist`, and CIFAR-10 train on 3,072 and 5,120 of the training images and are judged by
@@ -10,7 +10,7 @@ cell that changes nothing for its data set is empty.
 
 import argparse
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "a fifth of the weight decay": {"weight_decay": 0.01},
     "a tenth of the steps before the peak": {"warmup": 0.1},
     "no label smoothing": {"label_smoothing": 0.0},
+    "momentum of 0.95": {"momentum": 0.95},
     "no flip": {"flip": False},
     "flip": {"flip": True},
     "no crop": {"crop_padding": 0},
@@ -110,16 +111,16 @@ def accuracies(task: Task, variant: str, cifar: Path | None) -> list[float]:
     return [100 * train(task.architecture, prepared, recipe, seed=seed).accuracy for seed in range(task.seeds)]
 
 
-def rows(tasks: list[Task], cifar: Path | None) -> Iterator[str]:
+def rows(tasks: list[Task], variants: Sequence[str], cifar: Path | None) -> Iterator[str]:
     """The lines of the table."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = {
             (variant, task.name): pool.submit(accuracies, task, variant, cifar)
-            for variant in VARIANTS
+            for variant in variants
             for task in tasks
             if variant == AS_IT_IS or recipe_of(task, variant) != recipe_of(task, AS_IT_IS)
         }
-        for variant in VARIANTS:
+        for variant in variants:
             cells = []
             for task in tasks:
                 values = found[variant, task.name].result() if (variant, task.name) in found else []
@@ -131,12 +132,13 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path)
-    cifar = parser.parse_args().cifar10
-    there = {"digits": True, "Fashion-MNIST": FASHION.is_dir(), "CIFAR-10": cifar is not None}
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    given = parser.parse_args()
+    there = {"digits": True, "Fashion-MNIST": FASHION.is_dir(), "CIFAR-10": given.cifar10 is not None}
     tasks = [task for task in TASKS if there[task.name]]
     heads = [f"{t.name}, {cost(t.architecture).flops / 1e6:.2f} M FLOPs, {t.epochs} epochs" for t in tasks]
     print(f"| recipe | {' | '.join(heads)} |\n|---|{'---|' * len(tasks)}")
-    for row in rows(tasks, cifar):
+    for row in rows(tasks, given.only, given.cifar10):
         print(row, flush=True)
 
 

@@ -31,8 +31,7 @@ def baseline_sentences(study: Study, front: Sequence[TrialRecord]) -> list[str]:
     best = best_baseline(study)
     if best and front and max(member.accuracy or 0.0 for member in front) < best[1]:  # both measured on these images
         sentences.append(
-            f"No network of the front beats the {best[0]}: trainings may be too short (--epochs) or networks too small "
-            "(--max-flops)."
+            f"No network of the front beats the {best[0]}: trainings may have too few epochs, networks too few FLOPs."
         )
     return sentences
 
@@ -48,6 +47,6 @@ def undertrained_sentence(study: Study) -> str | None:
     steps, epochs = counted(recipe.epochs * batches, "step"), min(-(-STEPS // batches), MOST_EPOCHS)
     length = f"{steps}, {epochs_text(recipe.epochs)} of {batches} batch{'es' * (batches > 1)}"
     return (
-        f"A training takes only {length}: longer ones are likely to be more accurate. --epochs {epochs} makes "
-        f"{counted(epochs * batches, 'step')}."
+        f"A training takes only {length}: longer ones are likely to be more accurate. With {epochs_text(epochs)} it "
+        f"takes {counted(epochs * batches, 'step')}."
     )

@@ -128,12 +128,13 @@ def label_mistakes(
     ]
 
 
-def paired_sentence(first: NDArray[np.void], second: NDArray[np.void]) -> str:
+def paired_sentence(first: NDArray[np.void], second: NDArray[np.void], *, names: tuple[str, str]) -> str:
     """Compares two trainings on the images that only one of them classifies rightly, which says more than two means.
 
     Args:
         first: a `PREDICTION` for each validation image.
         second: those of another training, for the same images.
+        names: what the two are called.
     """
     right, other = (each["label"] == each["predicted"] for each in (first, second))
     won, lost = int((other & ~right).sum()), int((right & ~other).sum())
@@ -141,8 +142,8 @@ def paired_sentence(first: NDArray[np.void], second: NDArray[np.void]) -> str:
     error = 100 * float(np.std(other.astype(float) - right)) / len(right) ** 0.5
     chance = "" if abs(points) > BEYOND_CHANCE * error else ", which may be chance"
     return (
-        f"On the same {len(right):,} validation images the second is right on {won:,} where the first is wrong, and "
-        f"wrong on {lost:,} where the first is right: {points:+.1f} ± {error:.1f} points{chance}."
+        f"On the same {len(right):,} validation images {names[1]} is right on {won:,} where {names[0]} is wrong, and "
+        f"wrong on {lost:,} where {names[0]} is right: {points:+.1f} ± {error:.1f} points{chance}."
     )
 
 

@@ -12,6 +12,7 @@ from nas.spaces.search_space import Params, SearchSpace
 from nas.study.precision import BEYOND_CHANCE, Estimate
 from nas.study.records import TrialRecord, front_of
 from nas.study.study import Study
+from nas.units import epochs_text
 
 __all__ = ["Prediction", "Variation", "predict", "variations"]
 
@@ -46,14 +47,17 @@ class Prediction:
         if self.misfits:
             return [f"Outside the study's space, so nothing is expected of it: {'; '.join(self.misfits)}."]
         if self.estimate is None:
-            return ["The study has too few trainings yet to expect anything."]
-        low, high = 100 * self.estimate.low, 100 * self.estimate.high
-        found = [f"Expected after a full training: {self.estimate.text()} ({low:.1f} to {high:.1f} % at 95 %)."]
+            found = ["The study has too few trainings yet to expect anything."]
+        else:
+            low, high = 100 * self.estimate.low, 100 * self.estimate.high
+            found = [f"Expected after a full training: {self.estimate.text()} ({low:.1f} to {high:.1f} % at 95 %)."]
         if self.trained is not None:
-            found.append(f"It was trained as trial {self.trained.trial}: {self.trained.score_text()}.")
+            epochs = self.trained.short_epochs
+            length = f" for {epochs_text(epochs)} only" if epochs is not None else ""
+            found.append(f"It was trained{length} as trial {self.trained.trial}: {self.trained.score_text()}.")
         elif self.rival is None:
             found.append("It would be the cheapest network of the study.")
-        else:
+        elif self.estimate is not None:
             points = 100 * (self.estimate.accuracy - self.rival.quality)
             verdict = "It would be on the front" if points > 0 else "It would not be on the front"
             side = "above" if points > 0 else "below"

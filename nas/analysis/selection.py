@@ -60,6 +60,8 @@ class Pick(NamedTuple):
         cost = axis.text(axis.value(self.record) or 0.0)
         what = f"{self.why} of the {self.within} {among} networks" if self.within > 1 else f"the only {among} network"
         sentences = [f"Trial {self.record.trial} is {what}{limit}: {self.record.score_text()} at {cost}."]
+        if (epochs := self.record.short_epochs) is not None:
+            sentences.append(f"It was trained for {epochs_text(epochs)} only: that is a short training.")
         for other, words in ((self.cheaper, "The next step down"), (self.dearer, "The next step up")):
             if other is not None:
                 sentences.append(f"{words}: {_against(other, self.record, axis, least_difference)}")

@@ -42,9 +42,9 @@ ACCEPTED_LOSS = 0.01
 """Accuracy that the integers may lose, unless more is accepted."""
 FORMATS = (*EXACT, INT8, WEB, LITERT)
 USUAL = (*EXACT, WEB)
+"""The formats that are written unless others are asked for."""
 PICTURES = (1, 3)
 """Numbers of channels of pictures, grey and in colour, which a page can read."""
-"""The formats that are written unless others are asked for."""
 FILES = {
     "onnx": "model.onnx",
     "pt2": "model.pt2",

@@ -107,7 +107,10 @@ def preflight(space: SearchSpace) -> Preflight:
         within = fitting.shape[1] if exact else max(within, SAMPLED)
     if within == 0:
         raise InvalidValue(f"max_flops={space.max_flops}, max_params={space.max_params}: no architecture keeps both")
-    return Preflight(space, within, exact, _range(fitting[0]), _range(fitting[1]), _examples(space, rng))
+    flops = _range(fitting[0])
+    if not exact and space.cheapest is not None:  # known without a sample
+        flops = flops._replace(smallest=cost(space.architecture(space.cheapest)).flops)
+    return Preflight(space, within, exact, flops, _range(fitting[1]), _examples(space, rng))
 
 
 def sample_networks(space: SearchSpace, number: int) -> list[Architecture]:

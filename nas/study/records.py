@@ -190,6 +190,11 @@ class TrialRecord:
         return self.state in (TrialState.COMPLETE, TrialState.SHORT)
 
     @property
+    def short_epochs(self) -> int | None:
+        """The epochs of a training that was completed, but shorter than a full one; None for any other."""
+        return self.length if self.state == TrialState.SHORT else None
+
+    @property
     def finished(self) -> bool:
         """Whether the trial counts towards the study's total: it ended in any way but an interruption."""
         return (self.trained or self.state in (TrialState.STOPPED, TrialState.FAILED)) and self.reason != INTERRUPTED

@@ -7,8 +7,9 @@ from nas.errors import InvalidValue
 from nas.spaces.search_space import Params
 from nas.study.config import StudyConfig
 from nas.study.plan import SearchPlan
-from nas.study.records import TrialState, trainings_spent
+from nas.study.records import TrialRecord, TrialState, trainings_spent
 from nas.study.storage.backend import LARGEST_SEED, QUEUED, SEED
+from nas.study.storage.recovery import withdraw
 from nas.study.study import Study
 from nas.system.processes import this_worker
 from nas.training.default_objective import shared_training
@@ -38,7 +39,7 @@ def repeat(
     """Trains the architecture at each point of the space on each seed, skipping trainings that the study already has.
 
     The seeds start after the configuration's, whose scores are biased: the search selected for them. Failed trainings
-    are retried.
+    are retried; what an earlier call was stopped before, and this one does not ask for, is not trained.
 
     Args:
         task: the study of repetitions, created if needed, and what to train on.
@@ -63,19 +64,22 @@ def repeat(
     study = Study.create(task.study, task.runs, config, storage=task.storage)
     with study.locked():
         study.requeue_stale(ended=[this_worker()])
+        asked = {
+            (space.architecture(point).key, seed): {**point, SEED: seed}
+            for seed in [(config.seed + 1 + number) % (LARGEST_SEED + 1) for number in range(seeds)]
+            for point in points
+        }
+        for record in study.records():
+            if record.state == TrialState.WAITING and _training(record) not in asked:
+                withdraw(study.optuna_study, record.trial)
         records = study.records()
         there = [
             record
             for record in records
             if record.state in (TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING)
         ]
-        known = {(record.architecture.key, record.seed) for record in there}
-        missing = [
-            {**point, SEED: seed}
-            for seed in [(config.seed + 1 + number) % (LARGEST_SEED + 1) for number in range(seeds)]
-            for point in points
-            if (space.architecture(point).key, seed) not in known
-        ]
+        known = {_training(record) for record in there}
+        missing = [point for training, point in asked.items() if training not in known]
         left = len(missing) + sum(record.state != TrialState.COMPLETE for record in there)
         if left:
             epochs = space.recipe.epochs
@@ -87,6 +91,10 @@ def repeat(
             study.queue(missing)
             run_search(study, plan, work)
     return study
+
+
+def _training(record: TrialRecord) -> tuple[str, int | None]:
+    return record.architecture.key, record.seed
 
 
 def _for_one(scaling: ScalingConfig, config: StudyConfig, task: Task) -> tuple[ScalingConfig, Task]:

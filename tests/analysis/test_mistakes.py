@@ -86,8 +86,8 @@ def test_two_trainings_are_compared_on_the_images_that_only_one_classifies_right
         return np.array(rows, dtype=PREDICTION)
 
     first, second = predictions(range(20)), predictions(range(15, 25))
-    words = paired_sentence(first, second)
-    assert "the second is right on 15 where the first is wrong, and wrong on 5 where the first is right" in words
+    words = paired_sentence(first, second, names=("trial 3", "trial 7"))
+    assert "trial 7 is right on 15 where trial 3 is wrong, and wrong on 5 where trial 3 is right" in words
     # The differences are +1 for 15 images and -1 for 5: variance .2 - .1 ** 2.
     assert words.endswith(f"+10.0 ± {100 * (0.2 - 0.01) ** 0.5 / 10:.1f} points.")
-    assert "+0.0 ± 0.0 points, which may be chance." in paired_sentence(first, first)
+    assert "+0.0 ± 0.0 points, which may be chance." in paired_sentence(first, first, names=("a", "b"))

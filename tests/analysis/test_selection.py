@@ -92,6 +92,8 @@ def test_it_says_why_and_what_else_could_be_had(records: list[TrialRecord]) -> N
     only = pick(records, FLOPS, within(records[0].flops))
     assert only is not None
     assert only.reasons(FLOPS, [], lambda _: 0.0)[0].startswith("Trial 0 is the only trained network")
+    short = only._replace(record=replace(only.record, state=TrialState.SHORT, length=3))
+    assert short.reasons(FLOPS, [], lambda _: 0.0)[1] == "It was trained for 3 epochs only: that is a short training."
 
 
 def test_where_nothing_will_do_the_nearest_is_named_with_what_it_misses(records: list[TrialRecord]) -> None:

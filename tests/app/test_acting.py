@@ -22,6 +22,7 @@ from tests.helpers import formula, write_patches, write_photos
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import TextInput
 
 __all__ = ["open_page"]
 
@@ -94,6 +95,26 @@ def test_what_another_person_did_first_is_said(open_page: Open, study: Study) ->
     study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker(), request=Request.PAUSE)
     click(app, "Pause")
     assert "the search is paused already" in "".join(each.value for each in app.warning).replace("\u2060", "")
+
+
+def test_the_training_to_end_stays_the_chosen_one(open_page: Open, study: Study, tiny: SearchSpace) -> None:
+    study.attributes.search = SearchState(9, SearchStatus.RUNNING, this_worker())
+    (first, _), (second, _) = (study.ask(ValidSampler(("random", seed), tiny, {})) for seed in (7, 8))
+    app = open_page("progress")
+    chosen = next(each for each in app.selectbox if each.label == "A running training")
+    assert chosen.value == first.number
+    study.end_trial(first.number, "ended")
+    app.run()
+    chosen = next(each for each in app.selectbox if each.label == "A running training")
+    assert (chosen.value, chosen.options) == (first.number, [f"{first.number}, ended", f"{second.number}"])
+    assert next(button for button in app.button if button.label == "End it").disabled
+
+
+def test_what_python_searched_is_not_searched_on_from_here(open_page: Open, tiny: SearchSpace, tmp_path: Path) -> None:
+    nas.search(tiny, trials=1, runs=tmp_path, name="own", evaluate=formula)
+    app = open_page("progress")
+    assert "which alone can search on" in said(app)
+    assert not any("nas search" in code.value for code in app.code)
 
 
 def test_visitors_from_elsewhere_start_and_steer_nothing(
@@ -200,37 +221,58 @@ def test_visitors_put_no_study_away(open_page: Open, study: Study, monkeypatch: 
     assert not {"Rename", "Archive", "Move to the bin"} & set(labels(app))
 
 
+def images_field(app: AppTest) -> TextInput:
+    return next(each for each in app.text_input if each.label == "Images")
+
+
 def test_a_space_is_shown_with_what_it_holds(open_page: Open, study: Study) -> None:
     app = open_page("new")
     assert {metric.label for metric in app.metric} >= {"architectures", "within the budget"}
     assert "space" in figures(app)
     assert "nas search digits --data digits --trials 50 --workers auto --study digits" in app.code[0].value
-    app.selectbox(key="space for digits").set_value("made for the images").run()
+    app.selectbox(key="new search: space of digits").set_value("made for the images").run()
     assert "digits.space.yaml --data digits" in app.code[0].value
     assert figures(app)["space"]["data"]
-    app.text_input(key="name of digits").set_value("../elsewhere").run()
+    app.text_input(key="new search: name of digits").set_value("../elsewhere").run()
     click(app, "Start the search")
     assert "study='../elsewhere': must be at most 100 letters" in said(app)
     assert not list(study.folder.parent.parent.glob("elsewhere*"))
-    app.text_input(key="name of digits").set_value("digits").run()
+    app.text_input(key="new search: name of digits").set_value("digits").run()
     click(app, "Remove the last")
     assert not app.warning
-    app.text_input(key="most FLOPs").set_value("3").run()
+    app.text_input(key="new search: most FLOPs of digits").set_value("3").run()
     assert "no architecture" in "".join(each.value for each in app.warning).replace("\u2060", "")
-    app.text_input(key="images").set_value("nowhere/to/be/found").run()
+    images_field(app).set_value("nowhere/to/be/found").run()
     assert "no such file or folder" in "".join(each.value for each in app.warning).replace("\u2060", "")
+
+
+def test_the_form_keeps_what_was_entered_while_another_page_is_shown(open_page: Open, study: Study) -> None:
+    app = open_page("new")
+    app.selectbox(key="new search: space of digits").set_value("made for the images").run()
+    app.text_input(key="new search: most FLOPs of digits").set_value("300k").run()
+    app.number_input(key="new search: trainings of digits").set_value(7).run()
+    click(app, "Remove the last")
+    asked = app.code[0].value
+    assert "--trials 7" in asked
+    for page in ("front", "new"):
+        app._page_hash = app.session_state["pages"][page]._script_hash
+        app.run()
+        assert not app.exception
+    assert app.code[0].value == asked
+    assert app.text_input(key="new search: most FLOPs of digits").value == "300k"
+    assert [row["part"] for row in app.session_state["rows"]] == ["stem 1", "stem 2", "stage 1", "stage 2"]
 
 
 def test_another_space_may_learn_from_the_study_s_trials(open_page: Open, study: Study) -> None:
     app = open_page("new", study="s")
-    app.selectbox(key="space for digits").set_value("that of study s").run()
+    app.selectbox(key="new search: space of digits").set_value("that of study s").run()
     assert "--warm-start" not in app.code[0].value
-    app.text_input(key="most FLOPs").set_value("50k").run()
+    app.text_input(key="new search: most FLOPs of digits").set_value("50k").run()
     assert "max_flops: " in said(app)
-    app.checkbox(key="learn from s").check().run()
+    app.checkbox(key="new search: learning from s of digits").check().run()
     assert not app.exception
     assert any("--warm-start s" in code.value for code in app.code)
-    app.text_input(key="name of digits").set_value("s").run()
+    app.text_input(key="new search: name of digits").set_value("s").run()
     assert not any("--warm-start" in code.value for code in app.code)
 
 
@@ -239,11 +281,11 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
     app.toggle(key="all digits").set_value(True).run()
     assert "A search takes them in grey with 8×8 pixels, cropped to squares." in said(app)
     assert len(app.get("image")) == 10 + 10 * 7  # examples beside the path, and some of each class
-    app.selectbox(key="metric").set_value("macro_f1").run()
-    app.selectbox(key="class_weights").set_value("balanced").run()
+    app.selectbox(key="new search: metric of digits").set_value("macro_f1").run()
+    app.selectbox(key="new search: class_weights of digits").set_value("balanced").run()
     assert not app.exception
     assert any("--metric macro_f1 --class-weights balanced --study" in code.value for code in app.code)
-    app.segmented_control(key="folds").set_value("5").run()
+    app.segmented_control(key="new search: folds of digits").set_value("5").run()
     assert not app.exception
     assert any("--class-weights balanced --folds 5 --study" in code.value for code in app.code)
 
@@ -251,9 +293,9 @@ def test_rare_classes_are_found_and_given_their_weight(open_page: Open) -> None:
 def test_image_files_are_read_as_asked_and_again_as_in_their_study(open_page: Open, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
     app = open_page("new")
-    app.text_input(key="images").set_value(str(photos)).run()
-    app.selectbox(key=f"resize of {photos}").set_value("letterbox").run()
-    app.text_input(key=f"groups of {photos}").set_value("folder").run()
+    images_field(app).set_value(str(photos)).run()
+    app.selectbox(key=f"new search: resize of {photos}").set_value("letterbox").run()
+    app.text_input(key=f"new search: groups of {photos}").set_value("folder").run()
     next(each for each in app.checkbox if each.label == "Leave out files that cannot be read").check().run()
     assert not app.exception
     asked = "--resize letterbox --group-by folder --skip-bad-images --study"
@@ -272,16 +314,20 @@ def test_the_form_begins_with_the_images_of_the_study(open_page: Open, study: St
     nas.search(data=str(photos), evaluate=formula, trials=1, name="of-photos", runs=study.folder.parent)
     app = open_page("new", study="of-photos")
     assert not app.exception
-    assert app.text_input(key="images").value == str(photos)
-    assert open_page("new", study="s").text_input(key="images").value == "digits"
+    assert images_field(app).value == str(photos)
+    assert images_field(open_page("new", study="s")).value == "digits"
 
 
 def test_images_with_several_labels_are_judged_by_the_metric_for_them(open_page: Open, tmp_path: Path) -> None:
     app = open_page("new")
-    app.text_input(key="images").set_value(str(write_patches(tmp_path, 30))).run()
+    images_field(app).set_value(str(write_patches(tmp_path, 30))).run()
     assert not app.exception
     assert "30 images with any of 3 labels, colour, of 16×16 pixels." in said(app)
-    assert app.selectbox(key="metric").options == ["mean_average_precision"]
+    metric = next(each for each in app.selectbox if each.label == "Metric")
+    assert metric.options == ["mean_average_precision"]
+    assert not any("--metric" in code.value for code in app.code)
+    images_field(app).set_value("digits").run()  # whose metric is another
+    assert app.selectbox(key="new search: metric of digits").value == "accuracy"
     assert not any("--metric" in code.value for code in app.code)
 
 
@@ -289,6 +335,8 @@ def test_images_with_several_labels_are_judged_by_the_metric_for_them(open_page:
 def test_it_says_how_long_a_search_takes_here(open_page: Open) -> None:
     app = click(open_page("new"), "How long?")
     assert "by one worker, 10 epochs each" in said(app)
+    app.number_input(key="new search: epochs of digits").set_value(3).run()
+    assert "by one worker, 3 epochs each" in said(click(app, "How long?"))
 
 
 @pytest.mark.slow

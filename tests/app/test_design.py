@@ -9,13 +9,13 @@ from nas import SearchSpace, Study
 from nas.architectures.edits import edited
 from nas.spaces.references import FAMILIES
 from nas.study.records import TrialState
-from tests.app.test_pages import Open, figures, open_page, said, unescaped
+from tests.app.test_pages import Open, figures, lengths, open_page, said, unescaped
 from tests.helpers import formula
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
-__all__ = ["open_page"]
+__all__ = ["lengths", "open_page"]
 
 
 @pytest.fixture
@@ -94,6 +94,26 @@ def test_stages_are_added_and_removed_and_each_step_is_undone(open_page: Open, s
     assert app.subheader[0].value == record.name
     press(app, "Undo")
     assert app.query_params["design"] == f"stages={stages - 1}"
+
+
+def test_the_design_of_another_study_cannot_be_had_back(open_page: Open, study: Study, tmp_path: Path) -> None:
+    nas.search(study.config.space, trials=1, runs=tmp_path, name="other", evaluate=formula)
+    app = press(open_page("design", study="s"), "Add a stage")
+    assert not next(button for button in app.button if button.label == "Undo").disabled
+    app.selectbox(key="study").set_value("other").run()
+    assert not app.exception
+    assert next(button for button in app.button if button.label == "Undo").disabled
+
+
+def test_a_network_of_a_short_training_may_be_trained_in_full(open_page: Open, lengths: Study) -> None:
+    full = [record.architecture for record in lengths.records() if record.state == TrialState.COMPLETE]
+    short = next(record for record in lengths.records() if record.architecture not in full)
+    app = open_page("design", study="lengths", trial=str(short.trial))
+    assert f"It was trained for {short.short_epochs} epochs only as trial {short.trial}" in said(app)
+    press(app, "Queue for training")
+    assert [each.length for each in lengths.records() if each.state == TrialState.WAITING] == [9]
+    app = open_page("architecture", study="lengths", trial=str(short.trial))
+    assert f"A short training, of {short.short_epochs} of 9 epochs." in said(app)
 
 
 def test_a_known_shape_and_the_median_are_starts(open_page: Open, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_large_spaces_are_sampled_and_say_so() -> None:
     assert not report.exact
     assert 0.9 * report.space.valid < report.within_budgets <= report.space.valid
     assert report.flops.smallest < report.flops.median < report.flops.largest <= 400_000_000
+    assert report.flops.smallest == report.space.least_cost[0]  # which is known without a sample
 
 
 def test_estimate_grows_with_trials_and_images(tiny: SearchSpace) -> None:

@@ -409,6 +409,24 @@ def formula_with_seed(architecture: nas.Architecture, seed: int = 0) -> float:
     return 0.5 + seed / 100
 
 
+def test_what_a_stopped_confirmation_had_queued_is_not_trained_unless_asked_for(
+    tmp_path: Path, tiny: SearchSpace
+) -> None:
+    study = nas.search(tiny, trials=6, name="s", runs=tmp_path, evaluate=formula, fidelities=1)
+
+    def interrupted(architecture: nas.Architecture, seed: int = 0) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        confirm(study, seeds=3, evaluate=interrupted)
+    few = confirm(study, seeds=1, top=2, evaluate=formula_with_seed)
+    assert [len(member.trainings) for member in few.members] == [1, 1]
+    assert all(record.finished or record.reason == "interrupted" for record in study_of(few).records())
+    more = confirm(study, seeds=2, evaluate=formula_with_seed)
+    assert len(more.members) >= 2
+    assert {len(member.trainings) for member in more.members} == {2}
+
+
 def test_trainings_of_one_architecture_are_no_search_to_confirm(tmp_path: Path, tiny: SearchSpace) -> None:
     study = nas.retrain(tiny.architecture(next(iter(tiny.points()))), "digits", name="r", runs=tmp_path, epochs=1)
     with pytest.raises(NasError, match="study 'r': holds trainings of one architecture, not a search"):

@@ -34,7 +34,7 @@ def hypervolume_figure(past: History, against: str) -> "go.Figure":
         hovertemplate="%{y:.1%} after %{x} (trial %{customdata})<extra></extra>",
     )
     figure.update_xaxes(title=AGAINST[against], rangemode="tozero")
-    figure.update_yaxes(title="hypervolume (share of the box)", tickformat="~%")
+    figure.update_yaxes(title="hypervolume (share of the box)", **SHARES)
     figure.update_layout(showlegend=False)
     return figure
 

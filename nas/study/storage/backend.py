@@ -24,7 +24,8 @@ LENGTH = "epochs"
 SEED = "seed"
 """Trial parameter for the seed, in studies that train architectures on several seeds; searches do not have it."""
 NOT_PROPOSED = "not_proposed"
-"""Reason of a trial that ended before its architecture was known; such trials are not reported."""
+"""Reason of a trial that ended before its architecture was known, or that was withdrawn from the queue; such trials
+are not reported."""
 QUEUED = "queued"
 """Sampler name of a plan that trains only the trials that were queued beforehand."""
 LARGEST_SEED = 2**32 - 1

@@ -21,6 +21,7 @@ __all__ = [
     "JournalSnapshot",
     "UserAttribute",
     "database_of",
+    "end_queued",
     "enqueued_params",
     "identity_of",
     "insert_parameters",
@@ -86,6 +87,12 @@ def parameter_row(trial_id: int, name: str, *, value: float, distribution: BaseD
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
     """A stored trial that is still running, to write to; Optuna gives it only to whoever asked for the trial."""
     return Trial(study, trial._trial_id)
+
+
+def end_queued(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
+    """Ends a trial that waits as failed, which `Study.tell` refuses; `reason` is a short code."""
+    study._storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
 def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:

@@ -9,10 +9,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.records import INTERRUPTED
-from nas.study.storage.optuna_private import enqueued_params, open_trial
+from nas.study.storage.backend import NOT_PROPOSED
+from nas.study.storage.optuna_private import end_queued, enqueued_params, open_trial
 from nas.system.logs import logger
 
-__all__ = ["MOST_DEATHS", "UNSEEN", "end", "params_of", "queue_again", "requeue_stale", "running", "worker_of"]
+__all__ = [
+    "MOST_DEATHS",
+    "UNSEEN",
+    "end",
+    "params_of",
+    "queue_again",
+    "requeue_stale",
+    "running",
+    "withdraw",
+    "worker_of",
+]
 
 WORKER_DIED = "worker_died"
 UNSEEN = "an unknown cause"
@@ -76,6 +87,13 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, *, deaths: int = 0) -> 
     if all(params_of(other) != params for other in others if other.number != trial.number):
         attrs = {"deaths": deaths, "by_person": trial.user_attrs.get("by_person")}
         study.enqueue_trial(params, user_attrs={name: value for name, value in attrs.items() if value})
+
+
+def withdraw(study: optuna.Study, number: int) -> None:
+    """Drops a queued trial; nothing happens if it has begun meanwhile."""
+    trial = study.get_trials(deepcopy=False)[number]
+    if trial.state == TrialState.WAITING:
+        end_queued(study, trial, NOT_PROPOSED)
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
