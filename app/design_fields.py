@@ -5,6 +5,7 @@ A design is kept in the address, as the changes to a trial's network.
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -162,9 +163,9 @@ def _shapes(seen: live.Snapshot) -> dict[str, Architecture]:
 
 
 def _take(start: TrialRecord, architecture: Architecture) -> None:
-    classes = start.architecture.classes
+    ours = start.architecture
     try:
-        _become(start, Architecture(architecture.input, classes, architecture.stem, architecture.stages))
+        _become(start, replace(architecture, classes=ours.classes, shortcuts=ours.shortcuts))
     except NasError as error:
         st.session_state["design refused"] = str(error)
 

@@ -180,7 +180,7 @@ def suggest(trial: optuna.Trial, space: SearchSpace, classes: int) -> Architectu
         )
         out = mid if choices.out is None else choose("out", choices.out)
         stages.append(Stage(depth, mid, math.gcd(mid, groups), out, choices.stride))
-    return Architecture(space.input, classes, tuple(stem), tuple(stages))
+    return Architecture(space.input, classes, tuple(stem), tuple(stages), space.shortcuts)
 
 
 def search(

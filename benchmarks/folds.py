@@ -26,6 +26,7 @@ import nas
 from benchmarks.few_images import JUDGED_BY
 from benchmarks.recipes import CLASSES, pixels
 from nas import ImageData, Input, Recipe
+from nas.architectures.architecture import STRIDED
 from nas.data.images import Split, arrays_as_images, folds_of
 from nas.data.splitting import split_images
 from nas.spaces.generation import generate_space
@@ -64,6 +65,7 @@ def found(name: str, draw: int, number: int, cifar: Path | None) -> Found:
         return Found(**json.loads(file.read_text()))
     data, judging = drawn(name, draw, cifar)
     space = generate_space(INPUTS[name], len(CLASSES), max_flops=MOST_FLOPS)
+    space = space.with_changes(shortcuts=STRIDED)  # as what is kept has
     rng = np.random.default_rng(0)
     some = sorted(
         (space.architecture(space.sample(rng)) for _ in range(400)), key=lambda network: nas.cost(network).flops

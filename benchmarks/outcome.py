@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 import nas
 from benchmarks.recipes import FASHION, fashion_mnist
 from nas import Architecture, Input, Recipe, SearchSpace
+from nas.architectures.architecture import STRIDED
 from nas.data.images import ImageData, Split
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
@@ -90,6 +91,7 @@ def setting(name: str, *, images: int, max_flops: int, seconds: float, cifar: Pa
         space = load_space("digits").with_changes(max_flops=MOST_FOR_DIGITS)
     else:
         space = generate_space(Input(x.shape[3], x.shape[1]), CLASSES, max_flops=max_flops)
+    space = space.with_changes(shortcuts=STRIDED)  # as the kept runs have
     return Setting((x[rows], y[rows]), Split(test_x, test_y), space, name == "cifar10", seconds)
 
 

@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 
 from nas.errors import InvalidValue
-from nas.validation import integer, mapping, read_yaml, sequence, shown
+from nas.validation import integer, mapping, one_of, read_yaml, sequence, shown
 
 __all__ = [
     "DEFAULT_STEM",
+    "MEAN",
+    "SHORTCUTS",
+    "STRIDED",
     "Architecture",
     "Input",
     "Sides",
@@ -117,6 +120,11 @@ class Stage:
     stride: int = 2
 
 
+MEAN, STRIDED = "mean", "strided"
+SHORTCUTS = (MEAN, STRIDED)
+"""How the shortcut of a block with a stride shrinks the map: by the mean of stride × stride pixels, which costs no
+multiply–add (He et al., arXiv:1812.01187, ResNet-D), or by a strided projection, as ResNeXt's, which sees one of them.
+"""
 _STAGE_KEYS = ("depth", "mid", "groups", "out")
 MOST_PARTS = 64
 """Maximum number of stem convolutions, and of stages; the depth of a stage is limited separately."""
@@ -126,6 +134,8 @@ MOST_PARTS = 64
 class Architecture:
     """A grouped-convolution network: input, stem, stages, and a linear classifier over pooled features.
 
+    `shortcuts` is one of `SHORTCUTS`.
+
     Raises:
         InvalidValue: a value is not allowed; the message names stage, field, value and the nearest valid value.
     """
@@ -134,8 +144,10 @@ class Architecture:
     classes: int
     stem: tuple[StemConv, ...]
     stages: tuple[Stage, ...]
+    shortcuts: str = MEAN
 
     def __post_init__(self) -> None:
+        one_of(self.shortcuts, "shortcuts", SHORTCUTS)
         if not isinstance(self.input, Input):
             raise InvalidValue(f"input={shown(self.input)}: must be an Input")
         for name, kind in (("stem", StemConv), ("stages", Stage)):
@@ -167,17 +179,19 @@ class Architecture:
     def from_dict(cls, data: object) -> "Architecture":
         """Builds an architecture from a nested dict as returned by `to_dict`; `stem` and `stride` are optional.
 
-        The default `stem` is two convolutions of width 32, the default `stride` of a stage 2.
+        The default `stem` is two convolutions of width 32, the default `stride` of a stage 2; `shortcuts` are by the
+        mean where they are not given.
 
         Raises:
             InvalidValue: a key is unknown or missing, or a value is not allowed.
         """
-        top = mapping(data, "architecture", required=("input", "classes", "stages"), optional=("stem",))
+        top = mapping(data, "architecture", required=("input", "classes", "stages"), optional=("stem", "shortcuts"))
         stages = [
             Stage(**mapping(stage, f"stage{number}", required=_STAGE_KEYS, optional=("stride",)))
             for number, stage in enumerate(sequence(top["stages"], "stages"), start=1)
         ]
-        return cls(input_from(top["input"]), top["classes"], stem_from(top.get("stem")), tuple(stages))
+        shortcuts = top.get("shortcuts", MEAN)
+        return cls(input_from(top["input"]), top["classes"], stem_from(top.get("stem")), tuple(stages), shortcuts)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain dicts, lists and integers, in the form that `from_dict` accepts."""
@@ -204,7 +218,10 @@ class Architecture:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits, the same for equal architectures in every process and version."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        named = self.to_dict()
+        if self.shortcuts == STRIDED:  # as all were before there was a choice
+            del named["shortcuts"]
+        text = json.dumps(named, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
@@ -212,7 +229,7 @@ class Architecture:
         """Widths of the stem, then by stage depths, groups × width per group, and outputs.
 
         ResNeXt-29 32×4d is `64 3-3-3 32×4-32×8-32×16 256-512-1024`. Architectures of one space have different names;
-        others with the same name differ in strides, input or classes, and in their key.
+        others with the same name differ in strides, shortcuts, input or classes, and in their key.
         """
         parts = (
             [conv.width for conv in self.stem],

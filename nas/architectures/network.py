@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from nas.architectures.architecture import Architecture, Stage
+from nas.architectures.architecture import MEAN, Architecture, Stage
 
 __all__ = ["CBR", "GroupConvNet", "GroupResBlock", "build_network", "fold"]
 
@@ -91,22 +91,25 @@ class GroupResBlock(nn.Module):
     """The bottleneck block of ResNeXt (arXiv:1611.05431): relu(skip(x) + expand(grouped(reduce(x)))).
 
     reduce is 1×1, cin → mid; grouped is 3×3, mid → mid, with `groups` groups and the stride; expand is 1×1, mid → cout.
-    skip is the identity if shapes allow, else a strided 1×1 projection.
+    skip is the identity if shapes allow, else a 1×1 projection, with a stride as `shortcuts` says.
     """
 
-    def __init__(self, cin: int, cout: int, *, mid: int, groups: int, stride: int = 1) -> None:
+    def __init__(self, cin: int, cout: int, *, mid: int, groups: int, stride: int = 1, shortcuts: str = MEAN) -> None:
         super().__init__()
         self.reduce = CBR(cin, mid)
         self.grouped = CBR(mid, mid, kernel=3, stride=stride, groups=groups)
         self.expand = CBR(mid, cout, relu=False)
         same_shape = stride == 1 and cin == cout
+        self.pool: nn.Module = nn.Identity()
+        if shortcuts == MEAN and stride > 1:  # at the edges, the mean of the pixels that there are
+            self.pool, stride = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False), 1
         self.projection = nn.Identity() if same_shape else CBR(cin, cout, stride=stride, relu=False)
         # Blocks that start as their skip let deep networks train from the first step (Goyal et al., arXiv:1706.02677).
         nn.init.zeros_(cast("nn.BatchNorm2d", self.expand[1]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, cin, H, W) to (N, cout, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        return F.relu(self.projection(x) + self.expand(self.grouped(self.reduce(x))), inplace=True)
+        return F.relu(self.projection(self.pool(x)) + self.expand(self.grouped(self.reduce(x))), inplace=True)
 
 
 class GroupConvNet(nn.Module):
@@ -124,7 +127,7 @@ class GroupConvNet(nn.Module):
             cin = conv.width
         self.stages = nn.Sequential()
         for stage in architecture.stages:
-            self.stages.append(_stage(stage, cin))
+            self.stages.append(_stage(stage, cin, architecture.shortcuts))
             cin = stage.out
         self.classifier = nn.Linear(cin, architecture.classes)
 
@@ -134,11 +137,12 @@ class GroupConvNet(nn.Module):
         return cast("Tensor", self.classifier(features.mean(dim=(2, 3))))
 
 
-def _stage(stage: Stage, cin: int) -> nn.Sequential:
+def _stage(stage: Stage, cin: int, shortcuts: str) -> nn.Sequential:
     blocks = nn.Sequential()
     for block in range(stage.depth):
         stride = stage.stride if block == 0 else 1
-        blocks.append(GroupResBlock(cin, stage.out, mid=stage.mid, groups=stage.groups, stride=stride))
+        how = {"mid": stage.mid, "groups": stage.groups, "stride": stride}
+        blocks.append(GroupResBlock(cin, stage.out, **how, shortcuts=shortcuts))
         cin = stage.out
     return blocks
 

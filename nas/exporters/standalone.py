@@ -42,5 +42,6 @@ def _numbers(architecture: Architecture, thresholds: Sequence[float]) -> str:
         f"CHANNELS, CLASSES = {architecture.input.channels}, {architecture.classes}\n"
         f"STEM = [\n{''.join(stem)}]\n"
         f"STAGES = [\n{''.join(stages)}]\n"
+        f'SHORTCUTS = "{architecture.shortcuts}"\n'
         f"THRESHOLDS: list[float] = {[*thresholds]}\n"
     )

@@ -55,6 +55,7 @@ def web_page(
             {"depth": stage.depth, "mid": stage.mid, "groups": stage.groups, "out": stage.out, "stride": stage.stride}
             for stage in architecture.stages
         ],
+        "shortcuts": architecture.shortcuts,
         "check": _check(network, architecture, images),
         "weights": base64.b64encode(_weights(network).tobytes()).decode("ascii"),
     }

@@ -21,6 +21,8 @@ def _misfits(architecture: Architecture, space: SearchSpace) -> Iterator[str]:
     if architecture.input != space.input:
         own, wanted = architecture.input, space.input
         yield f"input={own.channels}×{own}: the space has {wanted.channels}×{wanted} (channels × height × width)"
+    if architecture.shortcuts != space.shortcuts:
+        yield f"shortcuts={architecture.shortcuts}: the space has {space.shortcuts}"
     for part, mine, theirs in (("stem", architecture.stem, space.stem), ("stages", architecture.stages, space.stages)):
         if len(mine) != len(theirs):
             yield f"{part}: it has {len(mine)}, the space {len(theirs)}"

@@ -67,7 +67,9 @@ def _members(space: SearchSpace, family: str) -> Iterator[Architecture]:
             ]
             if all(stages):
                 stem = (StemConv(_nearest(conv.width, width), conv.stride) for conv in space.stem)
-                yield Architecture(space.input, space.classes, tuple(stem), tuple(filter(None, stages)))
+                yield Architecture(
+                    space.input, space.classes, tuple(stem), tuple(filter(None, stages)), space.shortcuts
+                )
 
 
 def _stage(choices: StageChoices, family: str, growth: float, *, depth: int, width: int, groups: int) -> Stage | None:

@@ -69,6 +69,8 @@ def differences(before: SearchSpace, after: SearchSpace) -> list[str]:
         for field, value in old[part].items():
             if part in new and new[part][field] != value:
                 lines.append(f"{part} {field}: {value} → {new[part][field]}")
+    if before.shortcuts != after.shortcuts:
+        lines.append(f"shortcuts: {before.shortcuts} → {after.shortcuts}")
     budgets = ((name, getattr(before, name), getattr(after, name)) for name in ("max_flops", "max_params"))
     return lines + [f"{name}: {a or 'no limit'} → {b or 'no limit'}" for name, a, b in budgets if a != b]
 

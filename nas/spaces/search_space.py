@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.architectures.architecture import Architecture, Input, Sides, Stage, StemConv, input_from, strided
+from nas.architectures.architecture import MEAN, Architecture, Input, Sides, Stage, StemConv, input_from, strided
 from nas.architectures.cost import cost, stage_cost, stem_cost
 from nas.errors import InvalidValue
 from nas.spaces.stage_choices import FIELDS, StageChoices, StemChoices, stem_choices
@@ -52,6 +52,7 @@ class SearchSpace:
     max_flops: int | None = None
     max_params: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
+    shortcuts: str = MEAN
 
     def __post_init__(self) -> None:
         _ = self._first  # validates the numbers and strides
@@ -82,7 +83,7 @@ class SearchSpace:
             data,
             "space",
             required=("name", "input", "stages"),
-            optional=("purpose", "stem", "classes", "max_flops", "max_params", "recipe"),
+            optional=("purpose", "stem", "shortcuts", "classes", "max_flops", "max_params", "recipe"),
         )
         for key in ("name", "purpose"):
             text(top.get(key, ""), key)
@@ -99,6 +100,7 @@ class SearchSpace:
             stages=tuple(stages),
             classes=integer(top.get("classes", 10), "classes", minimum=2),
             recipe=Recipe.from_dict(top.get("recipe", {})),
+            shortcuts=top.get("shortcuts", MEAN),
             **budgets,
         )
 
@@ -111,6 +113,7 @@ class SearchSpace:
             "classes": self.classes,
             "stem": [conv.to_dict() for conv in self.stem],
             "stages": [stage.to_dict() for stage in self.stages],
+            "shortcuts": self.shortcuts,
             "max_flops": self.max_flops,
             "max_params": self.max_params,
             "recipe": self.recipe.to_dict(),
@@ -335,7 +338,7 @@ class SearchSpace:
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
     def _architecture(self, stem: Sequence[StemConv], stages: Sequence[Stage]) -> Architecture:
-        return Architecture(self.input, self.classes, tuple(stem), tuple(stages))
+        return Architecture(self.input, self.classes, tuple(stem), tuple(stages), self.shortcuts)
 
     def _point(self, stem: Sequence[StemConv], stages: Sequence[Stage]) -> Params:
         named = {f"stem{number}.width": conv.width for number, conv in enumerate(stem, start=1)} | {

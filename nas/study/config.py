@@ -6,6 +6,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from nas.architectures.architecture import STRIDED
 from nas.data.resizing import RESIZES
 from nas.data.splitting import MOST_FOLDS
 from nas.errors import InvalidValue, visible
@@ -40,7 +41,7 @@ CHECKS: dict[str, Callable[[object, str], object]] = {
     "teachers": partial(_integers, minimum=0),
     "validation_counts": partial(_integers, minimum=1),
 }
-LATER_FIELDS = {"random_augment": 0.0}
+LATER_FIELDS = {"random_augment": 0.0, "metric": ACCURACY}
 """Fields of recipes that follow from the data and that older studies lack, as these were trained."""
 COUNTS = ("train_images", "validation_images", "skipped_images", "max_images", "original_side")
 NOT_COMPARED = (
@@ -161,10 +162,10 @@ class StudyConfig:
 
 
 def _as_it_was(space: object) -> object:
-    """Returns a recorded space with the fields of its recipe that came later; today they would follow from the data."""
+    """Returns a recorded space with what came later as it was: shortcuts, and fields that follow from the data now."""
     if not isinstance(space, Mapping) or not isinstance(space.get("recipe"), Mapping):
         return space
-    return {**space, "recipe": {**LATER_FIELDS, **space["recipe"]}}
+    return {"shortcuts": STRIDED, **space, "recipe": {**LATER_FIELDS, **space["recipe"]}}
 
 
 def _images(data: object) -> dict[str, Any]:

@@ -18,6 +18,7 @@ VALID: dict[str, Any] = {
         {"depth": 3, "mid": 128, "groups": 32, "out": 256, "stride": 1},
         {"depth": 3, "mid": 256, "groups": 32, "out": 512, "stride": 2},
     ],
+    "shortcuts": "mean",
 }
 
 
@@ -36,9 +37,11 @@ def test_name_lists_the_stem_depths_groups_times_width_per_group_and_outputs() -
 
 
 def test_key_is_the_same_in_every_process_and_differs_with_any_field() -> None:
-    assert Architecture.from_dict(VALID).key == "854535f74e70f71a"
+    assert Architecture.from_dict(VALID).key == "3fb5512257c9cd8f"
+    strided = changed(VALID, "shortcuts", "strided")
+    assert Architecture.from_dict(strided).key == "854535f74e70f71a"  # as before there was a choice
     others = [changed(VALID, "classes", 11), changed(VALID, "stem.0.width", 32), changed(VALID, "stages.1.out", 256)]
-    assert len({Architecture.from_dict(data).key for data in [VALID, *others]}) == 4
+    assert len({Architecture.from_dict(data).key for data in [VALID, strided, *others]}) == 5
 
 
 def test_left_out_stem_and_strides_are_those_of_group_conv_net() -> None:
@@ -51,6 +54,7 @@ def test_left_out_stem_and_strides_are_those_of_group_conv_net() -> None:
     )
     assert [(conv.width, conv.stride) for conv in architecture.stem] == [(32, 1), (32, 1)]
     assert architecture.stages[0].stride == 2
+    assert architecture.shortcuts == "mean"
 
 
 @pytest.mark.parametrize(

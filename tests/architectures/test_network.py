@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nas import build_network
+from nas.architectures.architecture import STRIDED
 from nas.architectures.network import CBR, GroupResBlock, MergedConv, SlicedConv
 from tests.architectures.test_cost import RESNEXT_20_16X4
 
@@ -79,6 +80,18 @@ def test_a_sliced_convolution_is_the_strided_one(cin: int, size: int) -> None:
     results = [layer(x) for layer in (sliced.train(), sliced.eval(), plain)]
     for result in results[:2]:
         torch.testing.assert_close(result, results[2])
+
+
+def test_a_strided_shortcut_projects_the_means_of_the_pixels_that_it_merges_or_one_of_them() -> None:
+    block = GroupResBlock(1, 1, mid=1, groups=1, stride=2).eval()  # its other branch begins as 0
+    strided = GroupResBlock(1, 1, mid=1, groups=1, stride=2, shortcuts=STRIDED).eval()
+    nn.init.ones_(block.projection[0].weight)  # type: ignore[index, arg-type]
+    strided.load_state_dict(block.state_dict())
+    x = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
+    expected = torch.tensor([[(1 + 2 + 4 + 5) / 4, (3 + 6) / 2], [(7 + 8) / 2, 9]])
+    torch.testing.assert_close(block(x)[0, 0], expected, rtol=1e-4, atol=0)  # of the pixels that there are
+    torch.testing.assert_close(strided(x)[0, 0], x[0, 0, ::2, ::2], rtol=1e-4, atol=0)
+    assert block(torch.ones(1, 1, 1, 1)).shape == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(("width", "groups", "stride"), [(32, 8, 1), (64, 32, 2), (24, 8, 1), (36, 18, 1), (6, 3, 2)])

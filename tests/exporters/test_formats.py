@@ -59,7 +59,7 @@ def test_onnx_is_one_file_of_convolutions_without_batchnorms(folder: Path) -> No
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
-    assert set(kinds) == {"Conv", "Relu", "Add", "ReduceMean", "Gemm"}
+    assert set(kinds) == {"Conv", "Relu", "Add", "AveragePool", "ReduceMean", "Gemm"}
     assert kinds.count("Conv") == 1 + 5 * 3 + 2  # the stem, five blocks, two projections
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)

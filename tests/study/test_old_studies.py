@@ -24,6 +24,7 @@ def test_it_opens(runs: Path, nas_command: Any) -> None:
     assert {record.trial: round(record.accuracy or 0, 4) for record in study.front()} == FRONT
     assert len(study.records()) == 14
     assert study.config.space.recipe.auto == frozenset()  # fields that it lacks are as they were, not as they would be
+    assert study.config.space.shortcuts == "strided"
     shown = json.loads(nas_command("front", "old", "--runs", runs, "--json").out)
     assert [row["trial"] for row in shown] == list(FRONT)
     assert shown[0]["confirmed"]["seeds"] == [1]

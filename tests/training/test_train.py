@@ -132,7 +132,7 @@ def test_an_accuracy_of_a_training_in_bfloat16_is_that_of_its_weights_in_float32
     digits: ImageData, tiny: SearchSpace, network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an export computes: it is in float32 on whatever machine, and is checked against what was recorded."""
-    data, recipe = on_device(digits, tiny.recipe, "cpu"), replace(tiny.recipe, epochs=3)
+    data, recipe = on_device(digits, tiny.recipe, "cpu"), replace(tiny.recipe, epochs=2)
     in_float32 = train(network, data, recipe)
     monkeypatch.setattr(train_module, "in_half", lambda *_: True)
     result = train(network, data, recipe)

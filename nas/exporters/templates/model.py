@@ -67,6 +67,7 @@ STEM = [
 STAGES = [
     Stage(depth=1, mid=32, groups=4, out=64, stride=2),
 ]
+SHORTCUTS = "mean"
 THRESHOLDS: list[float] = []
 # END
 
@@ -88,7 +89,10 @@ def cbr(cin: int, cout: int, *, kernel: int = 1, stride: int = 1, groups: int = 
 
 
 class Block(nn.Module):
-    """relu(skip + expand(grouped(reduce(x)))); the skip is x itself, or its projection where shapes differ."""
+    """relu(skip + expand(grouped(reduce(x)))); the skip is x itself, or its projection where shapes differ.
+
+    With a stride, SHORTCUTS says whether the mean of stride × stride pixels is projected or one of them.
+    """
 
     def __init__(self, cin: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -96,11 +100,14 @@ class Block(nn.Module):
         self.grouped = cbr(stage.mid, stage.mid, kernel=3, stride=stride, groups=stage.groups)
         self.expand = cbr(stage.mid, stage.out, relu=False)
         same_shape = stride == 1 and cin == stage.out
+        self.pool: nn.Module = nn.Identity()
+        if SHORTCUTS == "mean" and stride > 1:
+            self.pool, stride = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False), 1
         self.projection = nn.Identity() if same_shape else cbr(cin, stage.out, stride=stride, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, cin, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        return F.relu(self.projection(x) + self.expand(self.grouped(self.reduce(x))))
+        return F.relu(self.projection(self.pool(x)) + self.expand(self.grouped(self.reduce(x))))
 
 
 class Network(nn.Module):
