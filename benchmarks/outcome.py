@@ -7,12 +7,13 @@
 Both sides get the same images, split by the same seed, and search the same space: the one that nas makes for them, or
 the ready one for the digits, of which there are 1,438. The script is `benchmarks.by_hand`: Optuna's default sampler,
 Lightning with a DataLoader, AdamW under one cycle with its peak at 0.003, batches of 64, 10 epochs; nas has its
-defaults and `--workers auto`. At each moment a side reports its front, the script by validation accuracy and nas by
-its estimates; it is judged by the accuracy of those networks on the data set's test images, which neither side sees:
-10,000, or 359 digits. The value is the mean of that accuracy over log FLOPs, in per cent, from a thirtieth of the
-budget, or the space's cheapest network, to all of it: at each FLOPs counts the network that a person would take, the
-most accurate one within them by that side's report; where there is none, chance. The script's clock stands still
-while a network is tested.
+defaults and `--workers auto`. At each moment a side reports its front, the script by validation accuracy and nas by its
+estimates; it is judged by the accuracy of those networks on the data set's test images, which neither side sees:
+10,000, or 359 digits. `nas search` is there twice: with strided shortcuts, as the script and as all its runs of before
+29 November 2026, and with shortcuts by the mean, its default since. The value is the mean of that accuracy over log
+FLOPs, in per cent, from a thirtieth of the budget, or the space's cheapest network, to all of it: at each FLOPs counts
+the network that a person would take, the most accurate one within them by that side's report; where there is none,
+chance. The script's clock stands still while a network is tested.
 
 Each run is kept as a file in benchmarks/results/outcome, so that the table can be filled bit by bit and reprinted;
 `--only` takes one side and seed.
@@ -36,7 +37,7 @@ from numpy.typing import NDArray
 import nas
 from benchmarks.recipes import FASHION, fashion_mnist
 from nas import Architecture, Input, Recipe, SearchSpace
-from nas.architectures.architecture import STRIDED
+from nas.architectures.architecture import MEAN, STRIDED
 from nas.data.images import ImageData, Split
 from nas.spaces.built_in import load_space
 from nas.spaces.generation import generate_space
@@ -91,7 +92,7 @@ def setting(name: str, *, images: int, max_flops: int, seconds: float, cifar: Pa
         space = load_space("digits").with_changes(max_flops=MOST_FOR_DIGITS)
     else:
         space = generate_space(Input(x.shape[3], x.shape[1]), CLASSES, max_flops=max_flops)
-    space = space.with_changes(shortcuts=STRIDED)  # as the kept runs have
+    space = space.with_changes(shortcuts=STRIDED)  # of all sides but the last, as in the kept runs
     return Setting((x[rows], y[rows]), Split(test_x, test_y), space, name == "cifar10", seconds)
 
 
@@ -168,6 +169,11 @@ def ours(to: Setting, seed: int) -> list[Trained]:
     return found
 
 
+def ours_by_means(to: Setting, seed: int) -> list[Trained]:
+    """The trainings of `nas search` by its defaults, of networks whose shortcuts are by the mean."""
+    return ours(to._replace(space=to.space.with_changes(shortcuts=MEAN)), seed)
+
+
 def reported(trained: Sequence[Trained], space: SearchSpace, seconds: float, *, estimated: bool) -> NDArray[np.float64]:
     """Returns the test accuracies at a moment along `ladder(space)`, in [0, 1]; NaN where no network is that small."""
     in_time = [each for each in trained if each.seconds <= seconds]
@@ -196,7 +202,7 @@ def chosen(
 
 def record_of(place: int, training: Trained) -> TrialRecord:
     """The training as a trial of a study."""
-    architecture = Architecture.from_dict(training.architecture)
+    architecture = Architecture.from_dict({"shortcuts": STRIDED, **(training.architecture or {})})
     return TrialRecord(place, TrialState.SHORT, architecture, training.validation, length=training.epochs)
 
 
@@ -245,22 +251,21 @@ def rows(to: Setting, name: str, seeds: Sequence[int], sides: Sequence[str]) -> 
     for side, runs in found.items():
         cells = []
         for moment in MOMENTS:
-            values = [100 * area(run, to.space, moment * to.seconds, estimated=side == OURS) for run in runs]
+            values = [100 * area(run, to.space, moment * to.seconds, estimated=side != HAND) for run in runs]
             cells.append(f"{fmean(values):.1f} ({min(values):.1f} to {max(values):.1f})")
         trainings = fmean(len(run) for run in runs)
         yield f"| {side}, {trainings:.0f} trainings | {' | '.join(cells)} |"
     if len(found) == len(SIDES):
-        theirs, mine = found.values()
         yield ""
-        for seed, left, right in zip(seeds, mine, theirs, strict=True):
+        for seed, left, right in zip(seeds, found[OURS], found[HAND], strict=True):
             for moment in (1 / 15, 1 / 8, 1.0):
                 early = [each for each in left if each.seconds <= moment * to.seconds]
                 said = comparison(early, right, to.space, to.seconds)
                 yield f"seed {seed}, nas search after {moment * to.seconds:.0f} s to the script at its end: {said}"
 
 
-OURS = "nas search"
-SIDES = {"script by hand": by_hand, OURS: ours}
+HAND, OURS = "script by hand", "nas search"
+SIDES = {HAND: by_hand, OURS: ours, f"{OURS}, shortcuts by the mean": ours_by_means}
 RESULTS = Path(__file__).parent / "results" / "outcome"
 
 

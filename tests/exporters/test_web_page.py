@@ -14,7 +14,7 @@ from PIL import Image
 import nas
 from benchmarks.browser import CHROMIUM, browsing
 from benchmarks.exports import random_data, random_network
-from nas.architectures.architecture import Architecture, Input, Stage, StemConv
+from nas.architectures.architecture import STRIDED, Architecture, Input, Stage, StemConv
 from nas.architectures.network import GroupConvNet
 from nas.data.images import ImageData
 from nas.data.resizing import RESIZES
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 STAGES = (Stage(2, 12, 4, 16, 1), Stage(1, 16, 16, 24, 2), Stage(2, 8, 1, 24, 1))
-COLOUR = Architecture(Input(3, 15), 4, (StemConv(8), StemConv(8, 2)), STAGES)
-GREY = Architecture(Input(1, 15), 4, COLOUR.stem, STAGES)
+COLOUR = Architecture(Input(3, 13), 4, (StemConv(8), StemConv(8, 2)), STAGES)  # its second stage halves 7 pixels
+GREY = Architecture(Input(1, 13), 4, COLOUR.stem, STAGES, STRIDED)
 OBLONG = Architecture(Input(3, 11, 24), 4, COLOUR.stem, STAGES)
 
 
@@ -97,7 +97,7 @@ def test_no_name_of_a_class_ends_the_script() -> None:
 
 def test_noise_is_noise_and_always_the_same() -> None:
     images = noise(2, COLOUR)
-    assert images.shape == (2, 3, 15, 15)
+    assert images.shape == (2, 3, 13, 13)
     assert images.ravel()[:3].tolist() == [60, 94, 129]  # by hand: (1 · 1664525 + 1013904223) >> 24, and so on
     assert len(np.unique(images)) > 200
     assert 110 < images.mean() < 145
@@ -117,7 +117,7 @@ def test_it_checks_itself_and_gives_what_model_py_gives(
     architecture: Architecture, resize: str, page: "Page", tmp_path: Path
 ) -> None:
     folder, rng = bundle_of(architecture, tmp_path, resize), np.random.default_rng(1)
-    shapes = [(15, 15), (40, 91), (200, 64), (9, 7), (120, 120)]
+    shapes = [(13, 13), (40, 91), (200, 64), (9, 7), (120, 120)]
     files = [tmp_path / f"{number}.png" for number in range(len(shapes))]
     for file, (height, width) in zip(files, shapes, strict=True):
         channels = () if architecture is GREY else (4,)  # some of it transparent
