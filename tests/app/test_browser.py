@@ -87,7 +87,7 @@ def press(button: "Locator", effect: Callable[[], Any], *, reload: bool = False)
 
     for _ in range(4):
         with contextlib.suppress(Overdue):  # it may be disabled by an earlier click
-            button.last.click(timeout=60_000)
+            button.last.click(timeout=120_000)
         with contextlib.suppress(AssertionError):
             wait_for(effect, seconds=60)
             return
