@@ -37,7 +37,7 @@ class SearchSpace:
     """The architectures that a search may propose, with their budgets and the training recipe.
 
     `classes` is the number of classes that the pre-flight assumes; a search replaces it with that of its data. Budgets
-    are inclusive.
+    are inclusive. `shortcuts` are those of all its architectures.
 
     Raises:
         InvalidValue: on construction, naming the stage, the field and the allowed values.
