@@ -34,8 +34,8 @@ from streamlit.starlette import App
 
 PLOTLY_JS = "/plotly/plotly.min.js"
 NICENESS = 5
-"""Lowers the server's CPU priority, so that a search in the same session comes first; at 10, beside two busy programs a
-core, a page took minutes."""
+"""Lowers the server's CPU priority, so that a search in the same session comes first, but not so far that pages hardly
+get on beside several busy programs."""
 OWN_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 

@@ -66,31 +66,18 @@ def activated(network: GroupConvNet, kind: type[nn.Module]) -> None:
     last = kind(inplace=True)
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        result: Tensor = last(self.projection(x) + self.expand(self.grouped(self.reduce(x))))
+        result: Tensor = last(self.projection(self.pool(x)) + self.expand(self.grouped(self.reduce(x))))
         return result
 
     GroupResBlock.forward = forward  # type: ignore[method-assign]
 
 
-def several(network: GroupConvNet, *changes: Callable[[GroupConvNet], None]) -> None:
-    """Several of these together."""
-    for change in changes:
-        change(network)
-
-
-def as_it_is(network: GroupConvNet) -> None:
-    """Nothing."""
-
-
-BLOCKS: dict[str, tuple[str, Callable[[GroupConvNet], None]]] = {
-    "strided shortcuts": (STRIDED, as_it_is),
-    "shortcuts by the mean": (MEAN, as_it_is),
-    "squeeze and excitation": (STRIDED, squeezed),
-    "SiLU": (STRIDED, partial(activated, kind=nn.SiLU)),
-    "shortcuts by the mean, squeeze and excitation, SiLU": (
-        MEAN,
-        lambda network: several(network, squeezed, partial(activated, kind=nn.SiLU)),
-    ),
+BLOCKS: dict[str, tuple[str, tuple[Callable[[GroupConvNet], None], ...]]] = {
+    "strided shortcuts": (STRIDED, ()),
+    "shortcuts by the mean": (MEAN, ()),
+    "squeeze and excitation": (STRIDED, (squeezed,)),
+    "SiLU": (STRIDED, (partial(activated, kind=nn.SiLU),)),
+    "shortcuts by the mean, squeeze and excitation, SiLU": (MEAN, (squeezed, partial(activated, kind=nn.SiLU))),
 }
 """Shortcuts, and what is changed in a network that was built with them."""
 
@@ -106,12 +93,13 @@ def flops(network: GroupConvNet, architecture: Architecture) -> float:
 def accuracy(block: str, number: int, seed: int, cifar: Path | None) -> tuple[float, float]:
     """Accuracy of a training with a block on data set `number` of `TASKS`, and the factor of its FLOPs."""
     torch.set_num_threads(1)
-    task, (shortcuts, change) = TASKS[number], BLOCKS[block]
+    task, (shortcuts, changes) = TASKS[number], BLOCKS[block]
     wanted = replace(task.architecture, shortcuts=shortcuts)
 
     def built(architecture: Architecture) -> GroupConvNet:
         network = build_network(architecture)
-        change(network)
+        for change in changes:
+            change(network)
         return network
 
     factor = flops(built(wanted), wanted) / flops(build_network(wanted), wanted)
